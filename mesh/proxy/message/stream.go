@@ -1,0 +1,116 @@
+package message
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Stream has the facts of one exchange: layers write what they know, access logs,
+// metrics and traces read it when the exchange is over. One goroutine at a time uses it.
+type Stream struct {
+	Conn  *Conn
+	Start time.Time
+
+	VirtualHost string
+	RouteName   string
+	Cluster     string // name of the upstream cluster
+	Source      string // file:line of the configuration behind the route, where known
+
+	UpstreamHost  netip.AddrPort
+	UpstreamLocal netip.AddrPort
+	// TransportFailure is Envoy's UPSTREAM_TRANSPORT_FAILURE_REASON.
+	TransportFailure string
+	// UpstreamDuration is the time from the request's start to the response's headers.
+	UpstreamDuration time.Duration
+	Attempts         int
+
+	Flags         Flags
+	Details       string // RESPONSE_CODE_DETAILS
+	BytesReceived int64
+	BytesSent     int64
+	OriginalPath  string // before a rewrite
+}
+
+// Conn has the facts of one downstream connection. It does not change after the handshake.
+type Conn struct {
+	ID       uint64
+	Listener string
+	Inbound  bool
+	Start    time.Time
+	Remote   netip.AddrPort
+	Local    netip.AddrPort // the original destination where the connection was redirected
+	// TLS is nil for plaintext.
+	TLS *TLS
+}
+
+// TLS has the facts of a handshake that this proxy terminated.
+type TLS struct {
+	Version     uint16 // as crypto/tls
+	Cipher      uint16
+	ServerName  string
+	ALPN        string
+	PeerURIs    []string // URI SANs of the verified peer, its SPIFFE id first
+	PeerDNS     []string
+	PeerSubject string
+	PeerHash    string // hex SHA-256 of the peer's certificate
+	LocalURIs   []string
+}
+
+// Flags is a set of Envoy's response flags.
+type Flags uint32
+
+// The response flags, with Envoy's short names in String.
+const (
+	NoHealthyUpstream               Flags = 1 << iota // UH
+	UpstreamConnectionFailure                         // UF
+	UpstreamOverflow                                  // UO
+	NoRouteFound                                      // NR
+	NoClusterFound                                    // NC
+	UpstreamRetryLimitExceeded                        // URX
+	UpstreamRequestTimeout                            // UT
+	UpstreamConnectionTermination                     // UC
+	UpstreamRemoteReset                               // UR
+	LocalReset                                        // LR
+	DownstreamConnectionTermination                   // DC
+	FailedLocalHealthCheck                            // LH
+	DelayInjected                                     // DI
+	FaultInjected                                     // FI
+	RateLimited                                       // RL
+	UnauthorizedExternalService                       // UAEX
+	RateLimitServiceError                             // RLSE
+	InvalidEnvoyHeaders                               // IH
+	StreamIdleTimeout                                 // SI
+	DownstreamProtocolError                           // DPE
+	UpstreamProtocolError                             // UPE
+	UpstreamMaxStreamDuration                         // UMSDR
+	DurationTimeout                                   // DT
+	ResponseFromCache                                 // RFCF
+	NoFilterConfig                                    // NFCF
+	OverloadManager                                   // OM
+	DNSFailure                                        // DF
+	DropOverload                                      // DO
+	DownstreamRemoteReset                             // DR
+)
+
+var flagNames = [...]string{"UH", "UF", "UO", "NR", "NC", "URX", "UT", "UC", "UR", "LR", "DC", "LH", "DI", "FI", "RL",
+	"UAEX", "RLSE", "IH", "SI", "DPE", "UPE", "UMSDR", "DT", "RFCF", "NFCF", "OM", "DF", "DO", "DR"}
+
+// Names returns the short names of the flags in the set.
+func (f Flags) Names() []string {
+	var names []string
+	for i, name := range flagNames {
+		if f&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// String joins the short names with commas; "-" is the empty set, as in access logs.
+func (f Flags) String() string {
+	if f == 0 {
+		return "-"
+	}
+	return strings.Join(f.Names(), ",")
+}

@@ -1,0 +1,165 @@
+package snapshot
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Discovery is how a cluster finds its endpoints.
+type Discovery uint8
+
+// The kinds of discovery.
+const (
+	Static Discovery = iota
+	EDS
+	StrictDNS
+	LogicalDNS
+	OriginalDst
+)
+
+// Balancer is a load-balancing policy.
+type Balancer uint8
+
+// The policies, as Envoy names them.
+const (
+	RoundRobin Balancer = iota
+	LeastRequest
+	Random
+	RingHash
+	Maglev
+	ClusterProvided // for OriginalDst
+)
+
+// Cluster is a group of like endpoints with one way to reach them.
+type Cluster struct {
+	Name             string
+	StatName         string
+	Discovery        Discovery
+	ConnectTimeout   time.Duration // default 5 s
+	Balancer         Balancer
+	ChoiceCount      int // least request; default 2
+	RingMin, RingMax uint64
+	MaglevSize       uint64
+	SlowStart        *SlowStart
+	// PanicThreshold in percent; Envoy's default is 50, Istio sends 0.
+	PanicThreshold   float64
+	LocalityWeighted bool
+
+	Endpoints  []*Locality // EDS, STATIC; DNS names for the DNS kinds
+	DNSRefresh time.Duration
+
+	Breaker [2]Breaker // by priority: default, high
+	Outlier *Outlier
+
+	// Transports are tried in order against endpoint metadata; the last may match all.
+	Transports []Transport
+
+	// BindSource is upstream_bind_config's address (127.0.0.6 inbound).
+	BindSource netip.Addr
+
+	HTTP                  HTTPOptions
+	TCPKeepalive          bool
+	MaxConnectionDuration time.Duration
+	UseTCPIdleTimeout     time.Duration
+	CleanupInterval       time.Duration
+
+	// Service is the FQDN that istio metadata names, Source the file:line behind the policy.
+	Service string
+	Source  string
+}
+
+// HTTPOptions are the upstream protocol's.
+type HTTPOptions struct {
+	HTTP2                bool
+	UseDownstream        bool
+	IdleTimeout          time.Duration // default 1 h; 0 none
+	MaxRequestsPerConn   int           // 0: no limit
+	MaxConcurrentStreams uint32
+	AutoSNI              bool
+	AutoSANValidation    bool
+}
+
+// SlowStart warms new hosts up.
+type SlowStart struct {
+	Window     time.Duration
+	MinPercent float64
+	Aggression float64
+}
+
+// Locality is a group of endpoints with one priority and weight.
+type Locality struct {
+	Region, Zone, SubZone string
+	Priority              uint32
+	Weight                uint32
+	Endpoints             []*Endpoint // in the order received
+}
+
+// Endpoint is one host.
+type Endpoint struct {
+	Address  netip.AddrPort
+	Hostname string // for DNS clusters, with Address's port
+	Weight   uint32
+	Health   Health
+	// TransportMatch is filter_metadata "envoy.transport_socket_match".
+	TransportMatch map[string]string
+	// Workload is istio's "name;namespace;service;revision;cluster".
+	Workload string
+}
+
+// Health is an endpoint's health as the control plane sees it.
+type Health uint8
+
+// The states of health.
+const (
+	Healthy Health = iota
+	Unhealthy
+	Draining
+	Degraded
+)
+
+// Breaker has the limits of one priority. Envoy's defaults are 1024, 1024, 1024, 3.
+type Breaker struct {
+	MaxConnections uint32
+	MaxPending     uint32
+	MaxRequests    uint32
+	MaxRetries     uint32
+	Budget         *RetryBudget
+}
+
+// RetryBudget replaces MaxRetries.
+type RetryBudget struct {
+	Percent        float64
+	MinConcurrency uint32
+}
+
+// Outlier is passive health checking; durations and counts are defaulted.
+type Outlier struct {
+	Consecutive5xx          uint32
+	ConsecutiveGateway      uint32
+	ConsecutiveLocal        uint32
+	EnforceConsecutive5xx   uint32 // percent
+	EnforceGateway          uint32
+	EnforceLocal            uint32
+	Interval                time.Duration
+	BaseEjection            time.Duration
+	MaxEjection             time.Duration
+	MaxEjectionJitter       time.Duration
+	MaxEjectionPercent      uint32
+	SplitLocalOrigin        bool
+	EnforceSuccessRate      uint32
+	SuccessRateMinHosts     uint32
+	SuccessRateVolume       uint32
+	SuccessRateStdevFactor  uint32
+	EnforceFailurePercent   uint32
+	FailurePercentThreshold uint32
+	FailurePercentMinHosts  uint32
+	FailurePercentVolume    uint32
+	AlwaysEjectOne          bool
+}
+
+// Transport is one transport socket with the endpoint metadata it is for.
+type Transport struct {
+	Name  string
+	Match map[string]string // empty: any
+	TLS   *ClientTLS        // nil: plaintext
+}

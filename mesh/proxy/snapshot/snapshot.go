@@ -1,0 +1,463 @@
+// Package snapshot has what one proxy does, as plain immutable data: the result of
+// compiling xDS, the input of building the request path. It imports no protos
+// and knows nothing of control planes.
+//
+// Everything is validated and defaulted by whoever constructs it; the data plane
+// may rely on it. Slices are in matching order where order matters, else sorted.
+package snapshot
+
+import (
+	"net/netip"
+	"regexp"
+	"time"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
+)
+
+// Proxy is one complete configuration.
+type Proxy struct {
+	Version   string // content hash of everything below
+	Listeners []*Listener
+	Clusters  map[string]*Cluster
+	Routes    map[string]*RouteConfig
+}
+
+// Listener accepts connections and picks a filter chain for each.
+type Listener struct {
+	Name    string
+	Address netip.AddrPort
+	// BindToPort is false for listeners that only receive connections handed over by UseOriginalDst.
+	BindToPort bool
+	// UseOriginalDst hands a connection to the listener of its original destination:
+	// exact address first, then the wildcard address with that port; none: stays here.
+	UseOriginalDst bool
+	Inbound        bool // trafficDirection INBOUND
+
+	OriginalDst   bool       // listener filter original_dst
+	TLSInspector  *Inspector // nil: off
+	HTTPInspector *Inspector
+	ProxyProtocol bool
+	// InspectTimeout is 0 for none; ContinueOnTimeout goes on with what is known by then.
+	InspectTimeout    time.Duration
+	ContinueOnTimeout bool
+
+	Chains     []*FilterChain
+	Default    *FilterChain
+	AccessLogs []AccessLog
+}
+
+// Inspector is a listener filter, off for the destination ports listed.
+type Inspector struct{ DisabledPorts []PortRange }
+
+// PortRange is [Start, End).
+type PortRange struct{ Start, End uint16 }
+
+// FilterChain is what happens on connections that match. Exactly one of HTTP and TCP is set.
+type FilterChain struct {
+	Name  string
+	Match ChainMatch
+	// TLS is nil for plaintext.
+	TLS              *ServerTLS
+	HandshakeTimeout time.Duration // 0: none
+	HTTP             *HTTPManager
+	TCP              *TCPProxy
+	// RBAC are network filters that run before, in order.
+	RBAC   []*RBAC
+	Source string
+}
+
+// ChainMatch is Envoy's FilterChainMatch; zero fields match anything.
+// Criteria are tried in Envoy's order: destination port, destination address,
+// server name, transport protocol, application protocols, source.
+type ChainMatch struct {
+	DestinationPort      uint16
+	DestinationPrefixes  []netip.Prefix
+	ServerNames          []string // exact or "*.suffix"
+	TransportProtocol    string   // "raw_buffer", "tls"
+	ApplicationProtocols []string
+	SourcePrefixes       []netip.Prefix
+	SourcePorts          []uint16
+}
+
+// ServerTLS terminates TLS.
+type ServerTLS struct {
+	Certificate       string // secret name; empty: Inline
+	Inline            *InlineCertificate
+	ValidationContext string // secret name of the trusted roots; empty: none
+	InlineRoots       []byte // PEM
+	MatchSANs         []StringMatch
+	RequireClientCert bool
+	ALPN              []string
+	MinVersion        uint16 // crypto/tls versions; 0: library's default
+	MaxVersion        uint16
+	CipherSuites      []uint16
+}
+
+// ClientTLS originates TLS.
+type ClientTLS struct {
+	Certificate        string
+	Inline             *InlineCertificate
+	ValidationContext  string
+	InlineRoots        []byte
+	SystemRoots        bool
+	MatchSANs          []StringMatch
+	SNI                string
+	AutoSNI            bool // from the request's authority
+	ALPN               []string
+	MinVersion         uint16
+	MaxVersion         uint16
+	InsecureSkipVerify bool
+}
+
+// InlineCertificate is a PEM chain with its key.
+type InlineCertificate struct{ Chain, Key []byte }
+
+// TCPProxy forwards bytes.
+type TCPProxy struct {
+	StatPrefix string
+	Clusters   []WeightedCluster
+	// IdleTimeout is 0 for none (default 1 h is filled in by the compiler).
+	IdleTimeout        time.Duration
+	MaxConnectAttempts int
+	AccessLogs         []AccessLog
+	HashSourceIP       bool
+}
+
+// HTTPManager is Envoy's HTTP connection manager.
+type HTTPManager struct {
+	StatPrefix string
+	// RouteConfig names an entry of Proxy.Routes; Routes is inline.
+	RouteConfig string
+	Routes      *RouteConfig
+	Filters     []Filter // ends with Router
+
+	ServerName                string // server header to set; empty: "envoy"
+	UseRemoteAddress          bool
+	XFFTrustedHops            int
+	ForwardClientCert         ForwardClientCert
+	SetCurrentCertDetails     CertDetails
+	NormalizePath             bool
+	MergeSlashes              bool
+	EscapedSlashes            EscapedSlashes
+	Upgrades                  []string // lower case: "websocket"
+	Proxy100Continue          bool
+	StreamIdleTimeout         time.Duration // 0: none, as are all below
+	RequestTimeout            time.Duration
+	RequestHeadersTimeout     time.Duration
+	IdleTimeout               time.Duration
+	MaxConnectionDuration     time.Duration
+	MaxStreamDuration         time.Duration
+	DrainTimeout              time.Duration
+	MaxRequestHeaderBytes     int // default 60 KiB
+	MaxRequestHeaders         int // default 100
+	MaxRequestsPerConnection  int
+	Codec                     Codec
+	PreserveExternalRequestID bool
+	AlwaysSetRequestID        bool // in the response
+	// KeepRequestID keeps no generation at all when false... see GenerateRequestID.
+	GenerateRequestID bool
+	Tracing           *Tracing
+	AccessLogs        []AccessLog
+}
+
+// Codec is the downstream protocol of a connection manager.
+type Codec uint8
+
+// The codecs.
+const (
+	CodecAuto Codec = iota
+	CodecHTTP1
+	CodecHTTP2
+)
+
+// ForwardClientCert is what happens to x-forwarded-client-cert.
+type ForwardClientCert uint8
+
+// The modes, with Envoy's names.
+const (
+	Sanitize ForwardClientCert = iota
+	ForwardOnly
+	AppendForward
+	SanitizeSet
+	AlwaysForwardOnly
+)
+
+// CertDetails are the parts of the peer's certificate that go into x-forwarded-client-cert.
+type CertDetails struct{ Subject, Cert, Chain, DNS, URI bool }
+
+// EscapedSlashes is path_with_escaped_slashes_action.
+type EscapedSlashes uint8
+
+// The actions.
+const (
+	KeepUnchanged EscapedSlashes = iota
+	RejectRequest
+	UnescapeAndRedirect
+	UnescapeAndForward
+)
+
+// Tracing has sampling in percent.
+type Tracing struct {
+	ClientSampling, RandomSampling, OverallSampling float64
+	Tags                                            map[string]string // literal tags
+}
+
+// AccessLog is one log of a listener or connection manager.
+type AccessLog struct {
+	Path   string            // file, /dev/stdout
+	Format string            // text with command operators; empty: default
+	JSON   map[string]string // in place of Format
+	// FlagsOnly logs only exchanges with one of these response flags (empty: any).
+	FlagsOnly []string
+	HasFlags  bool // the response-flag filter is there
+}
+
+// Filter is one HTTP filter with its configuration.
+type Filter interface{ FilterName() string }
+
+// HTTP filters, by the names that Envoy gives them.
+type (
+	// Router forwards. It is always last.
+	Router struct{ SuppressEnvoyHeaders bool }
+	// Fault delays and aborts. As a per-route configuration it overrides the filter's.
+	Fault struct {
+		Delay        time.Duration
+		DelayPercent float64
+		AbortStatus  int // HTTP status; 0 none
+		AbortGRPC    int // gRPC status; -1 none
+		AbortPercent float64
+		Headers      []HeaderMatch // only requests that match
+		MaxActive    int
+	}
+	// CORS is per route; the filter itself carries nothing.
+	CORS struct {
+		AllowOrigins     []StringMatch
+		AllowMethods     string
+		AllowHeaders     string
+		ExposeHeaders    string
+		MaxAge           string
+		AllowCredentials bool
+		ForwardUnmatched bool
+	}
+	// GRPCStats marks gRPC exchanges for telemetry.
+	GRPCStats struct{}
+	// ALPN is Istio's filter that advertises istio-http/1.1 upstream.
+	ALPN struct{ HTTP10, HTTP11, HTTP2 []string }
+	// PeerMetadata exchanges workload identity in headers between sidecars.
+	PeerMetadata struct{ Downstream bool }
+	// IstioStats makes Istio's standard metrics.
+	IstioStats struct{ Reporter string }
+)
+
+// FilterName implements Filter.
+func (Router) FilterName() string       { return "envoy.filters.http.router" }
+func (Fault) FilterName() string        { return "envoy.filters.http.fault" }
+func (CORS) FilterName() string         { return "envoy.filters.http.cors" }
+func (GRPCStats) FilterName() string    { return "envoy.filters.http.grpc_stats" }
+func (ALPN) FilterName() string         { return "istio.alpn" }
+func (PeerMetadata) FilterName() string { return "istio.metadata_exchange" }
+func (IstioStats) FilterName() string   { return "istio.stats" }
+
+// RBAC is the network form of an authorization engine; its rules come with the security work.
+type RBAC struct{ Name string }
+
+// RouteConfig is a table of virtual hosts.
+type RouteConfig struct {
+	Name            string
+	VirtualHosts    []*VirtualHost
+	IgnorePort      bool // ignore_port_in_host_matching
+	RequestHeaders  HeaderOps
+	ResponseHeaders HeaderOps
+	Source          string
+}
+
+// VirtualHost has the routes of some domains.
+type VirtualHost struct {
+	Name                string
+	Domains             []string // exact, "*.suffix", "prefix.*", "*"
+	Routes              []*Route // first match wins
+	RequestHeaders      HeaderOps
+	ResponseHeaders     HeaderOps
+	IncludeAttemptCount bool
+	Retry               *Retry
+	PerFilter           map[string]Filter
+	Source              string
+}
+
+// Route is one rule. Exactly one of Forward, Redirect and Direct is set.
+type Route struct {
+	Name            string
+	Match           RouteMatch
+	Forward         *Forward
+	Redirect        *Redirect
+	Direct          *DirectResponse
+	RequestHeaders  HeaderOps
+	ResponseHeaders HeaderOps
+	PerFilter       map[string]Filter // by filter name
+	StatPrefix      string
+	Decorator       string // operation name of spans
+	Source          string // file:line of the configuration behind it
+}
+
+// RouteMatch is a conjunction. Exactly one of the path fields is set.
+type RouteMatch struct {
+	Prefix        *string
+	Exact         *string
+	Regex         *regexp.Regexp // must match the whole path, query excluded
+	PathSeparated *string        // prefix by whole segments
+	IgnoreCase    bool
+	Headers       []HeaderMatch
+	Query         []QueryMatch
+	// Fraction is runtime_fraction in percent; nil always matches.
+	Fraction *float64
+	GRPC     bool
+}
+
+// HeaderMatch tests one field; ":method", ":authority", ":path" and ":scheme" name the pseudo fields.
+type HeaderMatch struct {
+	Name           string
+	Present        bool // test presence only; Value is unused
+	Value          *StringMatch
+	Invert         bool
+	MissingAsEmpty bool // treat_missing_header_as_empty
+	Range          *[2]int64
+}
+
+// QueryMatch tests one parameter. Present or Value.
+type QueryMatch struct {
+	Name    string
+	Present bool
+	Value   *StringMatch
+}
+
+// StringMatch tests a string. Exactly one kind is set.
+type StringMatch struct {
+	Exact, Prefix, Suffix, Contains *string
+	Regex                           *regexp.Regexp // whole string
+	IgnoreCase                      bool
+}
+
+// HeaderOps are header changes, applied remove, then set and add in order.
+type HeaderOps struct {
+	Remove []string
+	Set    []HeaderOp
+}
+
+// HeaderOp sets or appends one field. Value may hold command operators.
+type HeaderOp struct {
+	Name, Value string
+	Action      HeaderAction
+}
+
+// HeaderAction is Envoy's append_action.
+type HeaderAction uint8
+
+// The actions.
+const (
+	AppendOrAdd HeaderAction = iota
+	AddIfAbsent
+	OverwriteOrAdd
+	OverwriteIfExists
+)
+
+// Forward sends the request to a cluster.
+type Forward struct {
+	Clusters []WeightedCluster // one entry, or several with weights
+	// ClusterHeader names a field that holds the cluster.
+	ClusterHeader string
+	// NotFoundStatus is cluster_not_found_response_code: 503 by default.
+	NotFoundStatus int
+
+	Timeout           time.Duration // 0: none
+	IdleTimeout       *time.Duration
+	MaxStreamDuration time.Duration
+	MaxGRPCTimeout    *time.Duration // nil: grpc-timeout is ignored; 0: no cap
+	Retry             *Retry         // nil: the virtual host's, else none
+	Mirrors           []Mirror
+	HashPolicy        []HashPolicy
+
+	PrefixRewrite        string
+	RegexRewrite         *RegexRewrite
+	HostRewrite          string
+	AutoHostRewrite      bool
+	AppendXForwardedHost bool
+	Upgrades             map[string]bool // overrides of the manager's
+	Priority             int             // 0 default, 1 high
+	MetadataMatch        map[string]string
+}
+
+// WeightedCluster is one destination with its own header changes.
+type WeightedCluster struct {
+	Name            string
+	Weight          uint32
+	RequestHeaders  HeaderOps
+	ResponseHeaders HeaderOps
+	HostRewrite     string
+	PerFilter       map[string]Filter
+}
+
+// RegexRewrite replaces all matches in the path.
+type RegexRewrite struct {
+	Pattern      *regexp.Regexp
+	Substitution string // with \1 groups
+}
+
+// Mirror copies requests to another cluster and drops the answers.
+type Mirror struct {
+	Cluster        string
+	Percent        float64
+	NoShadowSuffix bool // disable_shadow_host_suffix_append
+	NoTrace        bool
+}
+
+// HashPolicy is one source of the consistent hash. Exactly one kind is set.
+type HashPolicy struct {
+	Header   string
+	Cookie   *HashCookie
+	SourceIP bool
+	Query    string
+	Terminal bool
+}
+
+// HashCookie is the cookie that keeps a client at one host.
+type HashCookie struct {
+	Name, Path string
+	TTL        *time.Duration // nil: never set one; 0: session cookie
+	Attributes map[string]string
+}
+
+// Retry is a retry policy.
+type Retry struct {
+	On                 []string // words as in x-envoy-retry-on
+	Attempts           int      // retries beyond the first try
+	PerTryTimeout      time.Duration
+	PerTryIdleTimeout  time.Duration
+	Statuses           []int // retriable_status_codes
+	Headers            []HeaderMatch
+	BackOffBase        time.Duration // default 25 ms
+	BackOffMax         time.Duration // default 10 × base
+	PreviousHosts      bool          // avoid hosts already tried
+	PreviousPriorities bool
+	HostAttempts       int // host_selection_retry_max_attempts
+}
+
+// Redirect answers with a Location.
+type Redirect struct {
+	Scheme, Host  string
+	Port          uint16
+	Path          string // path_redirect
+	PrefixRewrite string
+	RegexRewrite  *RegexRewrite
+	HTTPS         bool
+	StripQuery    bool
+	Status        int
+}
+
+// DirectResponse answers without an upstream.
+type DirectResponse struct {
+	Status int
+	Body   string
+}
+
+// Header is re-exported for compilers that build direct headers.
+type Header = message.Header
