@@ -1,0 +1,136 @@
+// Package cluster is Kubernetes in small: it takes the objects that people apply and
+// does what the controllers of a real cluster would do with them. Deployments become
+// Pods with names and addresses, Services get cluster IPs, ready Pods become
+// EndpointSlices; new Pods pass through the sidecar injector first.
+//
+// What comes in are config.Objects, what goes out is a store that the control plane
+// watches. Containers are somebody else's business: a Kubelet. Everything is
+// deterministic: names and addresses depend on the seed and the order of calls only.
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
+	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
+	"github.com/windtunnel-mesh/windtunnel/mesh/store"
+)
+
+// Kubelet runs Pods. Its methods are called by one goroutine at a time.
+type Kubelet interface {
+	// Start starts a Pod's containers and returns once they run; the Pod may not be ready yet.
+	Start(ctx context.Context, pod *corev1.Pod) error
+	// WaitReady returns when the Pod is ready.
+	WaitReady(ctx context.Context, pod *corev1.Pod) error
+	// Stop ends a Pod, with the grace that its spec asks for.
+	Stop(ctx context.Context, pod *corev1.Pod) error
+}
+
+// Options for New.
+type Options struct {
+	Store   *store.Memory
+	Kubelet Kubelet
+	Inject  inject.Options
+	Seed    seed.Seed
+	// OnPod is told when a Pod starts and stops.
+	OnPod func(pod *corev1.Pod, what string)
+}
+
+// Cluster is one cluster. Its methods must be called by one goroutine at a time.
+type Cluster struct {
+	o       Options
+	objects map[config.Key]*config.Object // as applied
+	pods    []*Pod                        // in order of creation
+	vips    map[string]netip.Addr         // Service "ns/name" → cluster IP
+	nextPod uint32
+	nextVIP uint32
+	derived map[config.Key]bool // objects in the store that this package made
+}
+
+// Pod is a Pod that runs, with the workload that owns it.
+type Pod struct {
+	*corev1.Pod
+	Owner   config.Key
+	hash    string // of the template
+	ready   bool
+	created time.Time
+}
+
+// Workload is the name of the Pod's owner.
+func (p *Pod) Workload() string { return p.Owner.Name }
+
+// New returns an empty cluster.
+func New(o Options) *Cluster {
+	return &Cluster{
+		o:       o,
+		objects: make(map[config.Key]*config.Object),
+		vips:    make(map[string]netip.Addr),
+		derived: make(map[config.Key]bool),
+	}
+}
+
+// Apply creates or replaces objects and returns when the Pods that follow from
+// them are ready and published.
+func (c *Cluster) Apply(ctx context.Context, objects []*config.Object) error {
+	for _, o := range objects {
+		c.objects[o.Key()] = o
+	}
+	return c.reconcile(ctx)
+}
+
+// Delete removes objects, and what followed from them. A key that is not there is an error.
+func (c *Cluster) Delete(ctx context.Context, keys []config.Key) error {
+	for _, k := range keys {
+		if c.objects[k] == nil {
+			return fmt.Errorf("%s is not in the cluster", k)
+		}
+	}
+	for _, k := range keys {
+		delete(c.objects, k)
+	}
+	return c.reconcile(ctx)
+}
+
+// Object returns an applied object, or nil.
+func (c *Cluster) Object(k config.Key) *config.Object { return c.objects[k] }
+
+// Pods returns the Pods that run, in order of creation.
+func (c *Cluster) Pods() []*Pod { return c.pods }
+
+// ServiceIP returns the cluster IP of a Service.
+func (c *Cluster) ServiceIP(namespace, name string) (netip.Addr, bool) {
+	ip, ok := c.vips[namespace+"/"+name]
+	return ip, ok
+}
+
+// keys returns the keys of all applied objects of a kind, sorted.
+func (c *Cluster) keys(kinds ...string) []config.Key {
+	var keys []config.Key
+	for k := range c.objects {
+		if slices.Contains(kinds, k.Kind) {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, compareKeys)
+	return keys
+}
+
+// address is the n-th address of a block, leaving out .0 and .255 bytes.
+func address(block netip.Addr, n uint32) netip.Addr {
+	b := block.As4()
+	b[2] += byte(n / 250)
+	b[3] = byte(n%250) + 2
+	return netip.AddrFrom4(b)
+}
+
+var (
+	podBlock     = netip.MustParseAddr("10.244.0.0")
+	serviceBlock = netip.MustParseAddr("10.96.0.0")
+)

@@ -1,0 +1,204 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
+)
+
+func compareKeys(a, b config.Key) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace),
+		cmp.Compare(a.Name, b.Name), cmp.Compare(a.Group, b.Group))
+}
+
+// reconcile makes the world what the objects say. New Pods become ready before the
+// ones that they replace are stopped, as in a rolling update that may surge.
+func (c *Cluster) reconcile(ctx context.Context) error {
+	c.publish()
+	started, err := c.startPods(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range started {
+		if err := c.o.Kubelet.WaitReady(ctx, p.Pod); err != nil {
+			return fmt.Errorf("pod %s: %w", p.Name, err)
+		}
+		p.ready = true
+	}
+	surplus := c.surplus()
+	if len(started) == 0 && len(surplus) == 0 {
+		return nil
+	}
+	for _, p := range surplus {
+		p.ready = false
+	}
+	c.publish()
+	return c.stop(ctx, surplus)
+}
+
+// owner is one workload that wants Pods.
+type owner struct {
+	key      config.Key
+	replicas int
+	template corev1.PodTemplateSpec
+	hash     string
+}
+
+// owners returns the workloads in order of their keys.
+func (c *Cluster) owners() []owner {
+	var owners []owner
+	for _, k := range c.keys("Deployment", "StatefulSet", "ReplicaSet", "DaemonSet") {
+		switch w := c.objects[k].Value.(type) {
+		case *appsv1.Deployment:
+			owners = append(owners, newOwner(k, w.Spec.Replicas, w.Spec.Template))
+		case *appsv1.StatefulSet:
+			owners = append(owners, newOwner(k, w.Spec.Replicas, w.Spec.Template))
+		case *appsv1.ReplicaSet:
+			owners = append(owners, newOwner(k, w.Spec.Replicas, w.Spec.Template))
+		case *appsv1.DaemonSet:
+			owners = append(owners, newOwner(k, nil, w.Spec.Template)) // one node
+		}
+	}
+	for _, k := range c.keys("Pod") {
+		pod := c.objects[k].Value.(*corev1.Pod)
+		owners = append(owners, newOwner(k, nil, corev1.PodTemplateSpec{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}))
+	}
+	return owners
+}
+
+func newOwner(k config.Key, replicas *int32, t corev1.PodTemplateSpec) owner {
+	o := owner{key: k, replicas: 1, template: t}
+	if replicas != nil {
+		o.replicas = int(*replicas)
+	}
+	// The template is plain data: it always marshals.
+	text, err := json.Marshal(t)
+	if err != nil {
+		panic(err)
+	}
+	sum := sha256.Sum256(text)
+	o.hash = hex.EncodeToString(sum[:5])
+	return o
+}
+
+// startPods starts the Pods that are missing.
+func (c *Cluster) startPods(ctx context.Context) ([]*Pod, error) {
+	var started []*Pod
+	for _, o := range c.owners() {
+		have := 0
+		for _, p := range c.pods {
+			if p.Owner == o.key && p.hash == o.hash {
+				have++
+			}
+		}
+		for ; have < o.replicas; have++ {
+			p, err := c.newPod(o)
+			if err != nil {
+				return nil, err
+			}
+			if err := c.o.Kubelet.Start(ctx, p.Pod); err != nil {
+				return nil, fmt.Errorf("pod %s: %w", p.Name, err)
+			}
+			c.pods = append(c.pods, p)
+			started = append(started, p)
+			c.o.OnPod(p.Pod, "started")
+		}
+	}
+	return started, nil
+}
+
+// newPod makes the Pod that a real cluster's ReplicaSet controller, API server
+// (with the injector's webhook) and scheduler would make.
+func (c *Cluster) newPod(o owner) (*Pod, error) {
+	name := o.key.Name
+	if o.key.Kind != "Pod" {
+		name = fmt.Sprintf("%s-%s-%s", o.key.Name, o.hash, c.suffix(o.key))
+	}
+	pod := &corev1.Pod{ObjectMeta: *o.template.ObjectMeta.DeepCopy(), Spec: *o.template.Spec.DeepCopy()}
+	pod.Name, pod.Namespace = name, o.key.Namespace
+	pod.UID = types.UID(name)
+	pod.CreationTimestamp = metav1.NewTime(time.Now())
+	if o.key.Kind == "Deployment" {
+		if pod.Labels == nil {
+			pod.Labels = make(map[string]string)
+		}
+		pod.Labels["pod-template-hash"] = o.hash
+	}
+	if pod.Spec.ServiceAccountName == "" {
+		pod.Spec.ServiceAccountName = "default"
+	}
+	yes := true
+	pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: o.key.Kind, Name: o.key.Name, Controller: &yes}}
+	injected, _, err := inject.Pod(pod, c.namespace(o.key.Namespace), c.o.Inject)
+	if err != nil {
+		return nil, fmt.Errorf("inject %s: %w", o.key, err)
+	}
+	ip := address(podBlock, c.nextPod)
+	c.nextPod++
+	injected.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: ip.String(), HostIP: "192.168.65.1",
+		PodIPs: []corev1.PodIP{{IP: ip.String()}}}
+	return &Pod{Pod: injected, Owner: o.key, hash: o.hash, created: time.Now()}, nil
+}
+
+// suffix is the random end of a Pod's name, in Kubernetes' alphabet.
+func (c *Cluster) suffix(k config.Key) string {
+	const alphabet = "bcdfghjklmnpqrstvwxz2456789"
+	draw := c.o.Seed.Sub("pod/" + k.String()).At(uint64(c.nextPod))
+	b := make([]byte, 5)
+	for i := range b {
+		b[i] = alphabet[draw%uint64(len(alphabet))]
+		draw /= uint64(len(alphabet))
+	}
+	return string(b)
+}
+
+// namespace returns the Namespace, made up where nobody applied one.
+func (c *Cluster) namespace(name string) *corev1.Namespace {
+	if o := c.objects[config.Key{Kind: "Namespace", Name: name}]; o != nil {
+		return o.Value.(*corev1.Namespace)
+	}
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+}
+
+// surplus returns the Pods that nobody wants any more: of workloads that are gone,
+// of older templates, and the newest beyond the number of replicas.
+func (c *Cluster) surplus() []*Pod {
+	owners := c.owners()
+	var surplus []*Pod
+	kept := make(map[config.Key]int)
+	for _, p := range c.pods {
+		i := slices.IndexFunc(owners, func(o owner) bool { return o.key == p.Owner && o.hash == p.hash })
+		if i < 0 || kept[p.Owner] == owners[i].replicas {
+			surplus = append(surplus, p)
+			continue
+		}
+		kept[p.Owner]++
+	}
+	return surplus
+}
+
+// stop stops Pods after they have been withdrawn from all Services.
+func (c *Cluster) stop(ctx context.Context, pods []*Pod) error {
+	for _, p := range pods {
+		if err := c.o.Kubelet.Stop(ctx, p.Pod); err != nil {
+			return fmt.Errorf("stop pod %s: %w", p.Name, err)
+		}
+		c.o.OnPod(p.Pod, "stopped")
+	}
+	c.pods = slices.DeleteFunc(c.pods, func(p *Pod) bool { return slices.Contains(pods, p) })
+	c.publish()
+	return nil
+}

@@ -1,0 +1,131 @@
+package images
+
+import (
+	"context"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/windtunnel-mesh/windtunnel/bookinfo"
+	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
+	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
+)
+
+// behaviour is a server that does what a scenario declares.
+type behaviour struct {
+	spec   spec.HTTPBehaviour
+	seed   seed.Seed
+	client *http.Client
+	served atomic.Uint64
+	slots  chan struct{} // nil: no limit
+}
+
+func newBehaviour(c Container, s spec.HTTPBehaviour) *behaviour {
+	b := &behaviour{spec: s, seed: c.Seed, client: &http.Client{Transport: newTransport(c.Network)}}
+	if s.Concurrency > 0 {
+		b.slots = make(chan struct{}, s.Concurrency)
+	}
+	return b
+}
+
+// ServeHTTP waits for a free slot, takes its time, makes its calls and answers.
+func (b *behaviour) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	n := b.served.Add(1)
+	if b.slots != nil {
+		select {
+		case b.slots <- struct{}{}:
+			defer func() { <-b.slots }()
+		case <-r.Context().Done():
+			return
+		}
+	}
+	if !sleep(r.Context(), b.latency(n)) {
+		return
+	}
+	status := b.spec.Status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	if b.draw("error", n) < b.spec.Errors.Rate {
+		status = b.spec.Errors.Status
+		if status == 0 {
+			status = http.StatusInternalServerError
+		}
+	} else if !b.call(r) {
+		status = http.StatusBadGateway
+	}
+	for k, v := range b.spec.Headers {
+		w.Header().Set(k, v)
+	}
+	w.WriteHeader(status)
+	io.WriteString(w, b.spec.Body)
+}
+
+// call makes the declared calls in order, and tells whether all were answered below 500.
+func (b *behaviour) call(r *http.Request) bool {
+	for _, c := range b.spec.Calls {
+		method := c.Method
+		if method == "" {
+			method = http.MethodGet
+		}
+		out, err := http.NewRequestWithContext(r.Context(), method, c.URL, nil)
+		if err != nil {
+			return false
+		}
+		bookinfo.Propagate(r.Header, out.Header)
+		answer, err := b.client.Do(out)
+		if err != nil {
+			return false
+		}
+		_, err = io.Copy(io.Discard, answer.Body)
+		answer.Body.Close()
+		if err != nil || answer.StatusCode >= 500 {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *behaviour) draw(what string, n uint64) float64 {
+	return float64(b.seed.Sub(what).At(n)>>11) / (1 << 53)
+}
+
+// latency draws from the log-normal distribution through the two percentiles.
+func (b *behaviour) latency(n uint64) time.Duration {
+	p50, p99 := b.spec.Latency.P50, b.spec.Latency.P99
+	if p99 <= p50 || p50 <= 0 {
+		return max(p50, 0)
+	}
+	const z99 = 2.3263478740408408 // the standard normal's 99th percentile
+	sigma := math.Log(float64(p99)/float64(p50)) / z99
+	u := min(max(b.draw("latency", n), 1e-9), 1-1e-9)
+	return time.Duration(float64(p50) * math.Exp(sigma*math.Sqrt2*math.Erfinv(2*u-1)))
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// newTransport is the HTTP client of an application in a container.
+func newTransport(n netx.Network) *http.Transport {
+	return &http.Transport{
+		DialContext:         func(ctx context.Context, _, addr string) (net.Conn, error) { return n.Dial(ctx, addr) },
+		DisableCompression:  true,
+		MaxIdleConnsPerHost: 256,
+		IdleConnTimeout:     90 * time.Second,
+	}
+}

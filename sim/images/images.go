@@ -1,0 +1,148 @@
+// Package images is the catalogue of what container images do: for each image that
+// people's manifests name, a stand-in that runs in the process and behaves as the
+// image does on its ports. Images that are not in the catalogue get the behaviour that
+// a scenario declares; an image with neither is refused with both ways to declare it.
+package images
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
+	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
+)
+
+// Container is one container that is about to run.
+type Container struct {
+	Pod      *corev1.Pod
+	Spec     corev1.Container
+	Workload string
+	Network  netx.Network
+	Env      map[string]string
+	Seed     seed.Seed
+}
+
+// Image is what an image does.
+type Image struct {
+	// Ports are listened on where the container declares none.
+	Ports []int
+	// Handler makes the server; nil where the image only waits (curl, sleep).
+	Handler func(Container) (http.Handler, error)
+}
+
+// Catalogue finds images: the behaviours that a scenario declares come first.
+type Catalogue struct{ behaviours []spec.Behaviour }
+
+// NewCatalogue returns the catalogue with a scenario's declarations in front.
+func NewCatalogue(behaviours []spec.Behaviour) *Catalogue { return &Catalogue{behaviours} }
+
+// ErrUnknown is the reason why a container cannot run.
+var ErrUnknown = errors.New("unknown image")
+
+// Find returns what a container of that workload and image does.
+func (c *Catalogue) Find(workload, image string) (Image, error) {
+	for i := range c.behaviours {
+		b := &c.behaviours[i]
+		if (b.Workload != "" && b.Workload == workload) || (b.Image != "" && matches(b.Image, image)) {
+			return Image{Handler: func(k Container) (http.Handler, error) { return newBehaviour(k, b.HTTP), nil }}, nil
+		}
+	}
+	repository := Repository(image)
+	for _, entry := range table {
+		if ok, _ := path.Match(entry.pattern, repository); ok {
+			return entry.image(repository), nil
+		}
+	}
+	return Image{}, fmt.Errorf("%w %q: the catalogue does not know what it does; declare it in the scenario, by image "+
+		"(behaviours: [{image: %q, http: {status: 200, body: ok}}]) or by workload (behaviours: [{workload: %s, http: {status: 200}}])",
+		ErrUnknown, image, repository+":*", workload)
+}
+
+// Repository is an image's name without registry docker.io, library/, tag and digest.
+func Repository(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	if slash, colon := strings.LastIndexByte(image, '/'), strings.LastIndexByte(image, ':'); colon > slash {
+		image = image[:colon]
+	}
+	for _, prefix := range []string{"docker.io/", "index.docker.io/", "registry-1.docker.io/"} {
+		image = strings.TrimPrefix(image, prefix)
+	}
+	return strings.TrimPrefix(image, "library/")
+}
+
+// matches compares an image with a pattern in which * stands for anything, also
+// slashes; a pattern without a tag matches every tag.
+func matches(pattern, image string) bool {
+	return glob(pattern, image) || glob(pattern, Repository(image)) || glob(strings.TrimPrefix(pattern, "docker.io/"), strings.TrimPrefix(image, "docker.io/"))
+}
+
+func glob(pattern, s string) bool {
+	first, rest, star := strings.Cut(pattern, "*")
+	if !star {
+		return pattern == s
+	}
+	if !strings.HasPrefix(s, first) {
+		return false
+	}
+	for i := len(first); i <= len(s); i++ {
+		if glob(rest, s[i:]) {
+			return true
+		}
+	}
+	return false
+}
+
+// Process is a container that runs.
+type Process struct{ servers []*http.Server }
+
+// Start runs a container: it listens on the container's ports and returns.
+func (i Image) Start(ctx context.Context, c Container) (*Process, error) {
+	p := &Process{}
+	if i.Handler == nil {
+		return p, nil
+	}
+	handler, err := i.Handler(c)
+	if err != nil {
+		return nil, fmt.Errorf("container %s: %w", c.Spec.Name, err)
+	}
+	for _, port := range i.ports(c) {
+		l, err := c.Network.Listen(ctx, fmt.Sprintf("0.0.0.0:%d", port))
+		if err != nil {
+			p.Close()
+			return nil, fmt.Errorf("container %s: %w", c.Spec.Name, err)
+		}
+		server := &http.Server{Handler: handler, BaseContext: func(net.Listener) context.Context { return ctx }}
+		p.servers = append(p.servers, server)
+		go server.Serve(l) // ends with Close; its error is http.ErrServerClosed then
+	}
+	return p, nil
+}
+
+// ports are the container's declared TCP ports, or the image's own.
+func (i Image) ports(c Container) []int {
+	var ports []int
+	for _, p := range c.Spec.Ports {
+		if p.Protocol == "" || p.Protocol == corev1.ProtocolTCP {
+			ports = append(ports, int(p.ContainerPort))
+		}
+	}
+	if len(ports) == 0 {
+		return i.Ports
+	}
+	return ports
+}
+
+// Close ends the process as a kill would: listeners and connections are closed.
+func (p *Process) Close() {
+	for _, s := range p.servers {
+		s.Close()
+	}
+}

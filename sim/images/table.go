@@ -1,0 +1,73 @@
+package images
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+
+	"fortio.org/fortio/fhttp"
+	"github.com/mccutchen/go-httpbin/v2/httpbin"
+
+	"github.com/windtunnel-mesh/windtunnel/bookinfo"
+)
+
+// table has the images that the catalogue knows, by repository pattern.
+var table = []struct {
+	pattern string
+	image   func(repository string) Image
+}{
+	{"istio/examples-bookinfo-*", bookinfoImage},
+	{"*/istio/examples-bookinfo-*", bookinfoImage},
+	{"kennethreitz/httpbin", func(string) Image { return Image{Ports: []int{80}, Handler: httpbinHandler} }},
+	{"mccutchen/go-httpbin", func(string) Image { return Image{Ports: []int{8080}, Handler: httpbinHandler} }},
+	{"ghcr.io/mccutchen/go-httpbin", func(string) Image { return Image{Ports: []int{8080}, Handler: httpbinHandler} }},
+	{"fortio/fortio", func(string) Image { return Image{Ports: []int{8080}, Handler: fortioHandler} }},
+	{"nginx", func(string) Image {
+		return Image{Ports: []int{80}, Handler: page("nginx", "<h1>Welcome to nginx!</h1>\n")}
+	}},
+	{"tomcat", func(string) Image {
+		return Image{Ports: []int{8080}, Handler: page("tomcat", "<h1>Apache Tomcat</h1>\n")}
+	}},
+	{"curlimages/curl", waits},
+	{"governmentpaas/curl-ssl", waits},
+	{"tutum/curl", waits},
+	{"busybox", waits},
+	{"alpine", waits},
+}
+
+// waits is an image whose container sleeps until somebody runs a command in it.
+func waits(string) Image { return Image{} }
+
+var bookinfoName = regexp.MustCompile(`examples-bookinfo-(productpage|details|ratings|reviews)-(v\d+)$`)
+
+func bookinfoImage(repository string) Image {
+	return Image{Ports: []int{9080}, Handler: func(c Container) (http.Handler, error) {
+		name := bookinfoName.FindStringSubmatch(repository)
+		if name == nil {
+			return nil, fmt.Errorf("%w %q: of bookinfo there are productpage, details, ratings and reviews, -v1 and up", ErrUnknown, repository)
+		}
+		return bookinfo.New(name[1], name[2], bookinfo.Options{
+			Transport: newTransport(c.Network),
+			Env:       c.Env,
+			Seed:      c.Seed,
+			Hostname:  c.Pod.Name,
+		})
+	}}
+}
+
+func httpbinHandler(c Container) (http.Handler, error) {
+	return httpbin.New(httpbin.WithHostname(c.Pod.Name), httpbin.WithExcludeHeaders("")), nil
+}
+
+func fortioHandler(Container) (http.Handler, error) { return http.HandlerFunc(fhttp.EchoHandler), nil }
+
+// page is a server that answers every path with one page.
+func page(server, body string) func(Container) (http.Handler, error) {
+	return func(Container) (http.Handler, error) {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Server", server)
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprint(w, body)
+		}), nil
+	}
+}
