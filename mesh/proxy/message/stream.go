@@ -114,3 +114,13 @@ func (f Flags) String() string {
 	}
 	return strings.Join(f.Names(), ",")
 }
+
+// FlagNamed returns the flag of a short name such as "UO".
+func FlagNamed(name string) (Flags, bool) {
+	for i, n := range flagNames {
+		if n == name {
+			return 1 << i, true
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,80 @@
+package accesslog
+
+import (
+	"bytes"
+	"io"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
+)
+
+func sample() *Exchange {
+	start := time.Date(2026, 11, 21, 10, 0, 0, 123456789, time.UTC)
+	r := &message.Request{Method: "GET", Path: "/v2/reviews", Authority: "reviews:9080", Header: message.Header{
+		{Name: "user-agent", Value: "curl\"x"}, {Name: "x-request-id", Value: "id-1"}, {Name: "x-envoy-original-path", Value: "/reviews"}},
+		Stream: &message.Stream{Start: start, Cluster: "outbound|9080|v2|reviews.default.svc.cluster.local", RouteName: "default",
+			UpstreamHost: netip.MustParseAddrPort("10.0.0.9:9080"), UpstreamLocal: netip.MustParseAddrPort("10.0.0.7:41000"),
+			Flags: message.UpstreamOverflow | message.UpstreamRetryLimitExceeded, Details: "via_upstream", BytesSent: 81, Attempts: 3,
+			OriginalPath: "/reviews",
+			Conn: &message.Conn{ID: 7, Remote: netip.MustParseAddrPort("10.0.0.7:40000"), Local: netip.MustParseAddrPort("10.96.0.3:9080"),
+				TLS: &message.TLS{PeerURIs: []string{"spiffe://cluster.local/ns/default/sa/a"}, ServerName: "sni", Version: 0x304}}}}
+	resp := &message.Response{Status: 503, Header: message.Header{{Name: "x-envoy-upstream-service-time", Value: "4"}}}
+	return Of(r, resp, start.Add(5*time.Millisecond))
+}
+
+func TestFormats(t *testing.T) {
+	for _, c := range []struct{ format, want string }{
+		{IstioFormat, `[2026-11-21T10:00:00.123Z] "GET /reviews HTTP/1.1" 503 UO,URX via_upstream - "-" 0 81 5 4 "-" "curl"x" "id-1" ` +
+			`"reviews:9080" "10.0.0.9:9080" outbound|9080|v2|reviews.default.svc.cluster.local 10.0.0.7:41000 10.96.0.3:9080 10.0.0.7:40000 sni default` + "\n"},
+		{DefaultFormat, `[2026-11-21T10:00:00.123Z] "GET /reviews HTTP/1.1" 503 UO,URX 0 81 5 4 "-" "curl"x" "id-1" "reviews:9080" "10.0.0.9:9080"` + "\n"},
+		{"%REQ(X-NONE?:PATH):4%|100%%|%START_TIME(%Y/%m/%d %s %3f)%", "/v2/|100%|2026/11/21 1795255200 123"},
+		{"%DOWNSTREAM_TLS_VERSION% %UPSTREAM_REQUEST_ATTEMPT_COUNT% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", "TLSv1.3 3 10.0.0.7"},
+	} {
+		f, err := CompileFormat(c.format)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(f.Append(nil, sample())); got != c.want {
+			t.Errorf("format gives\n%s, want\n%s", got, c.want)
+		}
+	}
+}
+
+func TestUnknownOperatorsAreRefusedByName(t *testing.T) {
+	for _, c := range []struct{ format, want string }{
+		{"%NOPE%", "%NOPE%"}, {"%REQ(A", "%REQ"}, {"%DURATION", "%DURATION"}, {"%REQ(A):x%", "no length"},
+		{"%FILTER_STATE(a:b)%", "%FILTER_STATE(a:b)%"}, {"%START_TIME(%Q)%", "%Q"},
+	} {
+		if _, err := CompileFormat(c.format); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("CompileFormat(%q) says %v, want %q", c.format, err, c.want)
+		}
+	}
+}
+
+func TestLoggerWritesJSONAndFiltersByFlag(t *testing.T) {
+	var out bytes.Buffer
+	open := func(string) (io.Writer, error) { return &out, nil }
+	l, err := NewLogger([]snapshot.AccessLog{
+		{Path: "a", JSON: map[string]string{"code": "%RESPONSE_CODE%", "ua": "%REQ(USER-AGENT)%", "none": "%REQ(X)%", "mix": "a-%REQ(X)%"}},
+		{Path: "b", Format: "UF only\n", HasFlags: true, FlagsOnly: []string{"UF"}},
+		{Path: "c", Format: "any flag\n", HasFlags: true},
+	}, open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Log(sample())
+	if want := `{"code":503,"mix":"a--","none":null,"ua":"curl\"x"}` + "\nany flag\n"; out.String() != want {
+		t.Errorf("log is %q, want %q", out.String(), want)
+	}
+	if _, err := NewLogger([]snapshot.AccessLog{{FlagsOnly: []string{"XX"}}}, open); err == nil {
+		t.Error("an unknown flag was taken")
+	}
+	e := FromExchange(sample())
+	if !e.MutualTLS || e.Path != "/reviews" || e.Status != 503 || e.Flags != "UO,URX" || e.RequestID != "id-1" || e.Duration != 5*time.Millisecond {
+		t.Errorf("entry is %+v", e)
+	}
+}

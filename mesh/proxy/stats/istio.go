@@ -1,0 +1,112 @@
+package stats
+
+import (
+	"sync"
+)
+
+// Workload is one end of a call as Istio's metrics name it; empty fields read "unknown".
+type Workload struct {
+	Name, Namespace, Principal, App, Version string
+	CanonicalService, CanonicalRevision      string
+	Cluster                                  string
+}
+
+// Call has the labels of one finished HTTP call in Istio's standard metrics. It is
+// comparable: series are looked up by it.
+type Call struct {
+	Reporter            string // "source" or "destination"
+	Source, Destination Workload
+	Service             string // FQDN
+	ServiceName         string
+	ServiceNamespace    string
+	Protocol            string // "http" or "grpc"
+	Code                int
+	GRPCStatus          string
+	Flags               string
+	ConnectionSecurity  string // "mutual_tls", "none", "unknown"
+}
+
+// Istio makes Istio's standard metrics in a registry.
+type Istio struct {
+	registry *Registry
+	mu       sync.RWMutex
+	series   map[Call]*series
+}
+
+type series struct {
+	requests                *Counter
+	duration, request, resp *Histogram
+}
+
+// NewIstio makes the standard metrics of a registry.
+func NewIstio(r *Registry) *Istio { return &Istio{registry: r, series: map[Call]*series{}} }
+
+// Record counts one finished call: its duration in milliseconds, and the bytes of
+// both bodies.
+func (i *Istio) Record(c Call, milliseconds float64, requestBytes, responseBytes int64) {
+	s := i.find(c)
+	s.requests.Inc()
+	s.duration.Record(milliseconds)
+	s.request.Record(float64(requestBytes))
+	s.resp.Record(float64(responseBytes))
+}
+
+func (i *Istio) find(c Call) *series {
+	i.mu.RLock()
+	s := i.series[c]
+	i.mu.RUnlock()
+	if s != nil {
+		return s
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if s := i.series[c]; s != nil {
+		return s
+	}
+	labels := c.labels()
+	text := "." + renderLabels(labels)
+	s = &series{
+		requests: i.registry.Counter("istiocustom.istio_requests_total"+text, "istio_requests_total", labels...),
+		duration: i.registry.Histogram("istiocustom.istio_request_duration_milliseconds"+text, "istio_request_duration_milliseconds", labels...),
+		request:  i.registry.Histogram("istiocustom.istio_request_bytes"+text, "istio_request_bytes", labels...),
+		resp:     i.registry.Histogram("istiocustom.istio_response_bytes"+text, "istio_response_bytes", labels...),
+	}
+	i.series[c] = s
+	return s
+}
+
+// labels are the labels in the order in which Istio's proxies write them.
+func (c Call) labels() []Label {
+	ls := []Label{{"reporter", c.Reporter}}
+	ls = append(ls, c.Source.labels("source")...)
+	ls = append(ls, c.Destination.labels("destination")...)
+	return append(ls,
+		Label{"destination_service", known(c.Service)},
+		Label{"destination_service_name", known(c.ServiceName)},
+		Label{"destination_service_namespace", known(c.ServiceNamespace)},
+		Label{"request_protocol", c.Protocol},
+		Label{"response_code", itoa(c.Code)},
+		Label{"grpc_response_status", c.GRPCStatus},
+		Label{"response_flags", c.Flags},
+		Label{"connection_security_policy", c.ConnectionSecurity})
+}
+
+func (w Workload) labels(side string) []Label {
+	return []Label{
+		{side + "_workload", known(w.Name)},
+		{side + "_workload_namespace", known(w.Namespace)},
+		{side + "_principal", known(w.Principal)},
+		{side + "_app", known(w.App)},
+		{side + "_version", known(w.Version)},
+		{side + "_canonical_service", known(w.CanonicalService)},
+		{side + "_canonical_revision", known(w.CanonicalRevision)},
+		{side + "_cluster", known(w.Cluster)},
+	}
+}
+
+func known(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return s
+}
