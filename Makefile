@@ -1,0 +1,75 @@
+# Windtunnel. `make` lists what there is.
+
+GO      ?= go
+BIN     := bin
+OUT     := out
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+LDFLAGS := -s -w -X github.com/windtunnel-mesh/windtunnel/cli.buildVersion=$(VERSION)
+SOURCES := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './out/*') $(shell find bookinfo reports -name '*.html' -o -name '*.css' -o -name '*.js') go.mod go.sum
+
+.DEFAULT_GOAL := help
+
+##@ Everyday
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: $(BIN)/windtunnel $(BIN)/meshd $(BIN)/meshproxy ## Build the three programs into bin/
+
+$(BIN)/%: $(SOURCES)
+	@mkdir -p $(BIN)
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$*
+
+.PHONY: demo
+demo: $(BIN)/windtunnel ## Build, run the bookinfo scenarios in the simulator, write out/demo/report.html
+	$(BIN)/windtunnel run scenarios/bookinfo --out $(OUT)/demo
+
+.PHONY: test
+test: ## Run the unit tests
+	$(GO) test ./...
+
+##@ Scenarios
+
+.PHONY: e2e
+e2e: ## Run every scenario in the simulator, twice each, as Ginkgo specs with JUnit
+	@mkdir -p $(OUT)/e2e
+	$(GO) run github.com/onsi/ginkgo/v2/ginkgo -p --procs=2 --tags=e2e --junit-report=junit.xml --output-dir=$(OUT)/e2e $(GINKGO) ./e2e
+
+.PHONY: loopback
+loopback: $(BIN)/windtunnel ## Run the bookinfo scenarios on loopback sockets, in real time
+	$(BIN)/windtunnel run scenarios/bookinfo --env loopback --out $(OUT)/loopback
+
+##@ Quality
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not gofmt:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet -tags=e2e ./...
+	$(GO) tool staticcheck -tags=e2e ./...
+
+.PHONY: race
+race: ## Run the tests of the data plane and the virtual network under the race detector
+	$(GO) test -race ./mesh/... ./sim/... ./load/...
+
+.PHONY: fuzz
+FUZZTIME ?= 30s
+fuzz: ## Fuzz every parser for FUZZTIME each
+	@for package in $$(git grep -l 'func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
+		for target in $$(grep -ho 'func Fuzz[A-Za-z0-9]*' $$package/*_test.go | cut -c6-); do \
+			$(GO) test ./$$package -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) || exit 1; \
+		done; \
+	done
+
+.PHONY: bench
+bench: ## Run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./mesh/... ./sim/...
+
+.PHONY: schema
+schema: $(BIN)/windtunnel ## Write the scenario format's JSON Schema
+	$(BIN)/windtunnel schema scenario > scenarios/scenario.v1.json
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf $(BIN) $(OUT)

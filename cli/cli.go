@@ -1,0 +1,80 @@
+// Package cli has the commands of windtunnel. Each command is a file: flags become
+// options, options go to the package that does the work. stdout is data, stderr is
+// progress; exit codes are the same for every output format.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit codes.
+const (
+	codeOK          = 0
+	codeFailed      = 1   // an expectation failed
+	codeUsage       = 2   // bad input or usage
+	codeEnvironment = 3   // the environment failed
+	codeNothing     = 5   // nothing was tested
+	codeInterrupted = 130 // Ctrl-C
+)
+
+// Streams are where a command reads and writes.
+type Streams struct {
+	In  io.Reader
+	Out io.Writer
+	Err io.Writer
+}
+
+// exit ends a command with a code; a nil error says nothing more.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e *exit) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exit) Unwrap() error { return e.err }
+
+// Main runs one command line and returns the exit code.
+func Main(ctx context.Context, args []string, s Streams) int {
+	root := newRoot(s)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	var e *exit
+	switch {
+	case err == nil:
+		return codeOK
+	case errors.As(err, &e):
+		if e.err != nil {
+			fmt.Fprintln(s.Err, "windtunnel:", e.err)
+		}
+		return e.code
+	default: // cobra's own: unknown commands and flags
+		fmt.Fprintf(s.Err, "windtunnel: %v\nRun 'windtunnel --help' for usage.\n", err)
+		return codeUsage
+	}
+}
+
+func newRoot(s Streams) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "windtunnel",
+		Short:         "A wind tunnel for service meshes",
+		Long:          "windtunnel runs what your mesh must do, written as Kubernetes and Istio YAML plus steps and\nexpectations, against a real control plane and a real proxy: in virtual time, or on loopback sockets.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetIn(s.In)
+	root.SetOut(s.Out)
+	root.SetErr(s.Err)
+	root.AddCommand(newRunCommand(s), newListCommand(s), newSchemaCommand(s), newReportCommand(s), newVersionCommand(s), newWorkerCommand(s))
+	return root
+}

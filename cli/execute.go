@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/windtunnel-mesh/windtunnel/reports/result"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
+	"github.com/windtunnel-mesh/windtunnel/sim/trace"
+	"github.com/windtunnel-mesh/windtunnel/sim/world"
+)
+
+// execute runs the jobs and returns their results in the jobs' order; nil for
+// those that an interrupt left out. The simulator's jobs run in worker processes,
+// each with one processor; the loopback world's one after the other in this one.
+func execute(ctx context.Context, jobs []job, o runOptions, done func(*result.Scenario)) []*result.Scenario {
+	results := make([]*result.Scenario, len(jobs))
+	var left []job
+	for _, j := range jobs {
+		if j.skip == "" {
+			left = append(left, j)
+			continue
+		}
+		results[j.Index] = &result.Scenario{Name: j.Name, File: j.File, Line: j.scenario.Position.Line, Description: j.scenario.Description,
+			Labels: j.scenario.Labels, Status: result.Skipped, Message: j.skip, Seed: j.Seed, Steps: []result.Step{}}
+		done(results[j.Index])
+	}
+	finished := func(j job, r *result.Scenario) {
+		results[j.Index] = r
+		done(r)
+	}
+	if o.env == "sim" {
+		runWorkers(ctx, left, min(o.parallel, len(left)), finished)
+		return results
+	}
+	for _, j := range left {
+		if ctx.Err() != nil {
+			break
+		}
+		r := runLoopback(ctx, j)
+		if ctx.Err() == nil {
+			finished(j, &r)
+		}
+	}
+	return results
+}
+
+func runLoopback(ctx context.Context, j job) result.Scenario {
+	return run.Run(ctx, &world.Loopback{}, j.scenario, run.Options{Seed: j.Seed, Timeout: j.Timeout})
+}
+
+// runSim runs one job in this process, twice where determinism is to be checked.
+func runSim(ctx context.Context, j job, s *spec.Scenario, stacks io.Writer) result.Scenario {
+	first, events := simulate(ctx, j, s, stacks)
+	if j.TraceFile != "" {
+		if err := writeTrace(j.TraceFile, events); err != nil {
+			first.Status, first.Message = result.Error, err.Error()
+		}
+	}
+	if !j.CheckDeterminism || first.Status == result.Error {
+		return first
+	}
+	second, again := simulate(ctx, j, s, stacks)
+	first.WallSeconds += second.WallSeconds
+	if first.Digest != second.Digest {
+		first.Status = result.Error
+		first.Message = fmt.Sprintf("not deterministic: seed %d gave %s and %s\n%s", j.Seed, first.Digest, second.Digest,
+			trace.FirstDifference(events, again, 20))
+	}
+	return first
+}
+
+func simulate(ctx context.Context, j job, s *spec.Scenario, stacks io.Writer) (result.Scenario, []trace.Event) {
+	var events []trace.Event
+	env := &world.Sim{Logger: slog.New(slog.DiscardHandler), Stuck: stacks,
+		OnTrace: func(_ *spec.Scenario, e []trace.Event) { events = e }}
+	start := time.Now()
+	r := run.Run(ctx, env, s, run.Options{Seed: j.Seed, Timeout: j.Timeout})
+	r.WallSeconds = time.Since(start).Seconds()
+	return r, events
+}
+
+func traceFile(out string, j job, repeat int) string {
+	name := j.Name
+	if repeat > 1 {
+		name += fmt.Sprintf("-seed-%d", j.Seed)
+	}
+	return filepath.Join(out, "traces", name+".txt")
+}
+
+func writeTrace(file string, events []trace.Event) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, e := range events {
+		b.WriteString(e.String())
+		b.WriteByte('\n')
+	}
+	return os.WriteFile(file, []byte(b.String()), 0o644)
+}

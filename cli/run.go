@@ -1,0 +1,206 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/windtunnel-mesh/windtunnel/reports"
+	"github.com/windtunnel-mesh/windtunnel/reports/result"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
+)
+
+// runOptions are the flags of run.
+type runOptions struct {
+	selection
+	env              string
+	seed             uint64
+	parallel         int
+	repeat           int
+	out              string
+	output           string
+	checkDeterminism bool
+	timeout          time.Duration
+}
+
+func newRunCommand(s Streams) *cobra.Command {
+	var o runOptions
+	c := &cobra.Command{
+		Use:   "run [PATH…]",
+		Short: "Run scenarios",
+		Long: "Run the scenarios of files or folders (default: scenarios) and say whether what they expect held.\n\n" +
+			"Exit codes: 0 all held, 1 an expectation failed, 2 bad input, 3 the environment failed, 5 nothing was tested, 130 interrupted.",
+		Example: "  windtunnel run scenarios/bookinfo\n  windtunnel run scenarios/bookinfo --run jason --seed 7 --out out/jason\n  windtunnel run scenarios/bookinfo --env loopback",
+		RunE: func(c *cobra.Command, args []string) error {
+			o.paths = args
+			return runScenarios(c.Context(), s, o)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.env, "env", "sim", "`world` to run in: sim or loopback")
+	f.Uint64Var(&o.seed, "seed", 1, "seed of all randomness")
+	f.StringVar(&o.name, "run", "", "only scenarios whose name matches this regular `expression`")
+	f.StringVarP(&o.labels, "selector", "l", "", "only scenarios with these labels: `key=value,…`")
+	f.IntVar(&o.parallel, "parallel", runtime.NumCPU(), "scenarios at one time (simulator)")
+	f.IntVar(&o.repeat, "repeat", 1, "runs of each scenario, each with the next seed")
+	f.StringVar(&o.out, "out", "", "write the report into this `folder`")
+	f.StringVarP(&o.output, "output", "o", "table", "`format` of stdout: table, json or jsonl")
+	f.BoolVar(&o.checkDeterminism, "check-determinism", false, "run each scenario twice and compare what happened, event by event (simulator)")
+	f.DurationVar(&o.timeout, "timeout", 2*time.Minute, "wall time that one scenario may take")
+	return c
+}
+
+func (o *runOptions) validate() error {
+	var errs []error
+	switch o.env {
+	case "sim", "loopback":
+	case "kind", "kube":
+		errs = append(errs, fmt.Errorf("--env %s is not supported yet: expected sim or loopback", o.env))
+	default:
+		errs = append(errs, fmt.Errorf("--env %s: expected sim or loopback", o.env))
+	}
+	if !slices.Contains([]string{"table", "json", "jsonl"}, o.output) {
+		errs = append(errs, fmt.Errorf("-o %s: expected table, json or jsonl", o.output))
+	}
+	if o.parallel < 1 {
+		errs = append(errs, fmt.Errorf("--parallel %d: expected 1 or more", o.parallel))
+	}
+	if o.repeat < 1 {
+		errs = append(errs, fmt.Errorf("--repeat %d: expected 1 or more", o.repeat))
+	}
+	if o.checkDeterminism && o.env != "sim" {
+		errs = append(errs, fmt.Errorf("--check-determinism: only the simulator is deterministic, not %s", o.env))
+	}
+	return errors.Join(errs...)
+}
+
+func runScenarios(ctx context.Context, s Streams, o runOptions) error {
+	if err := o.validate(); err != nil {
+		return &exit{codeUsage, err}
+	}
+	scenarios, err := o.load(s.Err)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	jobs := plan(scenarios, o)
+	p := newProgress(s, o, len(jobs))
+	results := execute(ctx, jobs, o, p.done)
+	p.end()
+	run := summarize(results, o, time.Since(start))
+	run.Interrupted = ctx.Err() != nil
+	if err := emit(s, o, run); err != nil {
+		return &exit{codeEnvironment, err}
+	}
+	return verdict(run)
+}
+
+// job is one run of one scenario; it travels to worker processes as JSON.
+type job struct {
+	Index            int           `json:"index"`
+	File             string        `json:"file"`
+	Name             string        `json:"name"`
+	Env              string        `json:"env"`
+	Seed             uint64        `json:"seed"`
+	Timeout          time.Duration `json:"timeout"`
+	CheckDeterminism bool          `json:"checkDeterminism"`
+	TraceFile        string        `json:"traceFile,omitempty"`
+
+	scenario *spec.Scenario
+	skip     string // why it does not run here
+}
+
+// plan makes the jobs, in order; what may not run in this world is among them.
+func plan(scenarios []*spec.Scenario, o runOptions) []job {
+	var jobs []job
+	for _, s := range scenarios {
+		for r := range o.repeat {
+			j := job{Index: len(jobs), File: s.Position.File, Name: s.Name, Env: o.env, Seed: o.seed + uint64(r), Timeout: o.timeout,
+				CheckDeterminism: o.checkDeterminism, scenario: s}
+			if s.Seed != nil {
+				j.Seed = *s.Seed + uint64(r)
+			}
+			if !slices.Contains(s.Environments, o.env) {
+				j.skip = fmt.Sprintf("it runs in %s only", strings.Join(s.Environments, ", "))
+			}
+			if o.out != "" && o.env == "sim" {
+				j.TraceFile = traceFile(o.out, j, o.repeat)
+			}
+			jobs = append(jobs, j)
+		}
+	}
+	return jobs
+}
+
+// summarize counts. A run is complete even where it was interrupted: what did not
+// run is not in it.
+func summarize(results []*result.Scenario, o runOptions, wall time.Duration) *result.Run {
+	run := &result.Run{Version: result.Version, Environment: o.env, Seed: o.seed, WallSeconds: wall.Seconds(), Scenarios: []result.Scenario{}}
+	for _, r := range results {
+		if r == nil {
+			continue
+		}
+		run.Scenarios = append(run.Scenarios, *r)
+		switch r.Status {
+		case result.Passed:
+			run.Passed++
+		case result.Failed:
+			run.Failed++
+		case result.Error:
+			run.Errors++
+		case result.Skipped:
+			run.Skipped++
+		}
+	}
+	return run
+}
+
+// verdict is the exit code of a run.
+func verdict(run *result.Run) error {
+	switch {
+	case run.Interrupted:
+		return &exit{codeInterrupted, errors.New("interrupted")}
+	case run.Failed > 0:
+		return &exit{code: codeFailed}
+	case run.Errors > 0:
+		for _, s := range run.Scenarios {
+			if s.Status == result.Error && strings.Contains(s.Message, "nothing was tested") {
+				return &exit{codeNothing, fmt.Errorf("%s: nothing was tested", s.Name)}
+			}
+		}
+		return &exit{code: codeEnvironment}
+	case run.Passed == 0:
+		return &exit{codeNothing, errors.New("nothing was tested: every scenario was skipped")}
+	}
+	return nil
+}
+
+// emit writes the report and, to stdout, what was asked for.
+func emit(s Streams, o runOptions, run *result.Run) error {
+	if o.out != "" {
+		if err := reports.Write(o.out, run); err != nil {
+			return err
+		}
+	}
+	switch o.output {
+	case "json":
+		data, err := reports.JSON(run)
+		if err != nil {
+			return err
+		}
+		_, err = s.Out.Write(data)
+		return err
+	case "table":
+		fmt.Fprintf(s.Out, "%s: %s\n", o.env, reports.Verdict(run))
+		if o.out != "" {
+			fmt.Fprintf(s.Out, "report: %s/%s\n", o.out, reports.HTMLFile)
+		}
+	}
+	return nil // jsonl went out line by line
+}

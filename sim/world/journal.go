@@ -1,0 +1,110 @@
+package world
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/accesslog"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
+	"github.com/windtunnel-mesh/windtunnel/sim/trace"
+)
+
+// journal collects what the proxies saw and what happened to the mesh.
+type journal struct {
+	trace *trace.Recorder
+
+	mu     sync.Mutex
+	seen   []run.Seen
+	events []run.Event
+	pods   map[netip.Addr]place // also those that are gone: addresses are not used twice
+}
+
+// place is a Pod as the journal names it.
+type place struct{ pod, namespace, workload string }
+
+func newJournal(t *trace.Recorder) *journal {
+	return &journal{trace: t, pods: make(map[netip.Addr]place)}
+}
+
+func (j *journal) all() []run.Seen {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.seen[:len(j.seen):len(j.seen)]
+}
+
+func (j *journal) allEvents() []run.Event {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.events[:len(j.events):len(j.events)]
+}
+
+// event notes something that happened to the mesh.
+func (j *journal) event(kind, who, text string) {
+	if j.trace != nil {
+		j.trace.Add(kind, who, text)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if who != "" {
+		text = who + " " + text
+	}
+	j.events = append(j.events, run.Event{Time: time.Now(), Kind: kind, Text: text})
+}
+
+// know remembers a Pod by its address.
+func (j *journal) know(addr netip.Addr, p place) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.pods[addr] = p
+}
+
+// sink returns the access log of the proxy in a Pod.
+func (j *journal) sink(p place) accesslog.Sink {
+	return func(e accesslog.Entry) { j.add(p, e) }
+}
+
+func (j *journal) add(p place, e accesslog.Entry) {
+	if j.trace != nil {
+		j.trace.Add("exchange", p.pod, describe(&e))
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	up, down := j.pods[e.UpstreamHost.Addr()], j.pods[e.DownstreamRemote.Addr()]
+	j.seen = append(j.seen, run.Seen{
+		RequestID: e.RequestID, Time: e.Start.Add(e.Duration), Duration: e.Duration,
+		Workload: p.workload, Namespace: p.namespace, Pod: p.pod, Inbound: e.Inbound,
+		Method: e.Method, Authority: e.Authority, Path: e.Path, Status: e.Status, Flags: flags(e.Flags),
+		Details: e.Details, Route: e.RouteName, Source: e.Source, Cluster: e.Cluster, Attempts: e.Attempts, MutualTLS: e.MutualTLS,
+		UpstreamPod: up.pod, UpstreamWorkload: up.workload, DownstreamPod: down.pod, DownstreamWorkload: down.workload,
+		UpstreamAddress: address(e.UpstreamHost), DownstreamAddress: address(e.DownstreamRemote),
+	})
+}
+
+func flags(s string) []string {
+	if s == "-" || s == "" {
+		return nil
+	}
+	return strings.Split(s, ",")
+}
+
+func address(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+// describe is an exchange's line in the trace: all that has to be the same on
+// every run of a seed.
+func describe(e *accesslog.Entry) string {
+	return fmt.Sprintf("%s %s %s%s %d %s %s %s -> %s %s in=%t attempts=%d %d/%d", e.RequestID, e.Method, e.Authority, e.Path,
+		e.Status, e.Flags, e.Details, e.DownstreamRemote.Addr(), e.UpstreamHost, e.Duration, e.Inbound, e.Attempts, e.BytesReceived, e.BytesSent)
+}
+
+// onPod notes Pods that come and go.
+func (w *World) onPod(pod *corev1.Pod, what string) { w.log.event("pod", pod.Name, what) }

@@ -1,0 +1,158 @@
+// Package world is a mesh that runs in this process: a cluster in small whose Pods
+// have real sidecars, a real control plane, an ingress gateway, and clients outside.
+// It implements scenarios/run's World over any fabric: simnet in virtual time (Sim),
+// sockets on 127.0.0.0/8 in real time (Loopback).
+package world
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/identity"
+	"github.com/windtunnel-mesh/windtunnel/mesh/meshd"
+	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
+	"github.com/windtunnel-mesh/windtunnel/mesh/store"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
+	"github.com/windtunnel-mesh/windtunnel/sim/cluster"
+	"github.com/windtunnel-mesh/windtunnel/sim/fabric"
+	"github.com/windtunnel-mesh/windtunnel/sim/images"
+	"github.com/windtunnel-mesh/windtunnel/sim/trace"
+)
+
+// options for newWorld.
+type options struct {
+	Scenario      *spec.Scenario
+	Fabric        fabric.Fabric
+	Seed          seed.Seed
+	Deterministic bool
+	Trace         *trace.Recorder // nil: none
+	Logger        *slog.Logger
+}
+
+// World is one mesh. Scenario steps call it from one goroutine; proxies and
+// servers live on their own.
+type World struct {
+	o       options
+	ctx     context.Context // of everything that runs; cancelled by close
+	cancel  context.CancelFunc
+	start   time.Time
+	store   *store.Memory
+	cluster *cluster.Cluster
+	images  *images.Catalogue
+	ca      *identity.CA
+	tokens  *identity.TokenIssuer
+	meshd   *meshd.Meshd
+	log     *journal
+	nodes   map[string]*node // running Pods by name
+	clients map[string]fabric.Host
+	sent    uint64        // request steps so far, for request ids
+	turn    atomic.Uint64 // kube-proxy's next endpoint
+}
+
+var _ run.World = (*World)(nil)
+
+// newWorld builds the world and installs the mesh into it: namespaces, control
+// plane, ingress gateway. The scenario's resources are not applied yet.
+func newWorld(ctx context.Context, o options) (*World, error) {
+	w := &World{
+		o:       o,
+		start:   time.Now(),
+		store:   store.NewMemory(store.MemoryOptions{}),
+		images:  images.NewCatalogue(o.Scenario.Behaviours),
+		log:     newJournal(o.Trace),
+		nodes:   make(map[string]*node),
+		clients: make(map[string]fabric.Host),
+	}
+	w.ctx, w.cancel = context.WithCancel(ctx)
+	var err error
+	if w.ca, err = identity.NewCA(identity.CAOptions{Seed: o.Seed.Sub("ca"), Deterministic: o.Deterministic, KeyType: w.keyType()}); err != nil {
+		return nil, err
+	}
+	w.tokens = identity.NewTokenIssuer(o.Seed.Sub("tokens"))
+	w.cluster = cluster.New(cluster.Options{
+		Store:   w.store,
+		Kubelet: w,
+		Inject:  injection(),
+		Seed:    o.Seed.Sub("cluster"),
+		OnPod:   w.onPod,
+	})
+	o.Fabric.SetResolver(w.resolve)
+	o.Fabric.SetServiceAddress(w.serviceAddress)
+	if err := w.install(); err != nil {
+		return nil, errors.Join(err, w.close())
+	}
+	return w, nil
+}
+
+// close takes the world down; nothing of it runs afterwards.
+func (w *World) close() error {
+	w.cancel()
+	var errs []error
+	for _, p := range w.cluster.Pods() {
+		if n := w.nodes[p.Name]; n != nil {
+			errs = append(errs, n.close())
+		}
+	}
+	errs = append(errs, w.o.Fabric.Close())
+	return errors.Join(errs...)
+}
+
+// Now implements run.World.
+func (w *World) Now() time.Time { return time.Now() }
+
+// Sleep implements run.World.
+func (w *World) Sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Log implements run.World.
+func (w *World) Log() []run.Seen { return w.log.all() }
+
+// Events implements run.World.
+func (w *World) Events() []run.Event { return w.log.allEvents() }
+
+// Digest implements run.World.
+func (w *World) Digest() string {
+	if w.o.Trace == nil {
+		return ""
+	}
+	return w.o.Trace.Digest()
+}
+
+// settle returns when every proxy runs what the cluster's objects say.
+func (w *World) settle(ctx context.Context) error {
+	if w.meshd == nil {
+		return nil
+	}
+	if err := w.meshd.WaitSynced(ctx, w.store.View().Revision); err != nil {
+		return fmt.Errorf("wait until the proxies have the configuration: %w", err)
+	}
+	return nil
+}
+
+// client is a host outside the cluster. Its address is private, as that of a
+// node is that clients of a NodePort or load balancer seem to come from.
+func (w *World) client(name string, addr netip.Addr) (fabric.Host, error) {
+	if h := w.clients[name]; h != nil {
+		return h, nil
+	}
+	h, err := w.o.Fabric.AddHost(name, addr)
+	if err != nil {
+		return nil, err
+	}
+	w.clients[name] = h
+	return h, nil
+}
