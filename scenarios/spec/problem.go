@@ -1,0 +1,73 @@
+package spec
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Problem is one thing that is wrong with a scenario file.
+type Problem struct {
+	Position Position
+	Message  string // what is wrong, what was expected, did you mean
+	Source   string // the line of the file, without its end; "" where there is none
+}
+
+// Error is "file:line:col: message".
+func (p Problem) Error() string { return p.Position.String() + ": " + p.Message }
+
+// Detail is Error with the source line and a mark under the column.
+func (p Problem) Detail() string {
+	if strings.TrimSpace(p.Source) == "" {
+		return p.Error()
+	}
+	indent := make([]rune, 0, p.Position.Col)
+	for i, r := range []rune(p.Source) {
+		if i >= p.Position.Col-1 {
+			break
+		}
+		if r != '\t' {
+			r = ' '
+		}
+		indent = append(indent, r)
+	}
+	return fmt.Sprintf("%s\n  %s\n  %s^", p.Error(), p.Source, string(indent))
+}
+
+// Suggest is " (did you mean X?)" for the candidate that is nearest to a word, or
+// "" where none is near: more than a third of the letters would have to change.
+func Suggest(word string, candidates []string) string {
+	best, distance := "", max(1, len(word)/3)+1
+	for _, c := range candidates {
+		if d := edits(strings.ToLower(word), strings.ToLower(c)); d < distance {
+			best, distance = c, d
+		}
+	}
+	if best == "" || best == word {
+		return ""
+	}
+	return fmt.Sprintf(" (did you mean %s?)", best)
+}
+
+// edits is the Levenshtein distance in bytes, cut off for words that nobody writes.
+func edits(a, b string) int {
+	if len(a) > 64 || len(b) > 64 {
+		return len(a) + len(b)
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		corner := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := corner
+			if a[i] != b[j] {
+				change++
+			}
+			corner = row[j+1]
+			row[j+1] = min(change, row[j]+1, corner+1)
+		}
+	}
+	return row[len(b)]
+}
