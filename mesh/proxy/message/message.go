@@ -51,6 +51,9 @@ type Request struct {
 	ContentLength int64
 	// Upgrade is the lower-case protocol of an Upgrade request ("websocket"), else empty.
 	Upgrade string
+	// Continue is set where the client waits for a 100 before it sends the body: whoever
+	// hears a 100 from upstream calls it. Reading the body does the same.
+	Continue func()
 	// Stream has the facts of the exchange. It is never nil inside the proxy.
 	Stream *Stream
 }

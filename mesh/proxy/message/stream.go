@@ -1,6 +1,7 @@
 package message
 
 import (
+	"crypto/x509"
 	"net/netip"
 	"strings"
 	"time"
@@ -30,6 +31,11 @@ type Stream struct {
 	BytesReceived int64
 	BytesSent     int64
 	OriginalPath  string // before a rewrite
+	// Remote is the client as far as it can be trusted: from x-forwarded-for or the
+	// connection. Logs and hashing by source address use it.
+	Remote netip.AddrPort
+	// Duration is the whole exchange's, set when it is over.
+	Duration time.Duration
 }
 
 // Conn has the facts of one downstream connection. It does not change after the handshake.
@@ -53,7 +59,8 @@ type TLS struct {
 	PeerURIs    []string // URI SANs of the verified peer, its SPIFFE id first
 	PeerDNS     []string
 	PeerSubject string
-	PeerHash    string // hex SHA-256 of the peer's certificate
+	PeerHash    string              // hex SHA-256 of the peer's certificate
+	Peer        []*x509.Certificate // the peer's certificate, then its chain
 	LocalURIs   []string
 }
 

@@ -131,27 +131,31 @@ type HTTPManager struct {
 	Routes      *RouteConfig
 	Filters     []Filter // ends with Router
 
-	ServerName                string // server header to set; empty: "envoy"
-	UseRemoteAddress          bool
-	XFFTrustedHops            int
-	ForwardClientCert         ForwardClientCert
-	SetCurrentCertDetails     CertDetails
-	NormalizePath             bool
-	MergeSlashes              bool
-	EscapedSlashes            EscapedSlashes
-	Upgrades                  []string // lower case: "websocket"
-	Proxy100Continue          bool
-	StreamIdleTimeout         time.Duration // 0: none, as are all below
-	RequestTimeout            time.Duration
-	RequestHeadersTimeout     time.Duration
-	IdleTimeout               time.Duration
-	MaxConnectionDuration     time.Duration
-	MaxStreamDuration         time.Duration
-	DrainTimeout              time.Duration
-	MaxRequestHeaderBytes     int // default 60 KiB
-	MaxRequestHeaders         int // default 100
-	MaxRequestsPerConnection  int
-	Codec                     Codec
+	ServerName               string // server header to set; empty: "envoy"
+	UseRemoteAddress         bool
+	XFFTrustedHops           int
+	ForwardClientCert        ForwardClientCert
+	SetCurrentCertDetails    CertDetails
+	NormalizePath            bool
+	MergeSlashes             bool
+	EscapedSlashes           EscapedSlashes
+	Upgrades                 []string // lower case: "websocket"
+	Proxy100Continue         bool
+	StreamIdleTimeout        time.Duration // 0: none, as are all below
+	RequestTimeout           time.Duration
+	RequestHeadersTimeout    time.Duration
+	IdleTimeout              time.Duration
+	MaxConnectionDuration    time.Duration
+	MaxStreamDuration        time.Duration
+	DrainTimeout             time.Duration
+	MaxRequestHeaderBytes    int // default 60 KiB
+	MaxRequestHeaders        int // default 100
+	MaxRequestsPerConnection int
+	Codec                    Codec
+	// AcceptHTTP10 is accept_http_10: without it such requests get a 426.
+	AcceptHTTP10 bool
+	// InternalAddresses is internal_address_config; nil: RFC 1918, RFC 4193 and loopback.
+	InternalAddresses         []netip.Prefix
 	PreserveExternalRequestID bool
 	AlwaysSetRequestID        bool // in the response
 	// KeepRequestID keeps no generation at all when false... see GenerateRequestID.
