@@ -1,0 +1,216 @@
+package simnet
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
+	"github.com/windtunnel-mesh/windtunnel/sim/fabric"
+)
+
+// Host is a host of a Net.
+type Host struct {
+	net  *Net
+	name string
+	addr netip.Addr
+
+	mu        sync.Mutex
+	capture   fabric.Capture
+	listeners map[uint16][]*Listener
+	conns     map[*Conn]struct{}
+	shakes    map[*handshake]struct{} // of its own dials
+	ports     map[uint16]int          // ephemeral ports in use
+	lastPort  uint16
+	closed    bool
+}
+
+var _ fabric.Host = (*Host)(nil)
+
+// Linux's default ip_local_port_range.
+const firstPort, lastPort = 32768, 60999
+
+var localhost = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
+func newHost(n *Net, name string, addr netip.Addr) *Host {
+	return &Host{
+		net: n, name: name, addr: addr, lastPort: lastPort,
+		listeners: make(map[uint16][]*Listener),
+		conns:     make(map[*Conn]struct{}),
+		shakes:    make(map[*handshake]struct{}),
+		ports:     make(map[uint16]int),
+	}
+}
+
+// Name implements fabric.Host.
+func (h *Host) Name() string { return h.name }
+
+// Addr implements fabric.Host.
+func (h *Host) Addr() netip.Addr { return h.addr }
+
+// Network implements fabric.Host.
+func (h *Host) Network(uid, gid int) netx.Network { return &network{host: h, uid: uid, gid: gid} }
+
+// SetCapture implements fabric.Host.
+func (h *Host) SetCapture(c fabric.Capture) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.capture = c
+}
+
+func (h *Host) rules() fabric.Capture {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.capture
+}
+
+// Close implements fabric.Host. Peers learn of it by a reset, a link's latency later; who
+// dials the address afterwards gets no answer.
+func (h *Host) Close() error {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil
+	}
+	h.closed = true
+	var listeners []*Listener
+	for _, port := range slices.Sorted(maps.Keys(h.listeners)) {
+		listeners = append(listeners, h.listeners[port]...)
+	}
+	conns := slices.SortedFunc(maps.Keys(h.conns), func(a, b *Conn) int {
+		return cmp.Or(cmp.Compare(a.in.link, b.in.link), boolCompare(a.dialler, b.dialler))
+	})
+	shakes := slices.SortedFunc(maps.Keys(h.shakes), func(a, b *handshake) int {
+		return cmp.Compare(a.client.in.link, b.client.in.link)
+	})
+	h.mu.Unlock()
+
+	h.net.remove(h)
+	for _, s := range shakes {
+		s.finish(net.ErrClosed)
+	}
+	for _, l := range listeners {
+		_ = l.Close() // it may be closed already
+	}
+	for _, c := range conns {
+		c.abort()
+	}
+	return nil
+}
+
+func boolCompare(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}
+
+// register keeps a connection for as long as it is open; false: the host is down.
+func (h *Host) register(c *Conn) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return false
+	}
+	h.conns[c] = struct{}{}
+	return true
+}
+
+func (h *Host) forget(c *Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, ok := h.conns[c]; ok && c.dialler {
+		h.release(uint16(c.local.Port))
+	}
+	delete(h.conns, c)
+}
+
+// release gives an ephemeral port back. The host is locked.
+func (h *Host) release(port uint16) {
+	if h.ports[port]--; h.ports[port] <= 0 {
+		delete(h.ports, port)
+	}
+}
+
+// ephemeral takes the next free port, in order. The host is locked.
+func (h *Host) ephemeral() (uint16, error) {
+	for range lastPort - firstPort + 1 {
+		if h.lastPort++; h.lastPort > lastPort {
+			h.lastPort = firstPort
+		}
+		if h.ports[h.lastPort] == 0 && len(h.listeners[h.lastPort]) == 0 {
+			h.ports[h.lastPort]++
+			return h.lastPort, nil
+		}
+	}
+	return 0, syscall.EADDRNOTAVAIL
+}
+
+// listen binds. Where the address is not valid, all addresses are meant.
+func (h *Host) listen(addr netip.AddrPort) (*Listener, error) {
+	ip := addr.Addr().Unmap()
+	if ip.IsUnspecified() {
+		ip = netip.Addr{}
+	}
+	if ip.IsValid() && ip != h.addr && !ip.IsLoopback() {
+		return nil, os.NewSyscallError("bind", syscall.EADDRNOTAVAIL)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, fmt.Errorf("host %s is down: %w", h.name, net.ErrClosed)
+	}
+	port := addr.Port()
+	if port == 0 {
+		var err error
+		if port, err = h.ephemeral(); err != nil {
+			return nil, os.NewSyscallError("bind", err)
+		}
+		h.release(port) // the listener's entry keeps it from now on
+	}
+	for _, l := range h.listeners[port] {
+		if !l.bound.IsValid() || !ip.IsValid() || l.bound == ip {
+			return nil, os.NewSyscallError("bind", syscall.EADDRINUSE)
+		}
+	}
+	l := newListener(h, ip, port)
+	h.listeners[port] = append(h.listeners[port], l)
+	return l, nil
+}
+
+func (h *Host) unlisten(l *Listener) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	rest := slices.DeleteFunc(h.listeners[l.port], func(x *Listener) bool { return x == l })
+	if len(rest) == 0 {
+		delete(h.listeners, l.port)
+		return
+	}
+	h.listeners[l.port] = rest
+}
+
+// listener finds who listens on an address; one bound to it comes before one
+// bound to all.
+func (h *Host) listener(addr netip.AddrPort) *Listener {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all *Listener
+	for _, l := range h.listeners[addr.Port()] {
+		if l.bound == addr.Addr() {
+			return l
+		}
+		if !l.bound.IsValid() {
+			all = l
+		}
+	}
+	return all
+}
