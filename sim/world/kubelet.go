@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
@@ -140,7 +141,7 @@ func user(pod *corev1.Pod, c corev1.Container) int {
 
 // startProxy runs meshproxy with the arguments that the injector wrote.
 func (w *World) startProxy(ctx context.Context, n *node, c corev1.Container, env map[string]string) (func(), error) {
-	options, err := meshproxy.ParseArgs(inject.Expand(c.Args, env))
+	options, err := meshproxy.ParseArgs(inject.Expand(c.Args, env), io.Discard)
 	if err != nil {
 		return nil, fmt.Errorf("container %s: %w", c.Name, err)
 	}

@@ -1,0 +1,244 @@
+// Package meshd is the control plane as one value: it watches a store, builds the
+// mesh, translates it for every proxy that is connected and serves the result over
+// ADS; it signs the proxies' certificates; it answers metrics and debug requests.
+//
+// In: a store.Source, MeshConfig, a CA. Out: gRPC on 15010 (plaintext) and 15012
+// (TLS, with the CSR API), HTTP on 15014.
+package meshd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	meshpb "istio.io/api/mesh/v1alpha1"
+	capb "istio.io/api/security/v1alpha1"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/build"
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+	"github.com/windtunnel-mesh/windtunnel/mesh/identity"
+	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
+	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
+	"github.com/windtunnel-mesh/windtunnel/mesh/store"
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/serve"
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/translate"
+)
+
+// Options for New. Addresses default to the ports that Istio uses.
+type Options struct {
+	Network    netx.Network
+	Source     store.Source
+	MeshConfig *meshpb.MeshConfig
+	// CA signs proxies' certificates; nil serves plaintext only.
+	CA            *identity.CA
+	Authenticator identity.Authenticator
+	Seed          seed.Seed
+	Logger        *slog.Logger
+
+	PlaintextAddr  string // ":15010"
+	TLSAddr        string // ":15012"
+	MonitoringAddr string // ":15014"
+
+	// Quiet and Max coalesce changes, as PILOT_DEBOUNCE_AFTER and _MAX do.
+	Quiet time.Duration // 100 ms
+	Max   time.Duration // 10 s
+
+	// OnDiagnostics gets what is wrong with each configuration that is built.
+	OnDiagnostics func([]config.Diagnostic)
+	// OnPush is told of every response, acceptance and refusal.
+	OnPush func(serve.Event)
+}
+
+func (o *Options) defaults() {
+	if o.MeshConfig == nil {
+		o.MeshConfig = config.DefaultMeshConfig()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.PlaintextAddr == "" {
+		o.PlaintextAddr = ":15010"
+	}
+	if o.TLSAddr == "" {
+		o.TLSAddr = ":15012"
+	}
+	if o.MonitoringAddr == "" {
+		o.MonitoringAddr = ":15014"
+	}
+	if o.Quiet == 0 {
+		o.Quiet = 100 * time.Millisecond
+	}
+	if o.Max == 0 {
+		o.Max = 10 * time.Second
+	}
+}
+
+// Meshd is one control plane.
+type Meshd struct {
+	o     Options
+	xds   *serve.Server
+	ready chan struct{}
+
+	mu         sync.Mutex
+	built      uint64 // revision of the store that proxies are told
+	changed    chan struct{}
+	translator *translate.Translator
+	findings   []config.Diagnostic
+}
+
+// New returns a control plane that does nothing yet.
+func New(o Options) (*Meshd, error) {
+	if o.Network == nil || o.Source == nil {
+		return nil, errors.New("meshd needs a network and a source of configuration")
+	}
+	o.defaults()
+	return &Meshd{
+		o:       o,
+		xds:     serve.New(serve.Options{Logger: o.Logger, OnEvent: o.OnPush}),
+		ready:   make(chan struct{}),
+		changed: make(chan struct{}),
+	}, nil
+}
+
+// Ready is closed when the first configuration is built and the ports are open.
+func (m *Meshd) Ready() <-chan struct{} { return m.ready }
+
+// Status lists the connected proxies.
+func (m *Meshd) Status() []serve.ProxyStatus { return m.xds.Status() }
+
+// Diagnostics is what is wrong with the configuration in force.
+func (m *Meshd) Diagnostics() []config.Diagnostic {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.findings
+}
+
+// Run serves until the context ends.
+func (m *Meshd) Run(ctx context.Context) error {
+	m.build(m.o.Source.View())
+	servers, err := m.listen(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	var wait sync.WaitGroup
+	for _, s := range servers {
+		wait.Go(func() {
+			if err := s.serve(); err != nil && ctx.Err() == nil {
+				cancel(fmt.Errorf("serve %s: %w", s.name, err))
+			}
+		})
+	}
+	wait.Go(func() {
+		store.Watch(ctx, m.o.Source, store.WatchOptions{Quiet: m.o.Quiet, Max: m.o.Max}, m.build)
+	})
+	close(m.ready)
+	<-ctx.Done()
+	for _, s := range servers {
+		s.stop()
+	}
+	wait.Wait()
+	cancel(nil)
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// server is one port.
+type server struct {
+	name  string
+	serve func() error
+	stop  func()
+}
+
+// listen opens the ports.
+func (m *Meshd) listen(ctx context.Context) ([]server, error) {
+	var servers []server
+	fail := func(err error) ([]server, error) {
+		for _, s := range servers {
+			s.stop()
+		}
+		return nil, err
+	}
+	plain, err := m.grpcServer(ctx, "ADS", m.o.PlaintextAddr)
+	if err != nil {
+		return fail(err)
+	}
+	servers = append(servers, plain)
+	if m.o.CA != nil {
+		secure, err := m.secureServer(ctx)
+		if err != nil {
+			return fail(err)
+		}
+		servers = append(servers, secure)
+	}
+	monitoring, err := m.monitoringServer(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	return append(servers, monitoring), nil
+}
+
+func (m *Meshd) grpcServer(ctx context.Context, name, addr string, options ...grpc.ServerOption) (server, error) {
+	l, err := m.o.Network.Listen(ctx, addr)
+	if err != nil {
+		return server{}, fmt.Errorf("listen for %s: %w", name, err)
+	}
+	return m.grpcOn(name, l, options...), nil
+}
+
+func (m *Meshd) grpcOn(name string, l net.Listener, options ...grpc.ServerOption) server {
+	s := grpc.NewServer(options...)
+	m.xds.Register(s)
+	if m.o.CA != nil && m.o.Authenticator != nil {
+		capb.RegisterIstioCertificateServiceServer(s, identity.NewService(m.o.CA, m.o.Authenticator))
+	}
+	return server{name: name, serve: func() error { return s.Serve(l) }, stop: s.Stop}
+}
+
+// build makes the mesh of a view and hands it to the proxies.
+func (m *Meshd) build(v *store.View) {
+	mesh, findings := build.Build(v, build.Options{MeshConfig: m.o.MeshConfig})
+	m.mu.Lock()
+	m.translator = translate.New(mesh, m.translator)
+	m.findings = findings
+	translator := m.translator
+	m.mu.Unlock()
+
+	m.xds.Update(generator{translator}, revision(v.Revision))
+	if m.o.OnDiagnostics != nil {
+		m.o.OnDiagnostics(findings)
+	}
+
+	m.mu.Lock()
+	m.built = v.Revision
+	close(m.changed)
+	m.changed = make(chan struct{})
+	m.mu.Unlock()
+}
+
+// WaitSynced returns when every connected proxy has accepted the configuration of
+// a store revision, or of a later one.
+func (m *Meshd) WaitSynced(ctx context.Context, r uint64) error {
+	for {
+		m.mu.Lock()
+		built, changed := m.built, m.changed
+		m.mu.Unlock()
+		if built >= r {
+			return m.xds.WaitSynced(ctx, revision(built))
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func revision(n uint64) string { return fmt.Sprint(n) }
