@@ -1,0 +1,109 @@
+package resource
+
+import (
+	"slices"
+	"strings"
+
+	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tlspb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// Reference names a resource that another one needs before it can work.
+type Reference struct {
+	Type Type
+	Name string
+}
+
+// References returns what a cluster or listener wants from ADS: the endpoints of
+// an EDS cluster, the routes of a connection manager with rds, the secrets of a
+// transport socket. Secrets and routes from elsewhere (files, a local agent) are
+// not in it. Sorted, without duplicates; other types refer to nothing.
+func (r *Resource) References(t Type) ([]Reference, error) {
+	if t != Cluster && t != Listener {
+		return nil, nil
+	}
+	m, err := r.Unmarshal(t)
+	if err != nil {
+		return nil, err
+	}
+	return ReferencesOf(m), nil
+}
+
+// ReferencesOf is References for a message at hand.
+func ReferencesOf(m proto.Message) []Reference {
+	var refs []Reference
+	collect(m.ProtoReflect(), &refs)
+	slices.SortFunc(refs, compareReferences)
+	return slices.Compact(refs)
+}
+
+func compareReferences(a, b Reference) int {
+	if c := slices.Index(Types, a.Type) - slices.Index(Types, b.Type); c != 0 {
+		return c
+	}
+	return strings.Compare(a.Name, b.Name)
+}
+
+func collect(m protoreflect.Message, refs *[]Reference) {
+	switch v := m.Interface().(type) {
+	case *anypb.Any:
+		// What is linked in is looked into; what is not cannot refer to anything that we know.
+		if inner, err := v.UnmarshalNew(); err == nil {
+			collect(inner.ProtoReflect(), refs)
+		}
+		return
+	case *clusterpb.Cluster:
+		if v.GetType() == clusterpb.Cluster_EDS && OverADS(v.GetEdsClusterConfig().GetEdsConfig()) {
+			*refs = append(*refs, Reference{Endpoint, EndpointName(v)})
+		}
+	case *hcmpb.Rds:
+		if OverADS(v.GetConfigSource()) {
+			*refs = append(*refs, Reference{Route, v.GetRouteConfigName()})
+		}
+		return
+	case *tlspb.SdsSecretConfig:
+		if OverADS(v.GetSdsConfig()) {
+			*refs = append(*refs, Reference{Secret, v.GetName()})
+		}
+		return
+	}
+	m.Range(func(f protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		collectField(f, value, refs)
+		return true
+	})
+}
+
+func collectField(f protoreflect.FieldDescriptor, value protoreflect.Value, refs *[]Reference) {
+	switch {
+	case f.IsMap():
+		if f.MapValue().Message() != nil {
+			value.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
+				collect(v.Message(), refs)
+				return true
+			})
+		}
+	case f.Message() == nil:
+	case f.IsList():
+		for i := range value.List().Len() {
+			collect(value.List().Get(i).Message(), refs)
+		}
+	default:
+		collect(value.Message(), refs)
+	}
+}
+
+// EndpointName is the name under which a cluster asks for its endpoints.
+func EndpointName(c *clusterpb.Cluster) string {
+	if name := c.GetEdsClusterConfig().GetServiceName(); name != "" {
+		return name
+	}
+	return c.GetName()
+}
+
+// OverADS tells whether a configuration source is the aggregated stream itself.
+func OverADS(s *corepb.ConfigSource) bool { return s.GetAds() != nil || s.GetSelf() != nil }
