@@ -15,6 +15,8 @@ type Packet struct {
 	Destination netip.AddrPort
 	// Loopback tells that the packet leaves (Output) or arrives (Prerouting) on lo.
 	Loopback bool
+	// Interface is the interface's name; where it is empty, "lo" or "eth0" by Loopback.
+	Interface string
 }
 
 // Verdict is what happens to the connection. The zero value lets it pass.
