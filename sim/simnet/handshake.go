@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/capture"
+	"github.com/windtunnel-mesh/windtunnel/sim/fabric"
 )
 
 const (
@@ -37,11 +38,11 @@ type handshake struct {
 }
 
 // open makes what a connection needs, up to its first SYN.
-func (h *Host) open(source netip.Addr, t target) (*handshake, error) {
-	peer := t.to.Addr().String()
-	if h.local(t.to.Addr()) {
+func (h *Host) open(source netip.Addr, t fabric.Target) (*handshake, error) {
+	peer := t.To.Addr().String()
+	if fabric.Local(h, t.To.Addr()) {
 		peer = h.name
-	} else if p := h.net.hostAt(t.to.Addr()); p != nil {
+	} else if p := h.net.hostAt(t.To.Addr()); p != nil {
 		peer = p.name
 	}
 	h.mu.Lock()
@@ -56,18 +57,18 @@ func (h *Host) open(source netip.Addr, t target) (*handshake, error) {
 	from := netip.AddrPortFrom(source, port)
 	there := h.net.route(h.name, peer)
 	link := fmt.Sprintf("%s>%s#%d", h.name, peer, there.next())
-	out := h.net.newStream(there, link, false, from, t.to)
-	in := h.net.newStream(h.net.route(peer, h.name), link, true, t.to, from)
+	out := h.net.newStream(there, link, false, from, t.To)
+	in := h.net.newStream(h.net.route(peer, h.name), link, true, t.To, from)
 	out.back, in.back = in, out
-	s := &handshake{host: h, to: t.to, how: t.how, result: make(chan error, 1)}
+	s := &handshake{host: h, to: t.To, how: t.How, result: make(chan error, 1)}
 	s.client = &Conn{
 		host: h, in: in, out: out, dialler: true,
-		local: net.TCPAddrFromAddrPort(from), remote: net.TCPAddrFromAddrPort(t.dialled),
+		local: net.TCPAddrFromAddrPort(from), remote: net.TCPAddrFromAddrPort(t.Dialled),
 	}
 	in.shake, out.shake = s, s
-	if t.original.IsValid() {
+	if t.OriginalDst.IsValid() {
 		// The accepting end learns it; the dialling one knows what it dialled.
-		s.server = &Conn{original: t.original}
+		s.server = &Conn{original: t.OriginalDst}
 	}
 	h.shakes[s] = struct{}{}
 	return s, nil
@@ -222,7 +223,7 @@ func (s *handshake) silence(out *stream) {
 // peer is the host that the SYN reaches, and the address there after its rules;
 // nil where there is none.
 func (s *handshake) peer() (*Host, netip.AddrPort) {
-	if s.host.local(s.to.Addr()) {
+	if fabric.Local(s.host, s.to.Addr()) {
 		return s.host, s.to // not seen by Prerouting: Output has decided
 	}
 	h := s.host.net.hostAt(s.to.Addr())

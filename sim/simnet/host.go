@@ -36,8 +36,6 @@ var _ fabric.Host = (*Host)(nil)
 // Linux's default ip_local_port_range.
 const firstPort, lastPort = 32768, 60999
 
-var localhost = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-
 func newHost(n *Net, name string, addr netip.Addr) *Host {
 	return &Host{
 		net: n, name: name, addr: addr, lastPort: lastPort,
@@ -156,20 +154,12 @@ func (h *Host) ephemeral() (uint16, error) {
 }
 
 // listen binds. Where the address is not valid, all addresses are meant.
-func (h *Host) listen(addr netip.AddrPort) (*Listener, error) {
-	ip := addr.Addr().Unmap()
-	if ip.IsUnspecified() {
-		ip = netip.Addr{}
-	}
-	if ip.IsValid() && ip != h.addr && !ip.IsLoopback() {
-		return nil, os.NewSyscallError("bind", syscall.EADDRNOTAVAIL)
-	}
+func (h *Host) listen(ip netip.Addr, port uint16) (*Listener, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return nil, fmt.Errorf("host %s is down: %w", h.name, net.ErrClosed)
 	}
-	port := addr.Port()
 	if port == 0 {
 		var err error
 		if port, err = h.ephemeral(); err != nil {

@@ -108,17 +108,16 @@ func matches(pattern, host string) bool {
 
 // Net is a virtual network.
 type Net struct {
+	fabric.Directory
 	conductor
 	o     Options
 	rules atomic.Pointer[[]*rule]
 
-	mu       sync.Mutex
-	byName   map[string]*Host
-	byAddr   map[netip.Addr]*Host
-	paths    map[[2]string]*route
-	resolver func(fabric.Host, string) ([]netip.Addr, error)
-	service  func(fabric.Host, netip.AddrPort) (netip.AddrPort, bool, error)
-	closed   bool
+	mu     sync.Mutex
+	byName map[string]*Host
+	byAddr map[netip.Addr]*Host
+	paths  map[[2]string]*route
+	closed bool
 }
 
 var _ fabric.Fabric = (*Net)(nil)
@@ -162,20 +161,6 @@ func (n *Net) AddHost(name string, addr netip.Addr) (fabric.Host, error) {
 	h := newHost(n, name, addr)
 	n.byName[name], n.byAddr[addr] = h, h
 	return h, nil
-}
-
-// SetResolver implements fabric.Fabric.
-func (n *Net) SetResolver(f func(from fabric.Host, name string) ([]netip.Addr, error)) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.resolver = f
-}
-
-// SetServiceAddress implements fabric.Fabric.
-func (n *Net) SetServiceAddress(f func(from fabric.Host, dst netip.AddrPort) (netip.AddrPort, bool, error)) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.service = f
 }
 
 // Close implements fabric.Fabric. No segment is delivered after it.
