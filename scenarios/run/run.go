@@ -1,0 +1,224 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/windtunnel-mesh/windtunnel/reports/result"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/run/expect"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
+)
+
+// NothingTested begins the message of a scenario that was not able to fail.
+const NothingTested = "nothing was tested"
+
+// Read reads scenario files and folders and type-checks their expectations.
+func Read(paths []string) ([]*spec.Scenario, []spec.Problem) {
+	language, err := expect.New(nil)
+	if err != nil {
+		return nil, []spec.Problem{{Position: spec.Position{Line: 1, Col: 1}, Message: err.Error()}}
+	}
+	return spec.Options{Check: language.Check, Reserved: expect.Reserved()}.Read(paths)
+}
+
+// Run executes a scenario in a new world and tells what it found. Whatever goes
+// wrong is in the result; ctx ends it early, which is an error in the result.
+func Run(ctx context.Context, env Env, s *spec.Scenario, o Options) result.Scenario {
+	if s.Seed != nil {
+		o.Seed = *s.Seed
+	}
+	out := result.Scenario{
+		Name: s.Name, File: s.Position.File, Line: s.Position.Line, Description: s.Description, Labels: s.Labels,
+		Status: result.Passed, Seed: o.Seed, Steps: []result.Step{},
+	}
+	if why := unfit(s, env.Name()); why != "" {
+		out.Status, out.Message = result.Skipped, why
+		return out
+	}
+	start := time.Now()
+	// The world may be given up while the scenario still runs in it, so what is
+	// reported is the last snapshot, which nobody writes any more.
+	var snapshot atomic.Pointer[result.Scenario]
+	err := env.Do(ctx, s, o, func(ctx context.Context, w World) error {
+		return execute(ctx, w, s, timeout(s, env.Name()), out, &snapshot)
+	})
+	if last := snapshot.Load(); last != nil {
+		out = *last
+	}
+	switch {
+	case err != nil && ctx.Err() != nil:
+		out.Status, out.Message = result.Error, "interrupted"
+	case err != nil && out.Status == result.Passed:
+		out.Status, out.Message = result.Error, err.Error()
+	}
+	out.WallSeconds = time.Since(start).Seconds()
+	return out
+}
+
+// unfit tells why a scenario cannot run in a kind of world; "" where it can.
+func unfit(s *spec.Scenario, env string) string {
+	n := s.Network
+	switch {
+	case len(s.Environments) > 0 && !slices.Contains(s.Environments, env):
+		return fmt.Sprintf("runs in %s, not in %s", strings.Join(s.Environments, ", "), env)
+	case env != "sim" && (n.Latency > 0 || n.Jitter > 0 || n.Loss > 0 || len(n.Links) > 0):
+		return "declares a network, which only sim has"
+	case (env == "kind" || env == "kube") && len(s.Behaviours) > 0:
+		return fmt.Sprintf("declares behaviours, which sim and loopback have, not %s", env)
+	}
+	return ""
+}
+
+// timeout is the world's time for the whole scenario.
+func timeout(s *spec.Scenario, env string) time.Duration {
+	switch {
+	case s.Timeout > 0:
+		return s.Timeout
+	case env == "sim":
+		return time.Hour
+	}
+	return 10 * time.Minute
+}
+
+// execution is one scenario in its world.
+type execution struct {
+	world    World
+	scenario *spec.Scenario
+	language *expect.Language
+	start    time.Time
+	kept     map[string]expect.Result
+	ops      map[string]string // the operations behind kept
+	loads    map[string]Load
+	log      index
+	answers  []answer // of all traffic, for the timeline
+	sent     int64
+	traffic  bool // there were traffic steps
+	checked  bool // an expectation was evaluated
+	notes    []result.Event
+}
+
+// host lets expressions ask the world.
+type host struct{ world World }
+
+func (h host) Endpoint(workload, client string) (expect.Endpoint, error) {
+	e, err := h.world.Endpoint(workload, client)
+	return expect.Endpoint{Ejected: e.Ejected, Healthy: e.Healthy, Active: e.Active}, err
+}
+
+// execute runs the steps; it returns an error where the world or the time ended it.
+func execute(ctx context.Context, w World, s *spec.Scenario, limit time.Duration, out result.Scenario,
+	snapshot *atomic.Pointer[result.Scenario]) error {
+	language, err := expect.New(host{w})
+	if err != nil {
+		return err
+	}
+	x := &execution{world: w, scenario: s, language: language, start: w.Now(), kept: map[string]expect.Result{},
+		ops: map[string]string{}, loads: map[string]Load{}, log: index{byID: map[string][]int{}}}
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("timeout: %v of the world's time are over", limit))
+	defer cancel()
+	publish := func() {
+		out.VirtualSeconds = w.Now().Sub(x.start).Seconds()
+		snapshot.Store(new(out))
+	}
+	publish()
+	if err := x.resources(ctx); err != nil {
+		out.Status, out.Message = result.Error, err.Error()
+		if refused := (*refusal)(nil); errors.As(err, &refused) {
+			out.Status = result.Failed
+		}
+	}
+	for i := range s.Steps {
+		st := &s.Steps[i]
+		name := st.Name
+		if name == "" {
+			name = fmt.Sprintf("step %d", i+1)
+		}
+		step := result.Step{Name: name, Operation: st.Operation, Line: st.Position.Line, Start: w.Now().Sub(x.start).Seconds()}
+		if out.Status == result.Passed {
+			before := w.Now()
+			x.step(ctx, st, &step)
+			step.Seconds = w.Now().Sub(before).Seconds()
+			if step.Status != result.Passed {
+				out.Status, out.Message = step.Status, fmt.Sprintf("%s: %s", name, stepMessage(step))
+			}
+		} else {
+			step.Status, step.Message = result.Skipped, "not run: the scenario had ended"
+		}
+		// A new slice each time: a published snapshot is never written to.
+		out.Steps = append(slices.Clone(out.Steps), step)
+		publish()
+	}
+	if why := x.untested(); why != "" && out.Status == result.Passed {
+		out.Status, out.Message = result.Error, NothingTested+": "+why
+	}
+	out.Requests = int64(len(w.Log()))
+	out.Timeline = x.timeline()
+	out.Digest = w.Digest()
+	publish()
+	return ctx.Err()
+}
+
+// stepMessage is a failed step's message, or that of its first failed check.
+func stepMessage(s result.Step) string {
+	if s.Message != "" {
+		return s.Message
+	}
+	for _, c := range s.Checks {
+		if c.Status != result.Passed {
+			return c.Message
+		}
+	}
+	return string(s.Status)
+}
+
+// untested tells why a scenario that passed proves nothing; "" where it does.
+func (x *execution) untested() string {
+	switch {
+	case x.traffic && x.sent == 0:
+		return "the traffic steps sent no request"
+	case !x.traffic && !x.checked:
+		return "there is no traffic and no expectation"
+	}
+	return ""
+}
+
+// refusal is configuration that the control plane does not take.
+type refusal struct{ rejected []string }
+
+func (r *refusal) Error() string { return "rejected: " + strings.Join(r.rejected, "; ") }
+
+// resources applies what is there before the first step.
+func (x *execution) resources(ctx context.Context) error {
+	if len(x.scenario.Resources) == 0 {
+		return nil
+	}
+	applied, err := x.world.Apply(ctx, x.scenario.Resources)
+	if err != nil {
+		return fmt.Errorf("resources: %w", ended(ctx, err))
+	}
+	x.warn(applied.Warnings)
+	if len(applied.Rejected) > 0 {
+		return fmt.Errorf("resources: %w", &refusal{applied.Rejected})
+	}
+	return nil
+}
+
+// warn puts warnings on the timeline.
+func (x *execution) warn(warnings []string) {
+	for _, w := range warnings {
+		x.notes = append(x.notes, result.Event{Seconds: x.world.Now().Sub(x.start).Seconds(), Kind: "warning", Text: w})
+	}
+}
+
+// ended prefers why the context ended to what broke because of it.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}

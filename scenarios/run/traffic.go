@@ -1,0 +1,220 @@
+package run
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/windtunnel-mesh/windtunnel/scenarios/run/expect"
+)
+
+// index finds what proxies saw of a request. It grows with the world's log.
+type index struct {
+	log  []Seen
+	byID map[string][]int
+}
+
+// update takes the entries that are new.
+func (x *index) update(log []Seen) {
+	for i := len(x.log); i < len(log); i++ {
+		if id := log[i].RequestID; id != "" {
+			x.byID[id] = append(x.byID[id], i)
+		}
+	}
+	x.log = log
+}
+
+// about counts the entries of some exchanges, and tells whether there is one at
+// least for each that was answered.
+func (x *index) about(exchanges []Exchange) (entries int, complete bool) {
+	complete = true
+	seen := map[string]bool{}
+	for _, e := range exchanges {
+		if seen[e.RequestID] {
+			continue
+		}
+		seen[e.RequestID] = true
+		n := len(x.byID[e.RequestID])
+		entries += n
+		complete = complete && (n > 0 || e.Status == 0)
+	}
+	return entries, complete
+}
+
+// first returns the entry of the proxy that the client itself spoke to: its own
+// sidecar's; of a client without one, the gateway's or the server's. Where a call
+// came back to the client's own pod, the outermost is the one that began first.
+func (x *index) first(e Exchange) *Seen {
+	var own, next *Seen
+	earlier := func(a, b *Seen) bool { return b == nil || a.Time.Add(-a.Duration).Before(b.Time.Add(-b.Duration)) }
+	for _, i := range x.byID[e.RequestID] {
+		s := &x.log[i]
+		switch {
+		case e.Client != "" && s.Pod == e.Client && !s.Inbound:
+			if earlier(s, own) {
+				own = s
+			}
+		case s.DownstreamPod == e.Client && s.Pod != e.Client:
+			if earlier(s, next) {
+				next = s
+			}
+		}
+	}
+	if own != nil {
+		return own
+	}
+	return next
+}
+
+// answered tells who answered a call, going by the entry of its first proxy. A
+// proxy's own reply (a fault, an overflow, a timeout) is nobody's answer.
+func answered(s *Seen) (workload, pod string) {
+	switch {
+	case s.Inbound:
+		return s.Workload, s.Pod
+	case s.Status == 0 || s.UpstreamWorkload == "" && s.UpstreamPod == "":
+		return "", ""
+	case s.Details != "" && s.Details != "via_upstream", s.Details == "" && local(s.Flags):
+		return "", ""
+	}
+	return s.UpstreamWorkload, s.UpstreamPod
+}
+
+// local tells whether one of the flags says that the proxy replied itself: Envoy's
+// response flags for the ends of a request that no upstream answered.
+func local(flags []string) bool {
+	for _, f := range flags {
+		switch f {
+		case "UH", "UF", "UO", "NR", "URX", "NC", "UT", "LH", "UR", "UC", "FI", "RL", "UAEX", "RLSE", "DC", "IH", "SI", "DPE", "UPE", "UMSDR", "OM", "DF", "DO":
+			return true
+		}
+	}
+	return false
+}
+
+// answer is one call for the timeline.
+type answer struct {
+	done     time.Time
+	workload string // "" where nobody answered
+	status   string
+	flags    []string
+}
+
+// traffic sums up exchanges.
+func (x *index) traffic(exchanges []Exchange) (*expect.Traffic, []answer) {
+	t := &expect.Traffic{
+		Count: int64(len(exchanges)), Status: map[string]int64{}, Flags: map[string]int64{}, Workloads: map[string]int64{},
+		Pods: map[string]int64{}, Attempts: map[string]int64{},
+	}
+	var latency, service distribution
+	answers := make([]answer, 0, len(exchanges))
+	reached := map[string]bool{}
+	headed := false
+	for _, e := range exchanges {
+		latency.add(e.Done.Sub(e.Intended))
+		service.add(e.Done.Sub(e.Sent))
+		a := answer{done: e.Done, status: "error"}
+		if e.Status == 0 {
+			if t.Errors++; t.Error == "" {
+				t.Error = e.Error
+			}
+		} else {
+			a.status = strconv.Itoa(e.Status)
+			t.Status[a.status]++
+			if !headed {
+				headed = true
+				t.Body, t.Headers, t.Protocol = e.Body, e.Headers, e.Protocol
+				if e.TLS != nil {
+					t.TLS = expect.TLS{Version: e.TLS.Version, Peer: e.TLS.Peer}
+				}
+			}
+		}
+		if s := x.first(e); s != nil {
+			x.credit(t, s, &a)
+		}
+		if !reached[e.RequestID] {
+			reached[e.RequestID] = true
+			for _, i := range x.byID[e.RequestID] {
+				if s := &x.log[i]; s.Inbound && s.Workload != "" {
+					t.Attempts[s.Workload]++
+				}
+			}
+		}
+		answers = append(answers, a)
+	}
+	t.Latency, t.Service = latency.percentiles(), service.percentiles()
+	t.Seconds = span(exchanges).Seconds()
+	if t.Seconds > 0 {
+		t.QPS = float64(t.Count) / t.Seconds
+	}
+	return t, answers
+}
+
+// credit counts who answered a call, and its flags.
+func (x *index) credit(t *expect.Traffic, s *Seen, a *answer) {
+	for _, f := range s.Flags {
+		if f != "" && f != "-" {
+			t.Flags[f]++
+			a.flags = append(a.flags, f)
+		}
+	}
+	workload, pod := answered(s)
+	a.workload = workload
+	if workload != "" {
+		t.Workloads[workload]++
+	}
+	if pod != "" {
+		t.Pods[pod]++
+	}
+}
+
+// span is the time from the first intended start to the last end.
+func span(exchanges []Exchange) time.Duration {
+	if len(exchanges) == 0 {
+		return 0
+	}
+	from, to := exchanges[0].Intended, exchanges[0].Done
+	for _, e := range exchanges[1:] {
+		if e.Intended.Before(from) {
+			from = e.Intended
+		}
+		if e.Done.After(to) {
+			to = e.Done
+		}
+	}
+	return to.Sub(from)
+}
+
+// distribution is an HDR histogram of nanoseconds with three significant digits,
+// beside what it would round: the least, the most and the sum.
+type distribution struct {
+	histogram  *hdrhistogram.Histogram
+	sum        time.Duration
+	least, top time.Duration
+	count      int64
+}
+
+func (d *distribution) add(v time.Duration) {
+	if d.histogram == nil {
+		d.histogram = hdrhistogram.New(1, int64(24*time.Hour), 3)
+		d.least = v
+	}
+	v = min(max(v, 0), 24*time.Hour)
+	_ = d.histogram.RecordValue(int64(v)) // cannot fail: v is in range
+	d.least, d.top = min(d.least, v), max(d.top, v)
+	d.sum += v
+	d.count++
+}
+
+// percentiles never leave the range of what was recorded, though the histogram
+// rounds up within its buckets.
+func (d *distribution) percentiles() expect.Percentiles {
+	if d.count == 0 {
+		return expect.Percentiles{}
+	}
+	at := func(q float64) time.Duration {
+		return min(max(time.Duration(d.histogram.ValueAtQuantile(q)), d.least), d.top)
+	}
+	return expect.Percentiles{Min: d.least, Avg: d.sum / time.Duration(d.count), P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: d.top}
+}
