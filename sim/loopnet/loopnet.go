@@ -1,0 +1,161 @@
+// Package loopnet is the network of a world on real sockets, in real time: a host with
+// address 10.x.y.z listens and dials on 127.x.y.z, so each has a loopback address of its own.
+// It implements fabric.Fabric.
+//
+// Addresses that connections and listeners show are those of the hosts. Capture
+// rules, services and names are interpreted when a connection is dialled; the
+// accepting end learns what the dialler did from a table in this process. A connection
+// from another process (a browser) is accepted too, and shown as it is.
+//
+// It needs a system on which all of 127.0.0.0/8 is local, as Linux is. It imports
+// sim/fabric, mesh/netx and mesh/capture only.
+package loopnet
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/windtunnel-mesh/windtunnel/sim/fabric"
+)
+
+// Net is a network on loopback sockets.
+type Net struct {
+	fabric.Directory
+
+	mu       sync.Mutex
+	byName   map[string]*Host
+	byAddr   map[netip.Addr]*Host
+	byMapped map[netip.Addr]*Host
+	dialled  map[flow]arrival // until the connection is accepted
+	closed   bool
+}
+
+var _ fabric.Fabric = (*Net)(nil)
+
+// flow is a connection as the system knows it: the dialler's address, and the listener's.
+type flow struct{ from, to netip.AddrPort }
+
+// arrival is the same connection as the accepting end is to see it.
+type arrival struct{ local, remote, original netip.AddrPort }
+
+// New returns a network without hosts.
+func New() *Net {
+	return &Net{
+		byName:   make(map[string]*Host),
+		byAddr:   make(map[netip.Addr]*Host),
+		byMapped: make(map[netip.Addr]*Host),
+		dialled:  make(map[flow]arrival),
+	}
+}
+
+// Mapped is the loopback address that stands for a host's: its first byte becomes
+// 127. Addresses that are not private IPv4 have none, nor has 10.0.0.0/24, which would
+// meet 127.0.0.1.
+func Mapped(addr netip.Addr) (netip.Addr, bool) {
+	addr = addr.Unmap()
+	if !addr.Is4() || !addr.IsPrivate() {
+		return netip.Addr{}, false
+	}
+	b := addr.As4()
+	b[0] = 127
+	return netip.AddrFrom4(b), b[1] != 0 || b[2] != 0
+}
+
+// AddHost implements fabric.Fabric. The address must be one that Mapped takes, and
+// no other host's that is up may be mapped to the same.
+func (n *Net) AddHost(name string, addr netip.Addr) (fabric.Host, error) {
+	addr = addr.Unmap()
+	mapped, ok := Mapped(addr)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.closed:
+		return nil, fmt.Errorf("adding host %q: the network is closed", name)
+	case name == "":
+		return nil, fmt.Errorf("adding a host with address %s: it has no name", addr)
+	case !ok:
+		return nil, fmt.Errorf("adding host %q: no loopback address stands for %s: want a private IPv4 address outside 10.0.0.0/24", name, addr)
+	case n.byName[name] != nil:
+		return nil, fmt.Errorf("adding host %q: there is one with that name, at %s", name, n.byName[name].addr)
+	case n.byAddr[addr] != nil:
+		return nil, fmt.Errorf("adding host %q: its address %s is that of host %q", name, addr, n.byAddr[addr].name)
+	case n.byMapped[mapped] != nil:
+		return nil, fmt.Errorf("adding host %q: %s stands for its address %s, and for %s of host %q",
+			name, mapped, addr, n.byMapped[mapped].addr, n.byMapped[mapped].name)
+	}
+	h := &Host{
+		net: n, name: name, addr: addr, mapped: mapped,
+		listeners: make(map[uint16]*listener),
+		conns:     make(map[*conn]struct{}),
+	}
+	n.byName[name], n.byAddr[addr], n.byMapped[mapped] = h, h, h
+	return h, nil
+}
+
+// Close implements fabric.Fabric.
+func (n *Net) Close() error {
+	n.mu.Lock()
+	n.closed = true
+	hosts := slices.SortedFunc(maps.Values(n.byName), func(a, b *Host) int { return strings.Compare(a.name, b.name) })
+	n.mu.Unlock()
+	for _, h := range hosts {
+		_ = h.Close() // never fails
+	}
+	return nil
+}
+
+func (n *Net) hostAt(addr netip.Addr) *Host {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.byAddr[addr]
+}
+
+func (n *Net) remove(h *Host) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.byName[h.name] == h {
+		delete(n.byName, h.name)
+		delete(n.byAddr, h.addr)
+		delete(n.byMapped, h.mapped)
+	}
+}
+
+// announce tells the accepting end about a flow, before it begins.
+func (n *Net) announce(f flow, a arrival) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.dialled[f] = a
+}
+
+// retract forgets a flow that nobody accepted.
+func (n *Net) retract(f flow) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.dialled, f)
+}
+
+// arrived is what the dialler announced; where it is not of this process, the
+// connection as the system shows it, with hosts' addresses where they are meant.
+func (n *Net) arrived(f flow) arrival {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if a, ok := n.dialled[f]; ok {
+		delete(n.dialled, f)
+		return a
+	}
+	return arrival{local: n.unmap(f.to), remote: n.unmap(f.from)}
+}
+
+func (n *Net) unmap(ap netip.AddrPort) netip.AddrPort {
+	if h := n.byMapped[ap.Addr()]; h != nil {
+		return netip.AddrPortFrom(h.addr, ap.Port())
+	}
+	return ap
+}
+
+func tcpAddr(ap netip.AddrPort) *net.TCPAddr { return net.TCPAddrFromAddrPort(ap) }
