@@ -315,6 +315,33 @@ func TestService(t *testing.T) {
 	}
 }
 
+func TestTokens(t *testing.T) {
+	key := []byte("0123456789abcdef")
+	issuer, err := NewKeyedTokenIssuer("example.org", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := issuer.Issue("default", "ratings", "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key[0] = 'x' // the issuer has its own copy
+	if id, err := issuer.Authenticate(t.Context(), token, nil); err != nil || id != (ID{"example.org", "default", "ratings"}) {
+		t.Errorf("%v, %v", id, err)
+	}
+	for _, bad := range []string{token + "A", token[:len(token)-2], "." + token, "A" + token, strings.ReplaceAll(token, ".", "")} {
+		if id, err := issuer.Authenticate(t.Context(), bad, nil); err == nil {
+			t.Errorf("token %q is %v", bad, id)
+		}
+	}
+	if _, err := NewKeyedTokenIssuer("", nil); err == nil {
+		t.Error("an empty key was taken")
+	}
+	if _, err := issuer.Issue("a/b", "c", "p"); err == nil {
+		t.Error("a namespace with a slash was taken")
+	}
+}
+
 func TestBroughtAuthority(t *testing.T) {
 	outer := newCA(t, CAOptions{})
 	keyOf := func(a *authority) []byte {

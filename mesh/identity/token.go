@@ -1,11 +1,13 @@
 package identity
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
@@ -14,16 +16,29 @@ import (
 // TokenIssuer stands in for Kubernetes' service account tokens where there is no
 // Kubernetes: it issues tokens that say "this is pod P of service account S in
 // namespace N", sealed with a key that only it has, and believes them. They do not
-// expire. The key is as secret as the seed: for worlds on one machine.
-type TokenIssuer struct{ key [sha256.Size]byte }
+// expire.
+type TokenIssuer struct {
+	trustDomain string // "": the CA's
+	key         []byte
+}
 
 var _ Authenticator = (*TokenIssuer)(nil)
 
-// NewTokenIssuer makes an issuer. Issuers of one seed accept each other's tokens.
+// NewTokenIssuer makes an issuer for a world in one process. Its key is as secret as
+// the seed. Issuers of one seed accept each other's tokens.
 func NewTokenIssuer(s seed.Seed) *TokenIssuer {
-	t := &TokenIssuer{}
-	s.Bytes("token key", t.key[:])
+	t := &TokenIssuer{key: make([]byte, sha256.Size)}
+	s.Bytes("token key", t.key)
 	return t
+}
+
+// NewKeyedTokenIssuer makes an issuer with a key from a file, of 16 bytes at least,
+// for a trust domain ("": that of the CA).
+func NewKeyedTokenIssuer(trustDomain string, key []byte) (*TokenIssuer, error) {
+	if len(key) < 16 {
+		return nil, fmt.Errorf("token key of %d bytes: want 16 at least", len(key))
+	}
+	return &TokenIssuer{trustDomain, bytes.Clone(key)}, nil
 }
 
 // Issue makes a pod's token.
@@ -39,7 +54,7 @@ func (t *TokenIssuer) Issue(namespace, serviceAccount, pod string) (string, erro
 }
 
 func (t *TokenIssuer) seal(subject string) []byte {
-	mac := hmac.New(sha256.New, t.key[:])
+	mac := hmac.New(sha256.New, t.key)
 	mac.Write([]byte(subject))
 	return mac.Sum(nil)
 }
@@ -64,5 +79,5 @@ func (t *TokenIssuer) Authenticate(_ context.Context, token string, _ []string) 
 	if len(parts) != 3 {
 		return ID{}, errToken
 	}
-	return ID{Namespace: parts[0], ServiceAccount: parts[1]}, nil
+	return ID{TrustDomain: t.trustDomain, Namespace: parts[0], ServiceAccount: parts[1]}, nil
 }
