@@ -26,7 +26,7 @@ type fixture struct {
 	a, b, c fabric.Host
 }
 
-func newFixture(t *testing.T, o Options) *fixture {
+func newFixture(t testing.TB, o Options) *fixture {
 	t.Helper()
 	o.Seed = seed.New(1)
 	f := &fixture{Net: New(o)}
@@ -52,7 +52,7 @@ func bubble(t *testing.T, o Options, f func(*fixture)) {
 	})
 }
 
-func listen(t *testing.T, h fabric.Host, addr string) net.Listener {
+func listen(t testing.TB, h fabric.Host, addr string) net.Listener {
 	t.Helper()
 	l, err := h.Network(0, 0).Listen(context.Background(), addr)
 	if err != nil {
@@ -61,7 +61,7 @@ func listen(t *testing.T, h fabric.Host, addr string) net.Listener {
 	return l
 }
 
-func dial(t *testing.T, h fabric.Host, addr string) net.Conn {
+func dial(t testing.TB, h fabric.Host, addr string) net.Conn {
 	t.Helper()
 	c, err := h.Network(0, 0).Dial(context.Background(), addr)
 	if err != nil {
