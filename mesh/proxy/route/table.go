@@ -23,6 +23,7 @@ type Table struct {
 	suffix wildcards // "*.example.com", keyed by ".example.com"
 	prefix wildcards // "example.*", keyed by "example."
 	any    *VirtualHost
+	all    []*VirtualHost
 }
 
 // VirtualHost is a virtual host with its rules in matching order.
@@ -69,12 +70,16 @@ func Compile(c *snapshot.RouteConfig) *Table {
 		for i, r := range host.Routes {
 			vh.Rules = append(vh.Rules, newRule(r, c.Name+"/"+host.Name+"/"+strconv.Itoa(i)))
 		}
+		t.all = append(t.all, vh)
 		for _, domain := range host.Domains {
 			t.add(strings.ToLower(domain), vh)
 		}
 	}
 	return t
 }
+
+// VirtualHosts are all virtual hosts in the order of the configuration.
+func (t *Table) VirtualHosts() []*VirtualHost { return t.all }
 
 func newRule(r *snapshot.Route, label string) *Rule {
 	rule := &Rule{Route: r, salt: seed.Seed{}.Sub(label)}

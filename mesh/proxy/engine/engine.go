@@ -1,0 +1,168 @@
+// Package engine assembles the upstream side of the proxy: route tables, filters,
+// router, clusters, metrics.
+//
+// In: the connection managers, route configurations and clusters of a snapshot. Out:
+// one message.Handler per connection manager, and connections for TCP proxies. It
+// must not import listeners or connection managers.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/filter"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/route"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/router"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/secret"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/stats"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/upstream"
+	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
+)
+
+// Options are what an Engine works with.
+type Options struct {
+	Network netx.Network
+	Seed    seed.Seed
+	Secrets secret.Source   // nil: no secrets
+	Logger  *slog.Logger    // nil: silent
+	Stats   *stats.Registry // nil: its own
+	// Workload is who this proxy stands for, in Istio's metrics.
+	Workload stats.Workload
+	// OnEvent is told about ejections. It must not block, nor call back.
+	OnEvent func(upstream.Event)
+}
+
+// Engine is the upstream side of one proxy.
+type Engine struct {
+	// Stats has all metrics.
+	Stats *stats.Registry
+
+	options  Options
+	upstream *upstream.Manager
+	istio    *stats.Istio
+	tasks    *router.Tasks
+	cancel   context.CancelFunc
+}
+
+// New makes an engine without clusters. It must be closed.
+func New(o Options) *Engine {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Stats == nil {
+		o.Stats = new(stats.Registry)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Engine{Stats: o.Stats, options: o, istio: stats.NewIstio(o.Stats), tasks: &router.Tasks{Context: ctx}, cancel: cancel,
+		upstream: upstream.NewManager(upstream.Options{Network: o.Network, Seed: o.Seed, Secrets: o.Secrets, Logger: o.Logger, Stats: o.Stats, OnEvent: o.OnEvent})}
+}
+
+// UpdateClusters puts a set of clusters in force. Where one asks for what is not
+// supported, nothing changes and the error names it.
+func (e *Engine) UpdateClusters(clusters map[string]*snapshot.Cluster) error {
+	return e.upstream.Update(clusters)
+}
+
+// Connect makes a connection for a TCP proxy. The error is a *reply.Reply.
+func (e *Engine) Connect(ctx context.Context, downstream *message.Conn, cluster string) (net.Conn, netip.AddrPort, error) {
+	return e.upstream.Connect(ctx, downstream, cluster)
+}
+
+// Hosts is the state of a cluster's hosts; nil where there is no such cluster.
+func (e *Engine) Hosts(cluster string) []upstream.HostStatus { return e.upstream.Hosts(cluster) }
+
+// Upstream is the clusters, for admin ports.
+func (e *Engine) Upstream() *upstream.Manager { return e.upstream }
+
+// Close ends mirrored requests and all clusters. Handlers must not be used afterwards.
+func (e *Engine) Close() error {
+	e.cancel()
+	e.tasks.Wait()
+	return e.upstream.Close()
+}
+
+// Handler makes the request path of a connection manager. Handlers of one engine
+// share its clusters. An error names the filter or route that is not supported.
+func (e *Engine) Handler(m *snapshot.HTTPManager, routes map[string]*snapshot.RouteConfig) (message.Handler, error) {
+	config := m.Routes
+	if config == nil {
+		if config = routes[m.RouteConfig]; config == nil {
+			return nil, fmt.Errorf("http connection manager %q: route configuration %q is not there", m.StatPrefix, m.RouteConfig)
+		}
+	}
+	h := &handler{table: route.Compile(config), seed: e.options.Seed.Sub("request"), http: newHTTPStats(e.Stats, m.StatPrefix)}
+	var layers []filter.Filter
+	var problems []error
+	last := filter.Handler(nil)
+	for i, f := range m.Filters {
+		if last != nil {
+			problems = append(problems, fmt.Errorf("filter %s: it stands behind the router", f.FilterName()))
+		}
+		layer, err := e.layer(h, f)
+		switch r := f.(type) {
+		case snapshot.Router:
+			last, err = e.router(h, m, r)
+		case *snapshot.Router:
+			last, err = e.router(h, m, *r)
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("http connection manager %q: filters[%d]: %w", m.StatPrefix, i, err))
+		}
+		if layer != nil {
+			layers = append(layers, layer)
+		}
+	}
+	if last == nil && len(problems) == 0 {
+		problems = append(problems, fmt.Errorf("http connection manager %q: there is no router filter", m.StatPrefix))
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	for i := len(layers) - 1; i >= 0; i-- {
+		last = layers[i](last)
+	}
+	h.chain = last
+	return h, nil
+}
+
+func (e *Engine) router(h *handler, m *snapshot.HTTPManager, f snapshot.Router) (filter.Handler, error) {
+	rt, err := router.New(h.table, router.Options{Upstream: e.upstream, Tasks: e.tasks, Logger: e.options.Logger,
+		SuppressEnvoyHeaders: f.SuppressEnvoyHeaders, Decorate: m.Tracing != nil})
+	if err != nil {
+		return nil, err
+	}
+	return rt.Serve, nil
+}
+
+// layer makes a filter's layer; nil where it needs none. grpc_stats and Istio's
+// metadata exchange have no effect that anything here could see: gRPC's statuses go
+// into Istio's metrics anyway, and workloads are known by their endpoints.
+func (e *Engine) layer(h *handler, f snapshot.Filter) (filter.Filter, error) {
+	switch c := f.(type) {
+	case snapshot.Fault:
+		return filter.Fault(c), nil
+	case *snapshot.Fault:
+		return filter.Fault(*c), nil
+	case snapshot.CORS, *snapshot.CORS:
+		return filter.CORS(), nil
+	case snapshot.ALPN:
+		return filter.ALPN(c), nil
+	case *snapshot.ALPN:
+		return filter.ALPN(*c), nil
+	case snapshot.IstioStats:
+		h.istio = e.recorder(c)
+	case *snapshot.IstioStats:
+		h.istio = e.recorder(*c)
+	case snapshot.GRPCStats, *snapshot.GRPCStats, snapshot.PeerMetadata, *snapshot.PeerMetadata, snapshot.Router, *snapshot.Router:
+	default:
+		return nil, fmt.Errorf("filter %s is not supported", f.FilterName())
+	}
+	return nil, nil
+}

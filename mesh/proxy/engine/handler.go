@@ -1,0 +1,186 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/filter"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/reply"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/route"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/stats"
+	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
+)
+
+// handler is the request path of one connection manager: it finds the route once,
+// runs the filters, and sees to the end of the exchange.
+type handler struct {
+	table *route.Table
+	seed  seed.Seed
+	chain filter.Handler
+	http  *httpStats
+	istio *recorder // nil: no metrics of Istio's
+}
+
+// httpStats are Envoy's metrics of a connection manager.
+type httpStats struct {
+	total, rxReset *stats.Counter
+	active         *stats.Gauge
+	codes          *stats.Codes
+	time           *stats.Histogram
+}
+
+func newHTTPStats(r *stats.Registry, prefix string) *httpStats {
+	s := r.HTTP(prefix)
+	return &httpStats{total: s.Counter("downstream_rq_total"), rxReset: s.Counter("downstream_rq_rx_reset"),
+		active: s.Gauge("downstream_rq_active"), codes: s.Codes("downstream_rq"), time: s.Histogram("downstream_rq_time")}
+}
+
+// exchange is one request with what follows it to its end. As the response's body it
+// hears of that.
+type exchange struct {
+	filter.Exchange
+	handler  *handler
+	status   int
+	response *message.Response
+	inner    message.Body
+	bytes    int64
+	ended    bool
+}
+
+// Serve implements message.Handler.
+func (h *handler) Serve(ctx context.Context, r *message.Request) (*message.Response, error) {
+	x := &exchange{handler: h}
+	x.Request, x.Key = r, route.Key(h.seed, r)
+	h.http.total.Inc()
+	h.http.active.Add(1)
+	x.VirtualHost, x.Rule = h.table.Match(r, x.Key)
+	h.note(x)
+	p, err := h.chain(ctx, &x.Exchange)
+	if err != nil {
+		return nil, x.fail(err)
+	}
+	x.status, x.response = p.Status, p
+	if p.Body == nil {
+		x.end()
+		return p, nil
+	}
+	x.inner, p.Body = p.Body, x
+	return p, nil
+}
+
+// note writes what the route says into the stream's facts.
+func (h *handler) note(x *exchange) {
+	s := x.Request.Stream
+	if x.VirtualHost != nil {
+		s.VirtualHost = x.VirtualHost.Name
+	}
+	if x.Rule == nil {
+		return
+	}
+	s.RouteName, s.Source = x.Rule.Name, x.Rule.Source
+	if x.Rule.Forward != nil {
+		x.Cluster = x.Rule.Cluster(x.Key)
+	}
+}
+
+// fail ends an exchange without an upstream's answer. gRPC clients get a response
+// whose header carries the status, as Envoy's local replies.
+func (x *exchange) fail(err error) error {
+	var r *reply.Reply
+	if !errors.As(err, &r) {
+		x.end()
+		return err
+	}
+	s := x.Request.Stream
+	s.Flags |= r.Flag
+	s.Details = r.Details
+	if r.Reset {
+		x.handler.http.rxReset.Inc()
+	} else {
+		if route.IsGRPC(x.Request.Header) {
+			r = grpcReply(r)
+		}
+		x.status = r.Status
+	}
+	x.response = &message.Response{Status: x.status, Header: r.Header}
+	x.end()
+	return r
+}
+
+// grpcReply is a local reply in gRPC's terms.
+func grpcReply(r *reply.Reply) *reply.Reply {
+	g := *r
+	g.Status, g.Body, g.Header = 200, "", r.Header.Clone()
+	g.Header.Set("content-type", "application/grpc")
+	if !g.Header.Has("grpc-status") {
+		g.Header.Set("grpc-status", strconv.Itoa(grpcStatus(r.Status)))
+	}
+	if r.Body != "" {
+		g.Header.Set("grpc-message", r.Body)
+	}
+	return &g
+}
+
+// grpcStatus maps HTTP to gRPC (gRPC's http-grpc-status-mapping.md).
+func grpcStatus(status int) int {
+	switch status {
+	case 400:
+		return 13
+	case 401:
+		return 16
+	case 403:
+		return 7
+	case 404:
+		return 12
+	case 429, 502, 503, 504:
+		return 14
+	default:
+		return 2
+	}
+}
+
+// end counts a finished exchange, once.
+func (x *exchange) end() {
+	if x.ended {
+		return
+	}
+	x.ended = true
+	h, s := x.handler, x.Request.Stream
+	took := float64(time.Since(s.Start)) / float64(time.Millisecond)
+	h.http.active.Add(-1)
+	h.http.codes.Inc(x.status)
+	h.http.time.Record(took)
+	if h.istio != nil {
+		h.istio.record(x, took)
+	}
+}
+
+// Read implements message.Body.
+func (x *exchange) Read(b []byte) (int, error) {
+	n, err := x.inner.Read(b)
+	x.bytes += int64(n)
+	if err != nil {
+		if err != io.EOF {
+			x.handler.http.rxReset.Inc()
+		}
+		x.end()
+	}
+	return n, err
+}
+
+// Close implements message.Body.
+func (x *exchange) Close() error {
+	err := x.inner.Close()
+	x.end()
+	return err
+}
+
+// Ready implements message.ReadyBody.
+func (x *exchange) Ready() bool { return message.Ready(x.inner) }
+
+// Trailer implements message.Body.
+func (x *exchange) Trailer() message.Header { return x.inner.Trailer() }

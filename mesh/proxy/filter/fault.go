@@ -1,0 +1,108 @@
+package filter
+
+import (
+	"context"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/reply"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/route"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
+)
+
+// Purposes of the draws that the fault filter makes for a rule.
+const (
+	drawDelay = 2
+	drawAbort = 3
+)
+
+// Fault delays and aborts requests before they reach the router, as Envoy's fault
+// filter: so neither the route's timeout nor its retries know of it. The delay comes
+// first. Percentages are drawn by the request. The x-envoy-fault-* headers are not read.
+func Fault(config snapshot.Fault) Filter {
+	f := &fault{config: config}
+	return func(next Handler) Handler {
+		return func(ctx context.Context, x *Exchange) (*message.Response, error) {
+			if err := f.inject(ctx, x); err != nil {
+				return nil, err
+			}
+			return next(ctx, x)
+		}
+	}
+}
+
+type fault struct {
+	config snapshot.Fault
+	active atomic.Int64
+}
+
+func (f *fault) inject(ctx context.Context, x *Exchange) error {
+	config := &f.config
+	switch c := x.Config(config.FilterName()).(type) {
+	case snapshot.Fault:
+		config = &c
+	case *snapshot.Fault:
+		config = c
+	}
+	if config.Delay == 0 && config.AbortStatus == 0 && config.AbortGRPC < 0 || config.DelayPercent == 0 && config.AbortPercent == 0 {
+		return nil
+	}
+	for i := range config.Headers {
+		if !route.MatchHeader(&config.Headers[i], x.Request) {
+			return nil
+		}
+	}
+	delay := config.Delay > 0 && draw(x, drawDelay, config.DelayPercent)
+	abort := (config.AbortStatus > 0 || config.AbortGRPC > 0) && draw(x, drawAbort, config.AbortPercent)
+	if !delay && !abort {
+		return nil
+	}
+	if f.active.Add(1) > int64(config.MaxActive) && config.MaxActive > 0 {
+		f.active.Add(-1)
+		return nil
+	}
+	defer f.active.Add(-1)
+	if delay {
+		x.Request.Stream.Flags |= message.DelayInjected
+		if err := wait(ctx, config.Delay); err != nil {
+			return err
+		}
+	}
+	if abort {
+		return aborted(config)
+	}
+	return nil
+}
+
+// draw tells whether a request is among a percentage.
+func draw(x *Exchange, purpose uint64, percent float64) bool {
+	if percent >= 100 {
+		return true
+	}
+	if x.Rule == nil {
+		return false
+	}
+	return route.Percent(x.Rule.Draw(x.Key, purpose), percent)
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return &reply.Reply{Flag: message.DownstreamConnectionTermination, Details: "downstream_remote_disconnect", Reset: true}
+	}
+}
+
+func aborted(config *snapshot.Fault) error {
+	r := &reply.Reply{Status: config.AbortStatus, Flag: message.FaultInjected, Details: "fault_filter_abort", Body: "fault filter abort"}
+	if config.AbortGRPC > 0 {
+		r.Status = 200
+		r.Header.Add("grpc-status", strconv.Itoa(config.AbortGRPC))
+	}
+	return r
+}

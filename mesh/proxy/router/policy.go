@@ -1,0 +1,246 @@
+package router
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/route"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
+)
+
+// timeouts are what limits one request; 0 is no limit.
+type timeouts struct {
+	global, perTry, perTryIdle, idle, duration time.Duration
+	alternative                                bool // x-envoy-upstream-rq-timeout-alt-response: answer 204 instead of 504
+}
+
+// takeTimeouts reads the limits of a request: the route's, then gRPC's own, then
+// Envoy's headers, which it takes out. A per-try timeout that is not shorter than
+// the global one is none.
+func takeTimeouts(f *snapshot.Forward, retry *snapshot.Retry, r *message.Request) timeouts {
+	t := timeouts{global: f.Timeout, duration: f.MaxStreamDuration}
+	if f.IdleTimeout != nil {
+		t.idle = *f.IdleTimeout
+	}
+	if retry != nil {
+		t.perTry, t.perTryIdle = retry.PerTryTimeout, retry.PerTryIdleTimeout
+	}
+	if f.MaxGRPCTimeout != nil && route.IsGRPC(r.Header) {
+		t.global = grpcTimeout(r.Header.Get("grpc-timeout"))
+		if most := *f.MaxGRPCTimeout; most > 0 && (t.global == 0 || t.global > most) {
+			t.global = most
+		}
+	}
+	if v, ok := takeHeader(r, "x-envoy-upstream-rq-timeout-ms"); ok {
+		if ms, err := strconv.ParseUint(v, 10, 31); err == nil {
+			t.global = time.Duration(ms) * time.Millisecond
+		}
+	}
+	if v, ok := takeHeader(r, "x-envoy-upstream-rq-per-try-timeout-ms"); ok {
+		if ms, err := strconv.ParseUint(v, 10, 31); err == nil {
+			t.perTry = time.Duration(ms) * time.Millisecond
+		}
+	}
+	_, t.alternative = takeHeader(r, "x-envoy-upstream-rq-timeout-alt-response")
+	if t.global > 0 && t.perTry >= t.global {
+		t.perTry = 0
+	}
+	return t
+}
+
+// expected is what x-envoy-expected-rq-timeout-ms says: the try's limit, else the request's.
+func (t timeouts) expected() time.Duration {
+	if t.perTry > 0 {
+		return t.perTry
+	}
+	return t.global
+}
+
+func takeHeader(r *message.Request, name string) (string, bool) {
+	if !r.Header.Has(name) {
+		return "", false
+	}
+	v := r.Header.Get(name)
+	r.Header.Del(name)
+	return v, true
+}
+
+// grpcTimeout reads a grpc-timeout such as "100m"; 0 where there is none.
+func grpcTimeout(v string) time.Duration {
+	if len(v) < 2 || len(v) > 9 {
+		return 0
+	}
+	n, err := strconv.ParseUint(v[:len(v)-1], 10, 63)
+	if err != nil {
+		return 0
+	}
+	unit, ok := map[byte]time.Duration{'H': time.Hour, 'M': time.Minute, 'S': time.Second, 'm': time.Millisecond, 'u': time.Microsecond, 'n': 1}[v[len(v)-1]]
+	if !ok {
+		return 0
+	}
+	return time.Duration(n) * unit
+}
+
+// when are the conditions that a request is retried on.
+type when uint32
+
+const (
+	on5xx when = 1 << iota
+	onGateway
+	onReset
+	onResetBeforeRequest
+	onConnectFailure
+	onRefusedStream
+	on4xx
+	onStatusCodes
+	onHeaders
+	onRateLimited
+	onGRPCCancelled
+	onGRPCDeadline
+	onGRPCExhausted
+	onGRPCUnavailable
+	onGRPCInternal
+)
+
+// words are the words of x-envoy-retry-on and x-envoy-retry-grpc-on.
+var words = map[string]when{
+	"5xx": on5xx, "gateway-error": onGateway, "reset": onReset, "reset-before-request": onResetBeforeRequest,
+	"connect-failure": onConnectFailure, "refused-stream": onRefusedStream, "retriable-4xx": on4xx,
+	"retriable-status-codes": onStatusCodes, "retriable-headers": onHeaders, "envoy-ratelimited": onRateLimited,
+	"cancelled": onGRPCCancelled, "deadline-exceeded": onGRPCDeadline, "resource-exhausted": onGRPCExhausted,
+	"unavailable": onGRPCUnavailable, "internal": onGRPCInternal,
+}
+
+// grpcStatuses are the conditions of gRPC status codes.
+var grpcStatuses = map[string]when{"1": onGRPCCancelled, "4": onGRPCDeadline, "8": onGRPCExhausted, "14": onGRPCUnavailable, "13": onGRPCInternal}
+
+// Known tells whether a word may stand in a retry policy.
+func Known(word string) bool { return words[word] != 0 }
+
+func parseWords(list []string) when {
+	var w when
+	for _, word := range list {
+		w |= words[strings.TrimSpace(word)]
+	}
+	return w
+}
+
+// retries is the retry state of one request.
+type retries struct {
+	on       when
+	left     int
+	statuses []int
+	headers  []snapshot.HeaderMatch
+	base     time.Duration
+	max      time.Duration
+	previous bool
+	choices  int // host selections per retry
+}
+
+// compiledRetry has the compiled retry conditions of a route.
+type compiledRetry struct {
+	*snapshot.Retry
+	on when
+}
+
+// takeRetries reads the retry policy of a request: the route's, and what Envoy's
+// headers add, which it takes out. nil: no retries.
+func takeRetries(c *compiledRetry, r *message.Request) *retries {
+	s := &retries{base: 25 * time.Millisecond, choices: 1}
+	if c != nil && c.Retry != nil {
+		s.on, s.left, s.statuses, s.headers = c.on, c.Attempts, c.Statuses, c.Headers
+		s.previous, s.choices = c.PreviousHosts, max(c.HostAttempts, 1)
+		if c.BackOffBase > 0 {
+			s.base = c.BackOffBase
+		}
+		s.max = c.BackOffMax
+	}
+	if s.max == 0 {
+		s.max = 10 * s.base
+	}
+	s.takeHeaders(r, c == nil || c.Retry == nil)
+	if s.on == 0 {
+		return nil
+	}
+	return s
+}
+
+func (s *retries) takeHeaders(r *message.Request, bare bool) {
+	for _, name := range [...]string{"x-envoy-retry-on", "x-envoy-retry-grpc-on"} {
+		if v, ok := takeHeader(r, name); ok {
+			s.on |= parseWords(strings.Split(v, ","))
+			if bare {
+				s.left, bare = 1, false
+			}
+		}
+	}
+	if v, ok := takeHeader(r, "x-envoy-retriable-status-codes"); ok {
+		s.statuses = slices.Clone(s.statuses)
+		for _, code := range strings.Split(v, ",") {
+			if n, err := strconv.Atoi(strings.TrimSpace(code)); err == nil {
+				s.statuses = append(s.statuses, n)
+			}
+		}
+	}
+	if v, ok := takeHeader(r, "x-envoy-max-retries"); ok {
+		if n, err := strconv.ParseUint(v, 10, 31); err == nil {
+			s.left = int(n)
+		}
+	}
+	if v, ok := takeHeader(r, "x-envoy-retriable-header-names"); ok {
+		s.headers = slices.Clone(s.headers)
+		for _, name := range strings.Split(v, ",") {
+			s.headers = append(s.headers, snapshot.HeaderMatch{Name: strings.ToLower(strings.TrimSpace(name)), Present: true})
+		}
+	}
+}
+
+// wantsResponse tells whether an answer asks for a retry.
+func (s *retries) wantsResponse(p *message.Response) bool {
+	if p.Header.Has("x-envoy-ratelimited") {
+		return s.on&onRateLimited != 0
+	}
+	switch {
+	case s.on&on5xx != 0 && p.Status >= 500,
+		s.on&onGateway != 0 && p.Status >= 502 && p.Status <= 504,
+		s.on&on4xx != 0 && p.Status == 409,
+		s.on&onStatusCodes != 0 && slices.Contains(s.statuses, p.Status):
+		return true
+	}
+	if s.on&onHeaders != 0 {
+		for i := range s.headers {
+			if route.MatchResponseHeader(&s.headers[i], p) {
+				return true
+			}
+		}
+	}
+	const grpc = onGRPCCancelled | onGRPCDeadline | onGRPCExhausted | onGRPCUnavailable | onGRPCInternal
+	return s.on&grpc != 0 && s.on&grpcStatuses[p.Header.Get("grpc-status")] != 0
+}
+
+// wantsReset tells whether a try that ended without an answer asks for a retry.
+func (s *retries) wantsReset(f *failure) bool {
+	switch {
+	case f.reason == overflow:
+		return false
+	case s.on&(onReset|on5xx|onGateway) != 0:
+		return true
+	case s.on&onResetBeforeRequest != 0 && !f.started:
+		return true
+	default:
+		return s.on&onConnectFailure != 0 && (f.reason == connectionFailure || f.reason == connectionTimeout)
+	}
+}
+
+// backOff is how long to wait before the n-th retry (n from 1): a draw from
+// [0, (2^n - 1) * base), at most the maximum. Envoy: router filter, x-envoy-max-retries.
+func (s *retries) backOff(n int, draw uint64) time.Duration {
+	limit := s.max
+	if n < 20 {
+		limit = min(s.max, time.Duration(1<<n-1)*s.base)
+	}
+	return time.Duration(draw % uint64(max(limit, 1)))
+}

@@ -1,0 +1,353 @@
+// Package router forwards requests to clusters: timeouts, retries, rewrites, header
+// changes, mirrors, redirects and direct responses, all as Envoy documents them.
+//
+// In: exchanges whose route is known. Out: the upstream's response, whose body
+// streams after the router returned, or a *reply.Reply as error with Envoy's response
+// flag and details. The goroutine of the request itself writes the request and reads
+// the answer; another one is started only for a request body that has to stream. It
+// must not import codecs' or listeners' packages above it.
+package router
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/filter"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/reply"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/route"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/upstream"
+)
+
+// Tasks are the mirrored requests of one proxy. They end with their context.
+type Tasks struct {
+	Context context.Context
+	group   sync.WaitGroup
+}
+
+// Wait returns when all have ended.
+func (t *Tasks) Wait() { t.group.Wait() }
+
+// Options are what a Router works with.
+type Options struct {
+	Upstream *upstream.Manager
+	Tasks    *Tasks
+	Logger   *slog.Logger
+	// SuppressEnvoyHeaders leaves x-envoy-* out of requests and responses.
+	SuppressEnvoyHeaders bool
+	// Decorate passes the names of operations on in x-envoy-decorator-operation.
+	Decorate bool
+}
+
+// Router forwards by one route table. It is immutable.
+type Router struct {
+	options Options
+	actions map[*route.Rule]*action
+}
+
+// action is a rule with everything compiled that a request needs.
+type action struct {
+	request, response []headerOps // route, virtual host, configuration
+	clusters          map[*snapshot.WeightedCluster]*clusterOps
+	retry             *compiledRetry
+}
+
+type clusterOps struct{ request, response []headerOps }
+
+// New compiles what the routes of a table do. An error names what a route has wrong.
+func New(t *route.Table, o Options) (*Router, error) {
+	rt := &Router{options: o, actions: map[*route.Rule]*action{}}
+	for _, vh := range t.VirtualHosts() {
+		for _, rule := range vh.Rules {
+			a, err := compile(t.Config, vh, rule)
+			if err != nil {
+				return nil, err
+			}
+			rt.actions[rule] = a
+		}
+	}
+	return rt, nil
+}
+
+// notFound is the answer where no route matched.
+func notFound() error {
+	return &reply.Reply{Status: 404, Flag: message.NoRouteFound, Details: "route_not_found"}
+}
+
+// Serve is the filter.Handler at the end of the chain.
+func (rt *Router) Serve(ctx context.Context, x *filter.Exchange) (*message.Response, error) {
+	rule := x.Rule
+	if rule == nil {
+		return nil, notFound()
+	}
+	a := rt.actions[rule]
+	switch {
+	case rule.Direct != nil:
+		return rt.direct(x, a)
+	case rule.Redirect != nil:
+		return rt.redirect(x, a)
+	default:
+		return rt.forward(ctx, x, a)
+	}
+}
+
+func (rt *Router) direct(x *filter.Exchange, a *action) (*message.Response, error) {
+	d := x.Rule.Direct
+	p := &message.Response{Status: d.Status}
+	if d.Body != "" {
+		p.Header.Add("content-type", "text/plain")
+		p.Body, p.ContentLength = message.NewBytes([]byte(d.Body), nil), int64(len(d.Body))
+	}
+	applyResponse(a.response, x.Request, p)
+	x.Request.Stream.Details = "direct_response"
+	return p, nil
+}
+
+func (rt *Router) redirect(x *filter.Exchange, a *action) (*message.Response, error) {
+	p := &message.Response{Status: x.Rule.Redirect.Status}
+	if p.Status == 0 {
+		p.Status = 301
+	}
+	p.Header.Add("location", location(x.Rule, x.Request))
+	applyResponse(a.response, x.Request, p)
+	x.Request.Stream.Details = "direct_response"
+	return p, nil
+}
+
+// call is one request that is being forwarded, over all its tries.
+type call struct {
+	rt      *Router
+	x       *filter.Exchange
+	r       *message.Request
+	action  *action
+	forward *snapshot.Forward
+	cluster *upstream.Cluster
+	limits  timeouts
+	retries *retries
+	body    *content
+	start   time.Time // when the request had come completely, or as far as it is known
+	sel     upstream.Selection
+	tried   []*upstream.Host
+	cookie  string // Set-Cookie of a hash policy
+	holding bool   // a retry is counted at the breaker
+	retried bool
+}
+
+func (rt *Router) forward(ctx context.Context, x *filter.Exchange, a *action) (*message.Response, error) {
+	r, f := x.Request, x.Rule.Forward
+	name := ""
+	switch {
+	case x.Cluster != nil:
+		name = x.Cluster.Name
+	case f.ClusterHeader != "":
+		name = r.Header.Get(f.ClusterHeader)
+	}
+	cluster := rt.options.Upstream.Cluster(name)
+	if cluster == nil {
+		status := f.NotFoundStatus
+		if status == 0 {
+			status = 503
+		}
+		return nil, &reply.Reply{Status: status, Flag: message.NoClusterFound, Details: "cluster_not_found"}
+	}
+	r.Stream.Cluster = name
+	if r.Upgrade != "" {
+		if allowed, ok := f.Upgrades[r.Upgrade]; ok && !allowed {
+			return nil, &reply.Reply{Status: 403, Details: "upgrade_failed"}
+		}
+	}
+	c := &call{rt: rt, x: x, r: r, action: a, forward: f, cluster: cluster}
+	if err := c.prepare(); err != nil {
+		return nil, err
+	}
+	rt.mirror(c)
+	return c.run(ctx)
+}
+
+// prepare does all that is done once, whatever the number of tries.
+func (c *call) prepare() error {
+	var policy *snapshot.Retry
+	if c.action.retry != nil {
+		policy = c.action.retry.Retry
+	}
+	c.limits = takeTimeouts(c.forward, policy, c.r)
+	c.retries = takeRetries(c.action.retry, c.r)
+	c.sel = upstream.Selection{Key: c.x.Key, OriginalDst: upstream.OriginalDst(c.r.Stream.Conn)}
+	if len(c.forward.HashPolicy) > 0 {
+		c.sel.Hash, c.sel.HasHash, c.cookie = hashOf(c.forward.HashPolicy, c.r)
+	}
+	if ops := c.action.clusters[c.x.Cluster]; ops != nil {
+		applyRequest(ops.request, c.r)
+	}
+	applyRequest(c.action.request, c.r)
+	rewriteHost(c.forward, c.x.Cluster, c.r)
+	rewritePath(c.x.Rule, c.r)
+	if expected := c.limits.expected(); expected > 0 && !c.rt.options.SuppressEnvoyHeaders {
+		c.r.Header.Set("x-envoy-expected-rq-timeout-ms", itoa(int(expected.Milliseconds())))
+	}
+	if c.decorates() && !c.inbound() {
+		c.r.Header.Set("x-envoy-decorator-operation", c.x.Rule.Decorator)
+	}
+	body, err := newContent(c.r, c.retries != nil || len(c.forward.Mirrors) > 0)
+	c.body = body
+	c.start = time.Now()
+	return err
+}
+
+func (c *call) decorates() bool { return c.rt.options.Decorate && c.x.Rule.Decorator != "" }
+
+func (c *call) inbound() bool { return c.r.Stream.Conn != nil && c.r.Stream.Conn.Inbound }
+
+// run makes tries until one is the answer.
+func (c *call) run(ctx context.Context) (*message.Response, error) {
+	defer c.giveRetry()
+	for n := 1; ; n++ {
+		c.r.Stream.Attempts = n
+		if c.x.VirtualHost.IncludeAttemptCount {
+			c.r.Header.Set("x-envoy-attempt-count", itoa(n))
+		}
+		h := c.choose(ctx)
+		if h == nil {
+			c.cluster.Stats.Codes.Inc(503)
+			return nil, &reply.Reply{Status: 503, Flag: message.NoHealthyUpstream, Details: "no_healthy_upstream", Body: "no healthy upstream"}
+		}
+		t := &try{call: c, host: h}
+		p, f := t.do(ctx)
+		if f != nil {
+			f.account(t)
+			if f.final() || !c.again(f.wants(c)) {
+				return nil, f.reply(c)
+			}
+		} else {
+			if !c.again(c.retries != nil && c.retries.wantsResponse(p) && c.body.canReplay()) {
+				return c.answer(t, p)
+			}
+			t.abandon(p)
+		}
+		if err := c.backOff(ctx, n); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// again decides about a retry that the policy wants, and counts it.
+func (c *call) again(wanted bool) bool {
+	s := c.cluster.Stats
+	if c.retried && !wanted {
+		s.RetrySuccess.Inc()
+	}
+	c.giveRetry()
+	if !wanted {
+		return false
+	}
+	if c.retries.left == 0 {
+		s.RetryLimit.Inc()
+		c.r.Stream.Flags |= message.UpstreamRetryLimitExceeded
+		return false
+	}
+	c.retries.left--
+	if !c.cluster.TakeRetry(c.forward.Priority) {
+		s.RetryOverflow.Inc()
+		c.r.Stream.Flags |= message.UpstreamOverflow
+		return false
+	}
+	c.holding, c.retried = true, true
+	s.Retry.Inc()
+	return true
+}
+
+func (c *call) giveRetry() {
+	if c.holding {
+		c.cluster.GiveRetry(c.forward.Priority)
+		c.holding = false
+	}
+}
+
+// choose picks a host. A retry with previous_hosts picks again while it gets hosts
+// that were tried, as often as the policy says, and then takes what it got.
+func (c *call) choose(ctx context.Context) *upstream.Host {
+	var h *upstream.Host
+	choices := 1
+	if c.retries != nil && c.retries.previous && len(c.tried) > 0 {
+		choices = c.retries.choices
+	}
+	for range choices {
+		h = c.cluster.Choose(ctx, &c.sel)
+		c.sel.Attempt++
+		if h == nil || !contains(c.tried, h) {
+			break
+		}
+	}
+	if h != nil && c.retries != nil {
+		c.tried = append(c.tried, h)
+	}
+	return h
+}
+
+func contains(list []*upstream.Host, h *upstream.Host) bool {
+	for _, other := range list {
+		if other == h {
+			return true
+		}
+	}
+	return false
+}
+
+// backOff waits before the next try; the request's timeout goes on meanwhile.
+func (c *call) backOff(ctx context.Context, n int) error {
+	d := c.retries.backOff(n, c.x.Rule.Draw(c.x.Key, 16+uint64(n)))
+	expires := false
+	if c.limits.global > 0 {
+		if left := time.Until(c.start.Add(c.limits.global)); left <= d {
+			d, expires = left, true
+		}
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return gone()
+	case <-timer.C:
+	}
+	if expires {
+		f := &failure{reason: timedOut, timer: globalTimer}
+		c.cluster.Stats.RqTimeout.Inc()
+		return f.reply(c)
+	}
+	return nil
+}
+
+// gone is the end of an exchange whose client went away.
+func gone() error {
+	return &reply.Reply{Flag: message.DownstreamConnectionTermination, Details: "downstream_remote_disconnect", Reset: true}
+}
+
+// answer completes the response that goes back.
+func (c *call) answer(t *try, p *message.Response) (*message.Response, error) {
+	s := c.r.Stream
+	s.Details = "via_upstream"
+	s.UpstreamDuration = time.Since(c.start)
+	c.cluster.Stats.Codes.Inc(p.Status)
+	c.cluster.Stats.Time.Record(float64(s.UpstreamDuration.Milliseconds()))
+	if !c.rt.options.SuppressEnvoyHeaders {
+		p.Header.Set("x-envoy-upstream-service-time", itoa(int(s.UpstreamDuration.Milliseconds())))
+	}
+	if c.rt.options.Decorate {
+		p.Header.Del("x-envoy-decorator-operation")
+		if c.decorates() && c.inbound() {
+			p.Header.Add("x-envoy-decorator-operation", c.x.Rule.Decorator)
+		}
+	}
+	if c.cookie != "" {
+		p.Header.Add("set-cookie", c.cookie)
+	}
+	if ops := c.action.clusters[c.x.Cluster]; ops != nil {
+		applyResponse(ops.response, c.r, p)
+	}
+	applyResponse(c.action.response, c.r, p)
+	t.handOver(p)
+	return p, nil
+}

@@ -1,0 +1,386 @@
+package upstream
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/secret"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
+	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
+)
+
+// Cluster is one cluster that is in force. Its hosts, pools, counters, ejections and
+// cursors stay when the configuration changes.
+type Cluster struct {
+	Name  string
+	Stats *Stats
+
+	network netx.Network
+	secrets secret.Source
+	seed    seed.Seed
+	onEvent func(Event)
+
+	current    atomic.Pointer[snapshot.Cluster]
+	state      atomic.Pointer[view]
+	generation atomic.Uint64
+	breakers   [2]breaker
+
+	mu         sync.Mutex // guards what follows; never held across I/O
+	hosts      map[netip.AddrPort]*Host
+	localities []locality
+	detector   *detector
+	cursors    map[string]*cursor
+	resolved   map[string][]netip.Addr
+	sweeping   bool
+	answered   bool // DNS did, or failed, once
+	closed     bool
+
+	stop  context.CancelFunc
+	ctx   context.Context
+	tasks *sync.WaitGroup
+	ready chan struct{} // closed when DNS answered first; nil for other discoveries
+	names atomic.Uint64 // generation of the DNS task
+}
+
+// locality is a locality with its hosts.
+type locality struct {
+	config *snapshot.Locality
+	hosts  []*Host
+}
+
+// cursor is a round-robin position; it starts at a seeded place.
+type cursor struct{ n atomic.Uint64 }
+
+func (c *cursor) next() uint64 { return c.n.Add(1) - 1 }
+
+// cursor returns the position of a group. The lock must be held.
+func (c *Cluster) cursor(priority int, locality string) *cursor {
+	key := strconv.Itoa(priority) + "/" + locality
+	if c.cursors[key] == nil {
+		c.cursors[key] = &cursor{}
+		c.cursors[key].n.Store(c.seed.Uint64("cursor/"+key) >> 32)
+	}
+	return c.cursors[key]
+}
+
+func (c *Cluster) config() *snapshot.Cluster { return c.current.Load() }
+
+// Config is the configuration in force.
+func (c *Cluster) Config() *snapshot.Cluster { return c.current.Load() }
+
+func (c *Cluster) isClosed() bool { return c.ctx.Err() != nil }
+
+// update puts a configuration in force.
+func (c *Cluster) update(config *snapshot.Cluster) {
+	old := c.current.Swap(config)
+	for i := range c.breakers {
+		c.breakers[i].limits.Store(&config.Breaker[i])
+	}
+	renew := old != nil && !sameTransport(old, config)
+	if renew {
+		c.generation.Add(1)
+	}
+	if isDNS(config) {
+		c.resolve(config)
+	}
+	c.refresh()
+	if renew {
+		generation := c.generation.Load()
+		c.eachPool(func(p *pool) { p.closeIdle(func(conn *Conn) bool { return conn.generation == generation }) })
+	}
+}
+
+// refresh computes hosts and view from the configuration and what DNS said.
+func (c *Cluster) refresh() {
+	config := c.config()
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return
+	}
+	if config.Discovery == snapshot.OriginalDst {
+		c.state.Store(&view{config: config})
+		c.watchOutliers(config, nil)
+		c.mu.Unlock()
+		return
+	}
+	kept := map[netip.AddrPort]*Host{}
+	c.localities = nil
+	var all []*Host
+	for _, l := range config.Endpoints {
+		hosts := c.hostsOf(config, l, kept)
+		c.localities = append(c.localities, locality{l, hosts})
+		all = append(all, hosts...)
+	}
+	var gone []*Host
+	for address, h := range c.hosts {
+		if kept[address] == nil {
+			h.gone.Store(true)
+			gone = append(gone, h)
+		}
+	}
+	c.hosts = kept
+	c.watchOutliers(config, all)
+	c.rebuild(config)
+	c.mu.Unlock()
+	slices.SortFunc(gone, func(a, b *Host) int { return a.Address.Compare(b.Address) })
+	for _, h := range gone {
+		for i := range h.pools {
+			h.pools[i].closeIdle(nil)
+		}
+	}
+}
+
+// hostsOf returns the hosts of a locality; those that were there stay the same.
+// The lock must be held.
+func (c *Cluster) hostsOf(config *snapshot.Cluster, l *snapshot.Locality, kept map[netip.AddrPort]*Host) []*Host {
+	var hosts []*Host
+	for _, e := range l.Endpoints {
+		for _, address := range c.addresses(config, e) {
+			if kept[address] != nil {
+				continue // Envoy too counts an address once
+			}
+			h := c.hosts[address]
+			if h == nil {
+				h = newHost(c, e, address)
+				if c.state.Load() != nil {
+					h.added = time.Now()
+				}
+			}
+			h.endpoint.Store(e)
+			kept[address] = h
+			hosts = append(hosts, h)
+		}
+	}
+	return hosts
+}
+
+// rebuild computes the view anew. The lock must be held.
+func (c *Cluster) rebuild(config *snapshot.Cluster) {
+	c.state.Store(c.newView(config, c.localities))
+	total, healthy := 0, 0
+	for _, l := range c.localities {
+		total += len(l.hosts)
+		healthy += countAvailable(l.hosts)
+	}
+	c.Stats.membership.Set(int64(total))
+	c.Stats.healthy.Set(int64(healthy))
+}
+
+// watchOutliers brings the detector up to date. The lock must be held.
+func (c *Cluster) watchOutliers(config *snapshot.Cluster, hosts []*Host) {
+	if config.Outlier == nil {
+		if c.detector != nil {
+			for _, h := range c.hosts {
+				h.ejected.Store(false)
+			}
+			c.Stats.ejectionsActive.Set(0)
+		}
+		c.detector = nil
+		return
+	}
+	if c.detector == nil {
+		c.detector = newDetector(config.Outlier, c.seed.Sub("outlier"))
+		c.detector.changed = c.ejection
+		c.detector.overflow = c.Stats.ejectionsOverflow.Inc
+	}
+	c.detector.update(config.Outlier, hosts)
+	c.Stats.ejectionsActive.Set(int64(c.detector.active))
+	if !c.sweeping {
+		c.sweeping = true
+		c.tasks.Go(c.sweep)
+	}
+}
+
+// sweep runs the detector's interval, phased by the seed so that proxies differ.
+func (c *Cluster) sweep() {
+	timer := time.NewTimer(c.config().Outlier.Interval + c.seed.Duration("sweep", 7*time.Millisecond))
+	defer timer.Stop()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case now := <-timer.C:
+			c.mu.Lock()
+			if c.detector == nil {
+				c.sweeping = false
+				c.mu.Unlock()
+				return
+			}
+			c.detector.sweep(now)
+			interval := c.detector.config.Interval
+			c.mu.Unlock()
+			timer.Reset(interval)
+		}
+	}
+}
+
+// report feeds the outlier detector.
+func (c *Cluster) report(h *Host, o Outcome) {
+	if c.config().Outlier == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.detector != nil {
+		c.detector.report(h, o, time.Now())
+	}
+}
+
+// ejection is told by the detector, with the lock held.
+func (c *Cluster) ejection(h *Host, ejected bool, reason string) {
+	h.ejected.Store(ejected)
+	if ejected {
+		c.Stats.ejections.Inc()
+	}
+	c.Stats.ejectionsActive.Set(int64(c.detector.active))
+	if config := c.config(); config.Discovery != snapshot.OriginalDst {
+		c.rebuild(config)
+	}
+	c.onEvent(Event{Time: time.Now(), Cluster: c.Name, Host: h.Address, Ejected: ejected, Reason: reason})
+}
+
+// Choose returns a host for a request, or nil where none can be reached. For a
+// cluster by DNS it waits for the first answer.
+func (c *Cluster) Choose(ctx context.Context, sel *Selection) *Host {
+	if c.ready != nil {
+		select {
+		case <-c.ready:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	v := c.state.Load()
+	if v.config.Discovery == snapshot.OriginalDst {
+		return c.originalDst(sel.OriginalDst)
+	}
+	h := v.choose(c.seed, sel)
+	if h == nil {
+		c.Stats.noHosts.Inc()
+	}
+	return h
+}
+
+// originalDst returns the host that the client meant. Hosts that were not used for
+// the cleanup interval are dropped when a new one comes.
+func (c *Cluster) originalDst(dst netip.AddrPort) *Host {
+	if !dst.IsValid() {
+		c.Stats.noHosts.Inc()
+		return nil
+	}
+	now := time.Now()
+	c.mu.Lock()
+	h := c.hosts[dst]
+	var stale []*Host
+	if h == nil {
+		stale = c.dropUnused(now)
+		h = newHost(c, &snapshot.Endpoint{Address: dst}, dst)
+		c.hosts[dst] = h
+		if c.detector != nil {
+			c.detector.update(c.detector.config, c.sortedHosts())
+		}
+	}
+	h.lastUsed.Store(now.UnixNano())
+	c.mu.Unlock()
+	for _, s := range stale {
+		for i := range s.pools {
+			s.pools[i].closeIdle(nil)
+		}
+	}
+	return h
+}
+
+// dropUnused takes unused hosts out. The lock must be held.
+func (c *Cluster) dropUnused(now time.Time) []*Host {
+	interval := c.config().CleanupInterval
+	if interval <= 0 {
+		interval = 5 * time.Second
+	}
+	var stale []*Host
+	for _, h := range c.sortedHosts() {
+		if h.active.Load() == 0 && now.UnixNano()-h.lastUsed.Load() > int64(interval) {
+			delete(c.hosts, h.Address)
+			h.gone.Store(true)
+			stale = append(stale, h)
+		}
+	}
+	return stale
+}
+
+// sortedHosts are all hosts by address. The lock must be held.
+func (c *Cluster) sortedHosts() []*Host {
+	list := make([]*Host, 0, len(c.hosts))
+	for _, h := range c.hosts {
+		list = append(list, h)
+	}
+	slices.SortFunc(list, func(a, b *Host) int { return a.Address.Compare(b.Address) })
+	return list
+}
+
+// Hosts is the state of all hosts, in the order of the configuration.
+func (c *Cluster) Hosts() []HostStatus {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list []HostStatus
+	if c.config().Discovery == snapshot.OriginalDst {
+		for _, h := range c.sortedHosts() {
+			list = append(list, h.status(nil))
+		}
+		return list
+	}
+	for _, l := range c.localities {
+		for _, h := range l.hosts {
+			list = append(list, h.status(l.config))
+		}
+	}
+	return list
+}
+
+// eachPool calls f for every pool, in the order of addresses.
+func (c *Cluster) eachPool(f func(*pool)) {
+	c.mu.Lock()
+	hosts := c.sortedHosts()
+	c.mu.Unlock()
+	for _, h := range hosts {
+		for i := range h.pools {
+			f(&h.pools[i])
+		}
+	}
+}
+
+// close drains the cluster: idle connections go now, others when their request ends.
+func (c *Cluster) close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.stop()
+	c.eachPool(func(p *pool) {
+		p.closeIdle(nil)
+		p.failWaiting(&Failure{Kind: ConnectionFailure, Reason: "cluster removed"})
+	})
+}
+
+// OriginalDst is where the client of a downstream connection meant to go.
+func OriginalDst(d *message.Conn) netip.AddrPort {
+	if d == nil {
+		return netip.AddrPort{}
+	}
+	return d.Local
+}
+
+// Endpoint is the configuration of the host at an address, or nil.
+func (c *Cluster) Endpoint(address netip.AddrPort) *snapshot.Endpoint {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h := c.hosts[address]; h != nil {
+		return h.endpoint.Load()
+	}
+	return nil
+}

@@ -1,0 +1,247 @@
+// Package upstream reaches clusters: it keeps their hosts, balances requests over
+// them, limits and ejects, and lends connections.
+//
+// In: snapshot.Clusters. Out: connections to hosts, with failures in Envoy's kinds.
+// What must outlive a configuration (pools, counts, ejections, cursors) is kept here,
+// by the name of the cluster and the address of the host. It must not import the
+// layers above (router, filters).
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/reply"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/secret"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/stats"
+	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
+)
+
+// Options are what a Manager works with.
+type Options struct {
+	Network netx.Network
+	Seed    seed.Seed
+	Secrets secret.Source   // nil: no secrets
+	Logger  *slog.Logger    // nil: silent
+	Stats   *stats.Registry // nil: its own
+	// OnEvent is told about ejections and their end. It must not block, nor call back.
+	OnEvent func(Event)
+}
+
+// Event is an ejection by outlier detection, or its end.
+type Event struct {
+	Time    time.Time
+	Cluster string
+	Host    netip.AddrPort
+	Ejected bool
+	Reason  string // "consecutive_5xx"; empty at the end
+}
+
+// Manager has all clusters of one proxy.
+type Manager struct {
+	options  Options
+	clusters atomic.Pointer[map[string]*Cluster]
+	mu       sync.Mutex // serializes Update and Close
+	tasks    sync.WaitGroup
+	sequence atomic.Uint64
+}
+
+// NewManager makes a manager without clusters. It must be closed.
+func NewManager(o Options) *Manager {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Stats == nil {
+		o.Stats = new(stats.Registry)
+	}
+	m := &Manager{options: o}
+	m.clusters.Store(&map[string]*Cluster{})
+	return m
+}
+
+// Update puts a set of clusters in force. Clusters that stay keep their state,
+// clusters that went drain. Where a cluster asks for what is not supported, nothing
+// changes, and the error names all such fields.
+func (m *Manager) Update(configs map[string]*snapshot.Cluster) error {
+	names := slices.Sorted(maps.Keys(configs))
+	var problems []error
+	for _, name := range names {
+		problems = append(problems, check(configs[name]))
+	}
+	if err := errors.Join(problems...); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old, next := *m.clusters.Load(), make(map[string]*Cluster, len(configs))
+	for _, name := range names {
+		c := old[name]
+		if c == nil || isDNS(c.config()) != isDNS(configs[name]) || c.config().Discovery == snapshot.OriginalDst != (configs[name].Discovery == snapshot.OriginalDst) {
+			c = m.newCluster(configs[name])
+		}
+		next[name] = c
+		if c.config() != configs[name] {
+			c.update(configs[name])
+		}
+	}
+	m.clusters.Store(&next)
+	for _, name := range slices.Sorted(maps.Keys(old)) {
+		if next[name] != old[name] {
+			old[name].close()
+		}
+	}
+	return nil
+}
+
+// check refuses what is not supported.
+func check(c *snapshot.Cluster) error {
+	var problems []error
+	refuse := func(field string) {
+		problems = append(problems, fmt.Errorf("cluster %q: %s is not supported yet", c.Name, field))
+	}
+	if c.HTTP.HTTP2 {
+		refuse("http2_protocol_options")
+	}
+	if c.Balancer == snapshot.ClusterProvided && c.Discovery != snapshot.OriginalDst {
+		refuse("lb_policy CLUSTER_PROVIDED without ORIGINAL_DST")
+	}
+	if c.Balancer == snapshot.Maglev && c.MaglevSize < 2 {
+		problems = append(problems, fmt.Errorf("cluster %q: maglev table_size %d is too small", c.Name, c.MaglevSize))
+	}
+	return errors.Join(problems...)
+}
+
+func (m *Manager) newCluster(config *snapshot.Cluster) *Cluster {
+	onEvent := m.options.OnEvent
+	if onEvent == nil {
+		onEvent = func(Event) {}
+	}
+	name := config.StatName
+	if name == "" {
+		name = config.Name
+	}
+	c := &Cluster{Name: config.Name, Stats: newStats(m.options.Stats, name), network: m.options.Network, secrets: m.options.Secrets,
+		seed: m.options.Seed.Sub("cluster/" + config.Name), onEvent: onEvent, hosts: map[netip.AddrPort]*Host{},
+		cursors: map[string]*cursor{}, resolved: map[string][]netip.Addr{}, tasks: &m.tasks}
+	c.ctx, c.stop = context.WithCancel(context.Background())
+	if isDNS(config) {
+		c.ready = make(chan struct{})
+	}
+	return c
+}
+
+// Cluster returns a cluster by name, or nil.
+func (m *Manager) Cluster(name string) *Cluster { return (*m.clusters.Load())[name] }
+
+// Names are all clusters, sorted.
+func (m *Manager) Names() []string { return slices.Sorted(maps.Keys(*m.clusters.Load())) }
+
+// Hosts is the state of a cluster's hosts; nil where there is no such cluster.
+func (m *Manager) Hosts(cluster string) []HostStatus {
+	if c := m.Cluster(cluster); c != nil {
+		return c.Hosts()
+	}
+	return nil
+}
+
+// Close drains all clusters and waits for the tasks behind them.
+func (m *Manager) Close() error {
+	m.mu.Lock()
+	old := *m.clusters.Swap(&map[string]*Cluster{})
+	m.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(old)) {
+		old[name].close()
+	}
+	m.tasks.Wait()
+	return nil
+}
+
+// Connect makes a connection to a host of a cluster for a TCP proxy. The error is a
+// *reply.Reply with Envoy's response flag: NC, UH, UO or UF.
+func (m *Manager) Connect(ctx context.Context, downstream *message.Conn, name string) (net.Conn, netip.AddrPort, error) {
+	c := m.Cluster(name)
+	if c == nil {
+		return nil, netip.AddrPort{}, &reply.Reply{Status: 503, Flag: message.NoClusterFound, Details: "cluster_not_found", Reset: true}
+	}
+	sel := &Selection{Key: m.sequence.Add(1), OriginalDst: OriginalDst(downstream)}
+	if downstream != nil {
+		sel.Key = c.seed.At(downstream.ID ^ uint64(downstream.Start.UnixNano()))
+	}
+	h := c.Choose(ctx, sel)
+	if h == nil {
+		return nil, netip.AddrPort{}, &reply.Reply{Status: 503, Flag: message.NoHealthyUpstream, Details: "no_healthy_upstream", Reset: true}
+	}
+	conn, f := h.connectTCP(ctx)
+	if f != nil {
+		if f.Kind != Overflow && ctx.Err() == nil {
+			h.Report(Outcome{Local: true, Timeout: f.Kind == ConnectionTimeout})
+		}
+		return nil, h.Address, &reply.Reply{Status: 503, Flag: tcpFlag(f), Details: "upstream_connect_failure", Body: f.Reason, Reset: true}
+	}
+	h.Report(Outcome{Status: 200})
+	return conn, h.Address, nil
+}
+
+func tcpFlag(f *Failure) message.Flags {
+	if f.Kind == Overflow {
+		return message.UpstreamOverflow
+	}
+	return message.UpstreamConnectionFailure
+}
+
+// connectTCP makes a connection that counts until it is closed.
+func (h *Host) connectTCP(ctx context.Context) (net.Conn, *Failure) {
+	p := &h.pools[0]
+	p.mu.Lock()
+	reserved := p.reserve()
+	p.mu.Unlock()
+	if !reserved {
+		return nil, &Failure{Kind: Overflow}
+	}
+	s := h.cluster.Stats
+	h.connections.Add(1)
+	s.cxTotal.Inc()
+	s.cxActive.Add(1)
+	raw, failure := h.connect(ctx, Want{}, false)
+	if failure != nil {
+		p.closedFailing(failure)
+		return nil, failure
+	}
+	h.requests.Add(1)
+	h.active.Add(1)
+	return &tcpConn{Conn: raw, pool: p}, nil
+}
+
+// tcpConn is a connection for a TCP proxy.
+type tcpConn struct {
+	net.Conn
+	pool *pool
+	once sync.Once
+}
+
+// Close implements net.Conn.
+func (c *tcpConn) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(func() { c.pool.host.active.Add(-1); c.pool.closed() })
+	return err
+}
+
+// CloseWrite ends the direction to the host, where the connection has such a thing.
+func (c *tcpConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Conn.Close()
+}
