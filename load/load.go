@@ -1,0 +1,205 @@
+// Package load sends HTTP requests into a world and records each of them: at a
+// rate with fortio (Run), or a counted few (Send). What comes in is a way to dial
+// and what to send; what goes out are records with the intended start, the send and
+// the end of every call, histograms on both clocks, and fortio's own JSON. It
+// knows neither scenarios nor worlds.
+//
+// It runs in virtual time: it has no clock, no signal handler and no randomness but
+// a seed, and calls never start at one instant.
+package load
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
+)
+
+// Dialer connects to "host:port".
+type Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// Target is what a call sends and to where.
+type Target struct {
+	Dial   Dialer
+	URL    string // http://HOST[:PORT][/path]; the path goes out as it is written
+	Method string // "" is GET
+	// Headers go out sorted by name; Host sets the authority.
+	Headers map[string]string
+	Body    []byte
+	// RequestID makes the x-request-id of a caller's iter-th call, from 0. nil: RequestIDs(Seed).
+	RequestID func(thread int, iter int64) string
+	Seed      seed.Seed
+	Timeout   time.Duration // of one call; 0: 30 s
+}
+
+// Record is one call.
+type Record struct {
+	ID       string
+	Thread   int
+	Intended time.Time // when the schedule wanted it sent; without a rate, when it was
+	Sent     time.Time
+	Done     time.Time
+	Status   int    // 0 where there was no HTTP answer
+	Error    string // why there was none
+	Protocol string
+	Bytes    int64 // of the answer's body
+}
+
+// Answer is what is kept of a step's first answer.
+type Answer struct {
+	Headers map[string]string // lower-case names; several values joined by ", "
+	Body    []byte            // its first MiB
+}
+
+// Result is what Run and Send found. Records are in order of their send.
+type Result struct {
+	Records []Record
+	First   *Answer // nil where nothing was answered
+	// Latency is from the intended start, Service from the send; nanoseconds, three
+	// significant digits. The first is what a user sees: a late call waited, too.
+	Latency *hdrhistogram.Histogram
+	Service *hdrhistogram.Histogram
+	fortio  []byte
+}
+
+// Fortio is the result as `fortio load -json` writes it; nil after Send.
+func (r *Result) Fortio() []byte { return r.fortio }
+
+// RequestIDs makes ids in the form of a UUID (version 4) out of a seed.
+func RequestIDs(s seed.Seed) func(thread int, iter int64) string {
+	s = s.Sub("request-id")
+	return func(thread int, iter int64) string {
+		var b [16]byte
+		s.Bytes(strconv.Itoa(thread)+"/"+strconv.FormatInt(iter, 10), b[:])
+		b[6] = b[6]&0x0f | 0x40
+		b[8] = b[8]&0x3f | 0x80
+		h := hex.EncodeToString(b[:])
+		return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+	}
+}
+
+// defaultTimeout is the patience of a client that does not say.
+const defaultTimeout = 30 * time.Second
+
+// request is a target made ready: everything but the request id.
+type request struct {
+	target Target
+	addr   string // host:port
+	method string
+	head   string // up to the id
+	id     string // a fixed x-request-id of the headers, "" for one per call
+}
+
+// prepare writes what all calls have in common.
+func prepare(t Target) (*request, error) {
+	if t.Dial == nil {
+		return nil, errors.New("load: no way to dial")
+	}
+	rest, ok := strings.CutPrefix(t.URL, "http://")
+	if !ok {
+		return nil, fmt.Errorf("load: %q is no http:// URL", t.URL)
+	}
+	authority, path := rest, "/"
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		authority, path = rest[:i], rest[i:]
+	}
+	path, _, _ = strings.Cut(path, "#")
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
+	u, err := url.Parse("http://" + authority)
+	if err != nil || u.Hostname() == "" || strings.ContainsAny(path, " \r\n") {
+		return nil, fmt.Errorf("load: %q is no URL of a host and a path", t.URL)
+	}
+	r := &request{target: t, method: t.Method, addr: net.JoinHostPort(u.Hostname(), portOf(u))}
+	if r.method == "" {
+		r.method = "GET"
+	}
+	if r.target.Timeout == 0 {
+		r.target.Timeout = defaultTimeout
+	}
+	if r.target.RequestID == nil {
+		r.target.RequestID = RequestIDs(t.Seed)
+	}
+	r.head = r.method + " " + path + " HTTP/1.1\r\n" + r.headers(authority)
+	return r, nil
+}
+
+func portOf(u *url.URL) string {
+	if p := u.Port(); p != "" {
+		return p
+	}
+	return "80"
+}
+
+// headers writes the fields that do not change.
+func (r *request) headers(authority string) string {
+	names := make([]string, 0, len(r.target.Headers))
+	agent := "User-Agent: windtunnel\r\n"
+	for name, value := range r.target.Headers {
+		switch strings.ToLower(name) {
+		case "host":
+			authority = value
+			continue
+		case "x-request-id":
+			r.id = value
+			continue
+		case "user-agent":
+			agent = ""
+		}
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	var b strings.Builder
+	b.WriteString("Host: " + authority + "\r\n" + agent)
+	for _, name := range names {
+		b.WriteString(name + ": " + r.target.Headers[name] + "\r\n")
+	}
+	if n := len(r.target.Body); n > 0 || r.method == "POST" || r.method == "PUT" || r.method == "PATCH" {
+		b.WriteString("Content-Length: " + strconv.Itoa(n) + "\r\n")
+	}
+	return b.String()
+}
+
+// requestID is the id of a call.
+func (r *request) requestID(thread int, iter int64) string {
+	if r.id != "" {
+		return r.id
+	}
+	return r.target.RequestID(thread, iter)
+}
+
+// collect orders the records of all callers and fills the histograms.
+func collect(callers []*caller) *Result {
+	res := &Result{Latency: hdrhistogram.New(1, int64(24*time.Hour), 3), Service: hdrhistogram.New(1, int64(24*time.Hour), 3)}
+	var first *caller
+	for _, c := range callers {
+		res.Records = append(res.Records, c.records...)
+		if c.first != nil && (first == nil || c.firstSent.Before(first.firstSent)) {
+			first = c
+		}
+	}
+	if first != nil {
+		res.First = first.first
+	}
+	sort.SliceStable(res.Records, func(i, j int) bool { return res.Records[i].Sent.Before(res.Records[j].Sent) })
+	for _, r := range res.Records {
+		record(res.Latency, r.Done.Sub(r.Intended))
+		record(res.Service, r.Done.Sub(r.Sent))
+	}
+	return res
+}
+
+func record(h *hdrhistogram.Histogram, d time.Duration) {
+	_ = h.RecordValue(int64(min(max(d, 0), 24*time.Hour))) // cannot fail: in range
+}
