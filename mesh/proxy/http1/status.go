@@ -1,7 +1,7 @@
 package http1
 
-// statusText is the reason phrase of a status (RFC 9110, 15), empty for unknown ones.
-func statusText(status int) string {
+// StatusText is the reason phrase of a status (RFC 9110, 15), empty for unknown ones.
+func StatusText(status int) string {
 	for _, p := range phrases {
 		if p.status == status {
 			return p.text

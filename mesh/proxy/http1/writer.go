@@ -159,7 +159,7 @@ func appendStatus(b []byte, status int) []byte {
 	b = append(b, "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(status), 10)
 	b = append(b, ' ')
-	b = append(b, statusText(status)...)
+	b = append(b, StatusText(status)...)
 	return append(b, "\r\n"...)
 }
 

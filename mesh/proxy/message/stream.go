@@ -46,6 +46,8 @@ type Conn struct {
 	Start    time.Time
 	Remote   netip.AddrPort
 	Local    netip.AddrPort // the original destination where the connection was redirected
+	// RequestedServerName is the SNI that the client sent, whoever terminates TLS.
+	RequestedServerName string
 	// TLS is nil for plaintext.
 	TLS *TLS
 }

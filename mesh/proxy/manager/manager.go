@@ -1,0 +1,147 @@
+// Package manager is the HTTP connection manager: it serves the requests of one
+// downstream connection, one after the other, the way Envoy's does. A connection comes in
+// with its facts; requests go to a message.Handler with their header fields cleaned and
+// completed; responses go back; every exchange ends in one call of OnDone.
+//
+// It knows no routes and no clusters, and must not import anything of them.
+package manager
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"sync/atomic"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/http1"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
+	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
+)
+
+// Done is told of every exchange when it is over. status is 0 where no response began.
+// p is nil where none was made. The request's strings and fields may be kept.
+type Done func(q *message.Request, p *message.Response, status int, s *message.Stream)
+
+// Options are what a Manager is made of.
+type Options struct {
+	Config  *snapshot.HTTPManager
+	Handler message.Handler
+	OnDone  Done // nil: nobody wants to know
+	// Seed makes the request ids. Managers of one proxy share it: ids are keyed by
+	// connection and request.
+	Seed   seed.Seed
+	Logger *slog.Logger
+}
+
+// Manager is one configuration, immutable. Connections find the current one in a Slot.
+type Manager struct {
+	config  *snapshot.HTTPManager
+	handler message.Handler
+	done    Done
+	ids     seed.Seed
+	logger  *slog.Logger
+	limits  http1.Limits
+	server  string
+}
+
+// New makes a Manager.
+func New(o Options) *Manager {
+	m := &Manager{
+		config: o.Config, handler: o.Handler, done: o.OnDone, ids: o.Seed.Sub("request-id"), logger: o.Logger,
+		limits: http1.Limits{HeadBytes: o.Config.MaxRequestHeaderBytes, Fields: o.Config.MaxRequestHeaders},
+		server: o.Config.ServerName,
+	}
+	if m.server == "" {
+		m.server = "envoy"
+	}
+	if m.done == nil {
+		m.done = func(*message.Request, *message.Response, int, *message.Stream) {}
+	}
+	if m.logger == nil {
+		m.logger = slog.New(slog.DiscardHandler)
+	}
+	return m
+}
+
+// Slot holds the Manager in force. A request takes it once and keeps it to its end.
+type Slot struct{ current atomic.Pointer[Manager] }
+
+// NewSlot makes a Slot with a first Manager.
+func NewSlot(m *Manager) *Slot {
+	s := new(Slot)
+	s.current.Store(m)
+	return s
+}
+
+// Swap puts another Manager in force for the requests to come.
+func (s *Slot) Swap(m *Manager) { s.current.Store(m) }
+
+// Connection is one accepted connection, TLS done.
+type Connection struct {
+	Conn  net.Conn
+	Facts *message.Conn
+	// Draining, once true, closes the connection after the response in progress or the next one.
+	Draining *atomic.Bool
+}
+
+// Serve serves the connection to its end and closes it. Cancelling ctx ends the request
+// in progress and closes at once.
+func (s *Slot) Serve(ctx context.Context, c Connection) {
+	m := s.current.Load()
+	if refuseHTTP2(m, c) {
+		_ = c.Conn.Close()
+		return
+	}
+	newSession(s, c).serve(ctx)
+}
+
+// refuseHTTP2 is the one place that turns HTTP/2 away, where TLS negotiated it or the
+// configuration insists; a connection preface is turned away where it is read.
+func refuseHTTP2(m *Manager, c Connection) bool {
+	negotiated := c.Facts.TLS != nil && slices.Contains(http2ALPN, c.Facts.TLS.ALPN) && m.config.Codec == snapshot.CodecAuto
+	if !negotiated && m.config.Codec != snapshot.CodecHTTP2 {
+		return false
+	}
+	m.logger.Warn("connection refused: HTTP/2 is not supported", "listener", c.Facts.Listener, "remote", c.Facts.Remote)
+	return true
+}
+
+var http2ALPN = []string{"h2", "istio-h2"}
+
+// tunnel copies bytes both ways after an upgrade, each direction to its end, and returns
+// how many went each way.
+func tunnel(down net.Conn, early []byte, up io.ReadWriteCloser) (received, sent int64) {
+	finished := make(chan int64)
+	go func() {
+		n, err := int64(0), error(nil)
+		if len(early) > 0 {
+			var k int
+			k, err = up.Write(early)
+			n = int64(k)
+		}
+		if err == nil {
+			var k int64
+			k, err = io.Copy(up, down)
+			n += k
+		}
+		closeWrite(up, err)
+		finished <- n
+	}()
+	sent, err := io.Copy(down, up)
+	closeWrite(down, err)
+	received = <-finished
+	_ = up.Close()
+	return received, sent
+}
+
+// closeWrite passes the end of one direction on; where that cannot be told, or the
+// direction broke, all of it ends.
+func closeWrite(c io.Closer, err error) {
+	if h, ok := c.(interface{ CloseWrite() error }); ok && err == nil {
+		_ = h.CloseWrite()
+		return
+	}
+	_ = c.Close()
+}

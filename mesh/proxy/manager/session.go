@@ -1,0 +1,340 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/http1"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/reply"
+)
+
+// lingerTime is Envoy's delayed_close_timeout: how long a client that still sends may
+// take to see the response before the connection is reset.
+const lingerTime = time.Second
+
+// session is one downstream connection.
+type session struct {
+	slot   *Slot
+	c      Connection
+	conn   *timedConn
+	reader *http1.Reader
+	writer *http1.Writer
+	watch  watch
+
+	requests  uint64 // begun so far
+	closing   bool   // no further request
+	remoteIP  string
+	xfcc      string // this hop's element of x-forwarded-client-cert
+	xfccBy    *Manager
+	date      string
+	dateUntil int64
+}
+
+// exchange is the memory of one request: one allocation for all of it.
+type exchange struct {
+	request message.Request
+	stream  message.Stream
+	fields  [20]message.Field
+}
+
+func newSession(slot *Slot, c Connection) *session {
+	s := &session{slot: slot, c: c, conn: &timedConn{Conn: c.Conn}, remoteIP: c.Facts.Remote.Addr().String()}
+	s.reader = http1.NewReader(s.conn)
+	s.writer = http1.NewWriter(s.conn)
+	s.watch.s = s
+	s.reader.BodyEnd = s.watch.bodyEnd
+	return s
+}
+
+// serve runs the loop of requests.
+func (s *session) serve(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() {
+		s.watch.fail(context.Cause(ctx))
+		_ = s.conn.Close()
+	})
+	for !s.closing {
+		m := s.slot.current.Load()
+		if !s.await(m) {
+			break
+		}
+		m = s.slot.current.Load() // it may have been swapped while nothing came
+		if !s.one(m) {
+			break
+		}
+	}
+	stop()
+	s.watch.stop()
+	s.close()
+}
+
+// await waits for the first byte of a request. There is nobody to answer before it.
+func (s *session) await(m *Manager) bool {
+	if s.reader.Buffered() > 0 {
+		return true
+	}
+	var by time.Time
+	if m.config.IdleTimeout > 0 {
+		by = time.Now().Add(m.config.IdleTimeout)
+	}
+	if limit := s.maxAge(m); !limit.IsZero() && (by.IsZero() || limit.Before(by)) {
+		by = limit
+	}
+	s.conn.setReadBy(by)
+	return s.reader.Await() == nil
+}
+
+// maxAge is when max_connection_duration is over for a connection without requests.
+func (s *session) maxAge(m *Manager) time.Time {
+	if m.config.MaxConnectionDuration <= 0 {
+		return time.Time{}
+	}
+	return s.c.Facts.Start.Add(m.config.MaxConnectionDuration)
+}
+
+// one reads and answers one request; false ends the connection.
+func (s *session) one(m *Manager) bool {
+	now := time.Now()
+	x := new(exchange)
+	q := &x.request
+	q.Header, q.Stream = x.fields[:0], &x.stream
+	x.stream.Conn, x.stream.Start, x.stream.Remote = s.c.Facts, now, s.c.Facts.Remote
+	s.conn.setReadBy(headDeadline(m, now))
+	s.requests++
+	if err := s.reader.ReadRequestInto(q, m.limits); err != nil {
+		return s.refuse(m, x, err)
+	}
+	s.conn.setReadBy(time.Time{})
+	if s.conn.clocked = m.config.StreamIdleTimeout > 0; s.conn.clocked {
+		s.conn.activity.Store(now.UnixNano())
+	}
+	hasBody := !s.reader.Complete()
+	if hasBody && q.Header.Get("expect") == "100-continue" {
+		s.conn.expects.Store(true)
+		q.Continue = s.conn.sendContinue
+		if !m.config.Proxy100Continue {
+			q.Header.Del("expect")
+		}
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	s.watch.begin(now, hasBody, deadlinesOf(m, now, hasBody), cancel)
+	p, err := s.handle(ctx, m, q)
+	ok := s.respond(m, x, p, err)
+	cancel(nil)
+	return ok
+}
+
+func headDeadline(m *Manager, now time.Time) time.Time {
+	wait := m.config.RequestHeadersTimeout
+	if t := m.config.RequestTimeout; t > 0 && (wait <= 0 || t < wait) {
+		wait = t
+	}
+	if wait <= 0 {
+		return time.Time{}
+	}
+	return now.Add(wait)
+}
+
+func deadlinesOf(m *Manager, now time.Time, hasBody bool) (d deadlines) {
+	if t := m.config.RequestTimeout; t > 0 && hasBody {
+		d.request = now.Add(t)
+	}
+	if t := m.config.MaxStreamDuration; t > 0 {
+		d.stream = now.Add(t)
+	}
+	d.idle = m.config.StreamIdleTimeout
+	return d
+}
+
+// handle prepares the request and asks the handler, unless the answer is known already.
+func (s *session) handle(ctx context.Context, m *Manager, q *message.Request) (*message.Response, error) {
+	if err := s.prepare(m, q); err != nil {
+		return nil, err
+	}
+	return m.handler.Serve(ctx, q)
+}
+
+// refuse answers a request that could not be read.
+func (s *session) refuse(m *Manager, x *exchange, err error) bool {
+	s.closing = true
+	local := &reply.Reply{Flag: message.DownstreamProtocolError}
+	var broken *http1.ProtocolError
+	switch {
+	case err == http1.ErrPreface:
+		m.logger.Warn("connection refused: HTTP/2 is not supported", "listener", s.c.Facts.Listener, "remote", s.c.Facts.Remote)
+		return false
+	case errors.As(err, &broken):
+		local.Status, local.Details = broken.Status, broken.Details
+		local.Body = http1.StatusText(broken.Status)
+	case isTimeout(err) && m.config.RequestHeadersTimeout > 0:
+		local = &reply.Reply{Status: 408, Details: "request_header_timeout", Body: "request header timeout"}
+	case isTimeout(err):
+		local = &reply.Reply{Status: 408, Details: "request_overall_timeout", Body: "request timeout"}
+	default:
+		return false // the client went away before it had asked anything
+	}
+	p := localResponse(local)
+	x.stream.Flags |= local.Flag
+	x.stream.Details = local.Details
+	s.completeResponse(m, &x.request, p)
+	status := p.Status
+	if s.writer.WriteResponse(p, http1.ResponseOptions{Close: true}) != nil {
+		status = 0
+	}
+	s.finish(m, x, p, status)
+	s.linger()
+	return false
+}
+
+// respond sends what the handler said and ends the exchange; false ends the connection.
+func (s *session) respond(m *Manager, x *exchange, p *message.Response, err error) bool {
+	q := &x.request
+	p, ok := s.decide(m, x, p, err)
+	if !ok {
+		s.closing = true
+		s.watch.end()
+		s.finish(m, x, nil, 0)
+		return false
+	}
+	s.conn.expects.Store(false)
+	s.completeResponse(m, q, p)
+	if p.Upgraded != nil {
+		return s.switchOver(m, x, p)
+	}
+	o := http1.ResponseOptions{Method: q.Method, Protocol: q.Protocol, Close: s.lastResponse(m, x)}
+	if m.config.StreamIdleTimeout > 0 && p.Body != nil {
+		_ = s.conn.SetWriteDeadline(time.Now().Add(m.config.StreamIdleTimeout))
+	}
+	err = s.writer.WriteResponse(p, o)
+	if p.Body != nil {
+		_ = p.Body.Close()
+	}
+	s.closing = o.MustClose(p)
+	cause := s.watch.end()
+	if err != nil {
+		s.closing = true
+		s.blame(x, err, cause)
+	}
+	x.stream.BytesSent = s.writer.Sent()
+	s.finish(m, x, p, p.Status)
+	if err == nil && s.closing && !s.reader.Complete() {
+		s.linger()
+	}
+	return !s.closing
+}
+
+// decide turns the handler's outcome into a response; false where there is none to send.
+func (s *session) decide(m *Manager, x *exchange, p *message.Response, err error) (*message.Response, bool) {
+	cause := s.watch.failed()
+	var local *reply.Reply
+	switch {
+	case errors.As(cause, &local):
+		if p != nil && p.Body != nil {
+			_ = p.Body.Close()
+		}
+	case cause != nil:
+		if p != nil && p.Body != nil {
+			_ = p.Body.Close()
+		}
+		x.stream.Flags |= message.DownstreamConnectionTermination
+		x.stream.Details = "downstream_remote_disconnect"
+		return nil, false
+	case err == nil && p != nil:
+		return p, true
+	case !errors.As(err, &local):
+		m.logger.Error("request failed", "method", x.request.Method, "path", x.request.Path, "error", err)
+		local = &reply.Reply{Status: 500, Details: "internal_error", Body: "internal error"}
+	}
+	x.stream.Flags |= local.Flag
+	if local.Details != "" {
+		x.stream.Details = local.Details
+	}
+	if local.Reset {
+		return nil, false
+	}
+	return localResponse(local), true
+}
+
+// blame notes why a response was cut off.
+func (s *session) blame(x *exchange, err, cause error) {
+	var local *reply.Reply
+	switch {
+	case errors.As(cause, &local):
+		x.stream.Flags |= local.Flag
+		x.stream.Details = local.Details
+	case cause == nil && errors.As(err, new(*http1.BodyError)):
+		// the upstream broke: its layers noted that
+	default:
+		x.stream.Flags |= message.DownstreamConnectionTermination
+		x.stream.Details = "downstream_remote_disconnect"
+	}
+}
+
+// lastResponse tells whether the connection ends with this response: the client wants
+// so, a limit is reached, it drains, or the request has not come completely (nobody is
+// going to read the rest, as in Envoy's HTTP/1 codec).
+func (s *session) lastResponse(m *Manager, x *exchange) bool {
+	limit := m.config.MaxRequestsPerConnection
+	age := s.maxAge(m)
+	return !s.reader.KeepAlive() || s.c.Draining != nil && s.c.Draining.Load() ||
+		limit > 0 && s.requests >= uint64(limit) ||
+		!age.IsZero() && !time.Now().Before(age)
+}
+
+// switchOver sends a 101 and then only bytes.
+func (s *session) switchOver(m *Manager, x *exchange, p *message.Response) bool {
+	s.closing = true
+	s.watch.end()
+	err := s.writer.WriteResponse(p, http1.ResponseOptions{Method: x.request.Method, Protocol: x.request.Protocol})
+	if err != nil {
+		_ = p.Upgraded.Close()
+		s.blame(x, err, nil)
+	} else {
+		s.conn.setReadBy(time.Time{})
+		x.stream.BytesReceived, x.stream.BytesSent = tunnel(s.conn.Conn, s.reader.Rest(), p.Upgraded)
+	}
+	s.finish(m, x, p, p.Status)
+	return false
+}
+
+// finish tells OnDone.
+func (s *session) finish(m *Manager, x *exchange, p *message.Response, status int) {
+	if x.stream.BytesReceived == 0 {
+		x.stream.BytesReceived = s.reader.BodyBytes()
+	}
+	x.stream.Duration = time.Since(x.stream.Start)
+	m.done(&x.request, p, status, &x.stream)
+}
+
+// linger lets a client that still sends see the response: closing now would reset the
+// connection, and the response could be lost with it.
+func (s *session) linger() {
+	half, ok := s.c.Conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = s.c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
+	_, _ = io.Copy(io.Discard, struct{ io.Reader }{s.c.Conn})
+}
+
+func (s *session) close() { _ = s.conn.Close() }
+
+func localResponse(l *reply.Reply) *message.Response {
+	p := &message.Response{Status: l.Status, Header: make(message.Header, 0, len(l.Header)+5)}
+	p.Header = append(p.Header, l.Header...)
+	if l.Body == "" {
+		return p
+	}
+	p.Header.Set("content-length", strconv.Itoa(len(l.Body)))
+	if !p.Header.Has("content-type") {
+		p.Header.Add("content-type", "text/plain")
+	}
+	p.Body, p.ContentLength = message.NewBytes([]byte(l.Body), nil), int64(len(l.Body))
+	return p
+}
+
+var _ net.Conn = (*timedConn)(nil)

@@ -1,0 +1,231 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/accesslog"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/listen"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/manager"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/tcp"
+)
+
+// listener is one listener in force with the slots of its HTTP filter chains.
+type listener struct {
+	*listen.Listener
+	config *snapshot.Listener
+	slots  map[*snapshot.FilterChain]*manager.Slot
+}
+
+// plan is all that an Apply is going to change, built but not in force.
+type plan struct {
+	listeners []*listener
+	swaps     []swap
+	sockets   map[netip.AddrPort]*listen.Socket // newly bound
+	built     []*listener                       // not in force before
+}
+
+// swap is a new manager for a chain that stays.
+type swap struct {
+	slot *manager.Slot
+	next *manager.Manager
+}
+
+func (pl *plan) abandon() {
+	for _, s := range pl.sockets {
+		s.Close()
+	}
+	for _, l := range pl.built {
+		l.Close()
+	}
+}
+
+// plan builds and binds all that next needs and the proxy has not.
+func (p *Proxy) plan(next *snapshot.Proxy) (*plan, error) {
+	pl := &plan{sockets: map[netip.AddrPort]*listen.Socket{}}
+	for _, config := range next.Listeners {
+		if err := p.planListener(pl, config, next.Routes); err != nil {
+			pl.abandon()
+			return nil, err
+		}
+	}
+	for _, l := range pl.listeners {
+		addr := l.config.Address
+		if !l.config.BindToPort || p.socket[addr] != nil {
+			continue
+		}
+		if pl.sockets[addr] != nil {
+			pl.abandon()
+			return nil, fmt.Errorf("two listeners bind %v", addr)
+		}
+		s, err := listen.Open(context.Background(), p.o.Network, addr, p.o.Logger)
+		if err != nil {
+			pl.abandon()
+			return nil, err
+		}
+		pl.sockets[addr] = s
+	}
+	return pl, nil
+}
+
+func (p *Proxy) planListener(pl *plan, config *snapshot.Listener, routes map[string]*snapshot.RouteConfig) error {
+	for _, l := range p.open {
+		if !same(l.config, config) {
+			continue
+		}
+		pl.listeners = append(pl.listeners, l)
+		for chain, slot := range l.slots {
+			m, err := p.manager(chain.HTTP, routes)
+			if err != nil {
+				return fmt.Errorf("listener %q: %w", config.Name, err)
+			}
+			pl.swaps = append(pl.swaps, swap{slot, m})
+		}
+		return nil
+	}
+	l, err := p.listener(config, routes)
+	if err != nil {
+		return err
+	}
+	pl.listeners = append(pl.listeners, l)
+	pl.built = append(pl.built, l)
+	return nil
+}
+
+func (p *Proxy) listener(config *snapshot.Listener, routes map[string]*snapshot.RouteConfig) (*listener, error) {
+	l := &listener{config: config, slots: map[*snapshot.FilterChain]*manager.Slot{}}
+	logs, err := accesslog.NewLogger(config.AccessLogs, p.openLog)
+	if err != nil {
+		return nil, fmt.Errorf("listener %q: %w", config.Name, err)
+	}
+	l.Listener, err = listen.New(listen.Options{
+		Config: config, Secrets: p.o.Secrets, Logger: p.o.Logger,
+		NextID: func() uint64 { return p.ids.Add(1) },
+		Find:   p.lookup,
+		Servers: func(c *snapshot.FilterChain) (listen.Server, error) {
+			return p.server(l, c, routes)
+		},
+		Refused: func(facts *message.Conn, details string) {
+			s := &message.Stream{Conn: facts, Start: facts.Start, Remote: facts.Remote, Flags: message.NoRouteFound, Details: details}
+			if details != "filter_chain_not_found" {
+				s.Flags = message.DownstreamProtocolError
+			}
+			p.log(logs, &accesslog.Exchange{Stream: s, End: time.Now()})
+		},
+	})
+	return l, err
+}
+
+// server makes what serves the connections of one filter chain.
+func (p *Proxy) server(l *listener, c *snapshot.FilterChain, routes map[string]*snapshot.RouteConfig) (listen.Server, error) {
+	if c.TCP != nil {
+		logs, err := accesslog.NewLogger(c.TCP.AccessLogs, p.openLog)
+		if err != nil {
+			return nil, err
+		}
+		return tcp.New(c.TCP, p.o.Upstream, p.o.Seed, func(s *message.Stream) {
+			p.log(logs, &accesslog.Exchange{Stream: s, End: s.Start.Add(s.Duration)})
+		})
+	}
+	if c.HTTP == nil {
+		return nil, fmt.Errorf("it does neither HTTP nor TCP")
+	}
+	m, err := p.manager(c.HTTP, routes)
+	if err != nil {
+		return nil, err
+	}
+	l.slots[c] = manager.NewSlot(m)
+	return httpServer{l.slots[c]}, nil
+}
+
+func (p *Proxy) manager(config *snapshot.HTTPManager, routes map[string]*snapshot.RouteConfig) (*manager.Manager, error) {
+	handler, err := p.o.Stack.Handler(config, routes)
+	if err != nil {
+		return nil, err
+	}
+	logs, err := accesslog.NewLogger(config.AccessLogs, p.openLog)
+	if err != nil {
+		return nil, err
+	}
+	o := manager.Options{Config: config, Handler: handler, Seed: p.o.Seed, Logger: p.o.Logger}
+	if p.o.AccessLog != nil || len(config.AccessLogs) > 0 {
+		o.OnDone = func(q *message.Request, r *message.Response, status int, s *message.Stream) {
+			p.log(logs, &accesslog.Exchange{Request: q, Response: r, Status: status, Stream: s, End: s.Start.Add(s.Duration)})
+		}
+	}
+	return manager.New(o), nil
+}
+
+func (p *Proxy) log(logs *accesslog.Logger, x *accesslog.Exchange) {
+	logs.Log(x)
+	if p.o.AccessLog != nil {
+		p.o.AccessLog(accesslog.FromExchange(x))
+	}
+}
+
+// httpServer is a Slot as a listen.Server.
+type httpServer struct{ slot *manager.Slot }
+
+// Serve implements listen.Server.
+func (h httpServer) Serve(ctx context.Context, c net.Conn, facts *message.Conn, draining *atomic.Bool) {
+	h.slot.Serve(ctx, manager.Connection{Conn: c, Facts: facts, Draining: draining})
+}
+
+// commit puts a plan in force. Nothing in it can fail.
+func (p *Proxy) commit(pl *plan) {
+	for _, s := range pl.swaps {
+		s.slot.Swap(s.next)
+	}
+	before := p.open
+	p.open = pl.listeners
+	for addr, s := range pl.sockets {
+		p.socket[addr] = s
+	}
+	table := make(map[netip.AddrPort]*listen.Listener, len(p.open))
+	bound := make(map[netip.AddrPort]bool, len(p.open))
+	for _, l := range p.open {
+		table[l.config.Address] = l.Listener
+	}
+	p.find.Store(&table)
+	for _, l := range p.open {
+		if l.config.BindToPort {
+			bound[l.config.Address] = true
+			p.socket[l.config.Address].Start(l.Listener)
+		}
+	}
+	for addr, s := range p.socket {
+		if !bound[addr] {
+			delete(p.socket, addr)
+			s.Close()
+		}
+	}
+	kept := make(map[*listener]bool, len(p.open))
+	for _, l := range p.open {
+		kept[l] = true
+	}
+	for _, l := range before {
+		if !kept[l] {
+			p.retire(l.Listener)
+		}
+	}
+}
+
+// lookup finds the listener of a redirected connection (use_original_dst): that of the
+// exact address, else that of any address with the port.
+func (p *Proxy) lookup(dst netip.AddrPort) *listen.Listener {
+	table := *p.find.Load()
+	if l := table[dst]; l != nil {
+		return l
+	}
+	wildcard := netip.IPv4Unspecified()
+	if dst.Addr().Is6() {
+		wildcard = netip.IPv6Unspecified()
+	}
+	return table[netip.AddrPortFrom(wildcard, dst.Port())]
+}
