@@ -326,3 +326,71 @@ func TestInterrupted(t *testing.T) {
 		}
 	})
 }
+
+// The samples of the format's documentation must read and check as they are written.
+func TestSamples(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"httpbin.yaml", "fortio.yaml", "destination-rule.yaml"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("apiVersion: v1\nkind: Service\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := `# The circuit-breaking task.
+apiVersion: windtunnel.dev/v1
+kind: Scenario
+metadata: {name: circuit-breaking, labels: {seed: "000"}}
+spec:
+  description: Two concurrent callers overflow a one-connection pool and get 503 UO; one caller never does.
+  resources: [httpbin.yaml, fortio.yaml, destination-rule.yaml]
+  steps:
+  - name: one caller is served
+    load: {from: fortio-deploy, url: "http://httpbin:8000/get", connections: 1, calls: 20}
+    expect: ['status["200"] == 20']
+  - name: two callers overflow
+    load: {from: fortio-deploy, url: "http://httpbin:8000/delay/0.02", connections: 3, calls: 60}
+    expect: ['status["503"] > 0', 'flags["UO"] == status["503"]', 'status["200"] + status["503"] == 60']
+---
+apiVersion: windtunnel.dev/v1
+kind: Scenario
+metadata: {name: ejection-lasts-three-minutes}
+spec:
+  resources: [httpbin.yaml]
+  steps:
+  - load: {from: sleep, url: "http://httpbin:8000/get", qps: 20, connections: 2, duration: 10s}
+    expect: ['endpoint("httpbin-v2", "sleep").ejected']
+  - {wait: 160s}
+  - expect: ['!endpoint("httpbin-v2", "sleep").ejected']
+---
+apiVersion: windtunnel.dev/v1
+kind: Scenario
+metadata: {name: strict-mtls}
+spec:
+  resources: [httpbin.yaml]
+  steps:
+  - apply:
+    - apiVersion: security.istio.io/v1
+      kind: PeerAuthentication
+      metadata: {name: default, namespace: istio-system}
+      spec: {mtls: {mode: STRICT}}
+  - name: plaintext is turned away
+    request: {from: outside, url: "http://httpbin:8000/headers", count: 5}
+    expect: ["errors == 5"]
+  - name: a sidecar is let in, with its identity
+    request: {from: sleep, url: "http://httpbin:8000/headers", count: 5}
+    expect: ["ok()", 'body.contains("spiffe://cluster.local/ns/default/sa/sleep")']
+`
+	if err := os.WriteFile(filepath.Join(dir, "all.yaml"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	scenarios, problems := Read([]string{dir})
+	if len(problems) > 0 || len(scenarios) != 3 {
+		t.Fatalf("%d scenarios, %v", len(scenarios), problems)
+	}
+	if got := len(scenarios[0].Resources); got != 3 {
+		t.Errorf("%d resources, want 3", got)
+	}
+	_, problems = Read([]string{filepath.Join(dir, "httpbin.yaml")})
+	if len(problems) != 1 || !strings.Contains(problems[0].Message, "no scenario here") {
+		t.Errorf("got %v", problems)
+	}
+}

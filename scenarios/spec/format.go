@@ -102,8 +102,24 @@ func networkFormat() object[Network] {
 		at("latency", "One way, of every link.", duration(), func(w *Network) *time.Duration { return &w.Latency }),
 		at("jitter", "Added to the latency, at most.", duration(), func(w *Network) *time.Duration { return &w.Jitter }),
 		at("loss", "Share of segments that are sent again, 0 to 1.", number(0, 1), func(w *Network) *float64 { return &w.Loss }),
-		at("links", "Exceptions for pairs of workloads.", list(linkFormat().kind()), func(w *Network) *[]Link { return &w.Links }),
+		at("links", "Exceptions for pairs of workloads; what a link does not say is the network's.",
+			list(linkFormat().kind()), func(w *Network) *[]Link { return &w.Links }),
+	}, rules: func(_ *decoder, _ *yaml.Node, _ map[string]*yaml.Node, w *Network) {
+		for i := range w.Links {
+			inherit(&w.Links[i].Latency, w.Latency)
+			inherit(&w.Links[i].Jitter, w.Jitter)
+			inherit(&w.Links[i].Loss, w.Loss)
+		}
 	}}
+}
+
+// unset marks what a link does not say until its network is read.
+const unset = -1
+
+func inherit[V time.Duration | float64](place *V, value V) {
+	if *place == unset {
+		*place = value
+	}
 }
 
 func linkFormat() object[Link] {
@@ -117,6 +133,15 @@ func linkFormat() object[Link] {
 	}, rules: func(d *decoder, n *yaml.Node, keys map[string]*yaml.Node, l *Link) {
 		if keys["from"] == nil && keys["to"] == nil {
 			d.problem(n, "a link needs from, to, or both; the network's own fields are for every link")
+		}
+		if keys["latency"] == nil {
+			l.Latency = unset
+		}
+		if keys["jitter"] == nil {
+			l.Jitter = unset
+		}
+		if keys["loss"] == nil {
+			l.Loss = unset
 		}
 	}}
 }

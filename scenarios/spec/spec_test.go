@@ -31,7 +31,8 @@ func TestEveryKeyIsRead(t *testing.T) {
 		t.Errorf("wrong head: %+v", s)
 	}
 	want := Network{Latency: 200 * time.Microsecond, Links: []Link{{From: "a", To: "ns/b", Latency: time.Millisecond,
-		Jitter: time.Microsecond, Loss: 0.5, Bandwidth: 1000}}}
+		Jitter: time.Microsecond, Loss: 0.5, Bandwidth: 1000},
+		{To: "c", Latency: 200 * time.Microsecond, Jitter: 2 * time.Microsecond}}}
 	if d := cmp.Diff(want, s.Network); d != "" {
 		t.Error(d)
 	}

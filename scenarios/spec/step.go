@@ -1,7 +1,9 @@
 package spec
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -213,7 +215,8 @@ func methodFor(body bool) string {
 
 // headerRules refuses what would break the message's framing.
 func headerRules(d *decoder, key *yaml.Node, headers map[string]string) {
-	for name, value := range headers {
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		value := headers[name]
 		switch strings.ToLower(name) {
 		case "content-length", "transfer-encoding", "connection":
 			d.problem(key, "header %q is the client's own: it follows from the body", name)
