@@ -5,7 +5,8 @@
 // In a bubble, time stands still while any goroutine can run and jumps to the
 // next timer when all are blocked for good. What runs inside must keep to what
 // the bubble can see: channels, timers, sync.Cond and sync.WaitGroup made inside it, and
-// no real I/O. A mutex held across a wait, or a channel made outside, hangs it.
+// no real I/O. A mutex held across a wait, or a channel made outside, hangs it. A context
+// makes its channel when first asked: one of outside (a test's) must not be used inside.
 //
 // Tear-down: time stops when the bubble's function has returned, and goroutines
 // that are still blocked then never end. So close everything that was opened,

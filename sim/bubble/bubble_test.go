@@ -122,7 +122,7 @@ func main() {
 
 // An ordinary binary has no test flags and no test main.
 func TestOrdinaryBinaryAndWatchdog(t *testing.T) {
-	dir, err := os.MkdirTemp(".", "testdata-")
+	dir, err := os.MkdirTemp(".", "_program-") // in the module, and no package of ./...
 	if err != nil {
 		t.Fatal(err)
 	}
