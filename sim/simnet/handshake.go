@@ -28,6 +28,8 @@ type handshake struct {
 	to     netip.AddrPort
 	how    string
 	result chan error // takes one answer
+	// original is for the accepting end; the dialling one knows what it dialled.
+	original netip.AddrPort
 
 	mu       sync.Mutex
 	over     bool // the dialler has its answer, or waits no more
@@ -60,16 +62,12 @@ func (h *Host) open(source netip.Addr, t fabric.Target) (*handshake, error) {
 	out := h.net.newStream(there, link, false, from, t.To)
 	in := h.net.newStream(h.net.route(peer, h.name), link, true, t.To, from)
 	out.back, in.back = in, out
-	s := &handshake{host: h, to: t.To, how: t.How, result: make(chan error, 1)}
+	s := &handshake{host: h, to: t.To, original: t.OriginalDst, how: t.How, result: make(chan error, 1)}
 	s.client = &Conn{
 		host: h, in: in, out: out, dialler: true,
 		local: net.TCPAddrFromAddrPort(from), remote: net.TCPAddrFromAddrPort(t.Dialled),
 	}
 	in.shake, out.shake = s, s
-	if t.OriginalDst.IsValid() {
-		// The accepting end learns it; the dialling one knows what it dialled.
-		s.server = &Conn{original: t.OriginalDst}
-	}
 	h.shakes[s] = struct{}{}
 	return s, nil
 }
@@ -230,10 +228,11 @@ func (s *handshake) peer() (*Host, netip.AddrPort) {
 	if h == nil {
 		return nil, s.to
 	}
+	s.original = netip.AddrPort{} // of an earlier SYN, under other rules
 	if rules := h.rules(); rules != nil {
 		v := rules.Prerouting(capture.Packet{Source: s.client.out.source, Destination: s.to})
 		if v.Redirect != 0 {
-			s.server = &Conn{original: s.to}
+			s.original = s.to
 			return h, netip.AddrPortFrom(h.addr, v.Redirect)
 		}
 	}
@@ -246,9 +245,7 @@ func (s *handshake) accepting(h *Host, l *Listener, to netip.AddrPort) {
 	server := &Conn{
 		host: h, in: c.out, out: c.in,
 		local: net.TCPAddrFromAddrPort(to), remote: net.TCPAddrFromAddrPort(c.out.source),
-	}
-	if s.server != nil {
-		server.original = s.server.original
+		original: s.original,
 	}
 	s.server, s.listener = server, l
 	h.register(server)
@@ -275,7 +272,7 @@ func (s *handshake) accept() {
 
 // cancelled is a reset's arrival before the ACK's.
 func (s *handshake) cancelled() {
-	if s.server != nil && s.server.host != nil {
+	if s.server != nil {
 		s.server.host.forget(s.server)
 	}
 }
