@@ -100,7 +100,9 @@ func echo(ctx context.Context, q *message.Request) (*message.Response, error) {
 func TestKeepAliveAndPipeline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := serve(t, snapshot.HTTPManager{ServerName: "istio-envoy"}, nil, echo)
-		go func() { _, _ = io.WriteString(w.client, "POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"+get+get) }()
+		go func() {
+			_, _ = io.WriteString(w.client, "POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"+get+get)
+		}()
 		p, content := w.receive(t)
 		if content != "hi" || p.Header.Get("server") != "istio-envoy" || p.Header.Get("date") == "" || p.Header.Get("x-path") != "/1" {
 			t.Fatalf("%v %q", p.Header, content)
