@@ -23,7 +23,27 @@ func Read(paths []string) ([]*spec.Scenario, []spec.Problem) {
 	if err != nil {
 		return nil, []spec.Problem{{Position: spec.Position{Line: 1, Col: 1}, Message: err.Error()}}
 	}
-	return spec.Options{Check: language.Check, Reserved: expect.Reserved()}.Read(paths)
+	return spec.Read(paths, spec.Options{Check: language.Check, Reserved: expect.Reserved()})
+}
+
+// Check type-checks one expectation; it has the form of spec.Options.Check. Read
+// does the same for whole files, and faster.
+func Check(e spec.Expression, s spec.Scope) []spec.Problem {
+	language, err := expect.New(nil)
+	if err != nil {
+		return []spec.Problem{{Position: e.Position, Message: err.Error()}}
+	}
+	return language.Check(e, s)
+}
+
+// ExpectsRejection tells whether a step expects that the control plane refuses
+// some of what it applies.
+func ExpectsRejection(st *spec.Step) bool {
+	if st.Operation != "apply" {
+		return false
+	}
+	language, err := expect.New(nil)
+	return err == nil && slices.ContainsFunc(st.Expect, func(e spec.Expression) bool { return language.Mentions(e, "rejected") })
 }
 
 // Run executes a scenario in a new world and tells what it found. Whatever goes

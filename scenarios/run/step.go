@@ -57,7 +57,7 @@ func (x *execution) once(ctx context.Context, st *spec.Step, out *result.Step) {
 		out.Result = found.JSON()
 	}
 	scope := spec.Scope{Operation: st.Operation, Kept: x.ops}
-	if a, ok := found.(*expect.Applied); ok && len(a.Rejected) > 0 && !x.mentions(st, scope, "rejected") {
+	if a, ok := found.(*expect.Applied); ok && len(a.Rejected) > 0 && !x.mentions(st, "rejected") {
 		out.Status, out.Message = result.Failed, (&refusal{a.Rejected}).Error()
 	}
 	values := expect.Values{Scope: scope, Result: found, Kept: x.kept}
@@ -89,9 +89,9 @@ func (x *execution) check(e spec.Expression, values expect.Values) result.Check 
 	return c
 }
 
-func (x *execution) mentions(st *spec.Step, scope spec.Scope, variable string) bool {
+func (x *execution) mentions(st *spec.Step, variable string) bool {
 	for _, e := range st.Expect {
-		if x.language.Mentions(e, scope, variable) {
+		if x.language.Mentions(e, variable) {
 			return true
 		}
 	}

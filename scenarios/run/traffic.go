@@ -124,11 +124,15 @@ func (x *index) traffic(exchanges []Exchange) (*expect.Traffic, []answer) {
 			t.Status[a.status]++
 			if !headed {
 				headed = true
-				t.Body, t.Headers, t.Protocol = e.Body, e.Headers, e.Protocol
+				t.Protocol = e.Protocol
 				if e.TLS != nil {
 					t.TLS = expect.TLS{Version: e.TLS.Version, Peer: e.TLS.Peer}
 				}
 			}
+		}
+		// Worlds keep the first answer only, and put it where they like.
+		if t.Headers == nil && (e.Headers != nil || e.Body != "") {
+			t.Body, t.Headers = e.Body, e.Headers
 		}
 		if s := x.first(e); s != nil {
 			x.credit(t, s, &a)

@@ -33,6 +33,9 @@ func (p Problem) Detail() string {
 	return fmt.Sprintf("%s\n  %s\n  %s^", p.Error(), p.Source, string(indent))
 }
 
+// Text is Detail with the end of its line, ready to print.
+func (p Problem) Text() string { return p.Detail() + "\n" }
+
 // Suggest is " (did you mean X?)" for the candidate that is nearest to a word, or
 // "" where none is near: more than a third of the letters would have to change.
 func Suggest(word string, candidates []string) string {

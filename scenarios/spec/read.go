@@ -32,13 +32,7 @@ type Scope struct {
 // Read reads files and folders (recursively, *.yaml and *.yml). In a folder only
 // files that hold a scenario count. It returns what could be read, in the order of
 // the paths and sorted within folders, and everything that is wrong.
-func Read(paths []string) ([]*Scenario, []Problem) { return Options{}.Read(paths) }
-
-// Parse reads one scenario file. Relative paths in it are relative to the file's folder.
-func Parse(file string, data []byte) ([]*Scenario, []Problem) { return Options{}.Parse(file, data) }
-
-// Read is the function of that name, with options.
-func (o Options) Read(paths []string) ([]*Scenario, []Problem) {
+func Read(paths []string, o Options) ([]*Scenario, []Problem) {
 	var all []*Scenario
 	var problems []Problem
 	seen := map[string]bool{}
@@ -60,7 +54,10 @@ func (o Options) Read(paths []string) ([]*Scenario, []Problem) {
 			if folder && !looksLikeScenario(data) {
 				continue
 			}
-			scenarios, found := o.Parse(file, data)
+			scenarios, found := Parse(file, data, o)
+			if folder && len(found) == 1 && found[0].Message == noScenario {
+				continue // it only looked like one, in a text that it holds
+			}
 			all, problems = append(all, scenarios...), append(problems, found...)
 		}
 	}
@@ -142,8 +139,8 @@ func (d *decoder) report(p Position, message string) {
 	d.problems = append(d.problems, Problem{Position: p, Message: message, Source: source})
 }
 
-// Parse is the function of that name, with options.
-func (o Options) Parse(path string, data []byte) ([]*Scenario, []Problem) {
+// Parse reads one scenario file. Relative paths in it are relative to its folder.
+func Parse(path string, data []byte, o Options) ([]*Scenario, []Problem) {
 	d := &decoder{file: path, dir: filepath.Dir(path), lines: sourceLines(data)}
 	var scenarios []*Scenario
 	var stream []Document
@@ -166,7 +163,7 @@ func (o Options) Parse(path string, data []byte) ([]*Scenario, []Problem) {
 		scenarios = append(scenarios, s)
 	}
 	if len(scenarios) == 0 && parsed {
-		d.report(Position{File: path, Line: 1, Col: 1}, "no scenario here: expected a document with `kind: "+Kind+"`")
+		d.report(Position{File: path, Line: 1, Col: 1}, noScenario)
 	}
 	for _, s := range scenarios {
 		s.Resources = append(s.Resources, stream...)
@@ -203,6 +200,8 @@ func (d *decoder) parses(doc Document) *yaml.Node {
 	d.report(Position{File: doc.File, Line: line, Col: 1}, message)
 	return nil
 }
+
+const noScenario = "no scenario here: expected a document with `kind: " + Kind + "`"
 
 func isScenario(root *yaml.Node) bool {
 	if root.Kind != yaml.MappingNode {

@@ -13,20 +13,46 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-func everyKey(t *testing.T) *Scenario {
+// everything makes a folder of testdata/all and returns it with the scenario's text.
+// The files have another ending there, so that nobody runs them as scenarios.
+func everything(t testing.TB) (dir string, text []byte) {
 	t.Helper()
-	scenarios, problems := Read([]string{"testdata/all"})
+	dir = t.TempDir()
+	for _, name := range []string{"objects/a.yaml", "objects/b.yaml", "every-key.yaml"} {
+		var err error
+		if text, err = os.ReadFile(filepath.Join("testdata/all", name+".txt")); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, name), string(text))
+	}
+	return dir, text
+}
+
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func everyKey(t *testing.T) (*Scenario, string) {
+	t.Helper()
+	dir, text := everything(t)
+	scenarios, problems := Read([]string{dir}, Options{})
 	for _, p := range problems {
 		t.Errorf("unexpected: %s", p.Detail())
 	}
 	if len(scenarios) != 1 {
 		t.Fatalf("read %d scenarios, want 1: resource files are none", len(scenarios))
 	}
-	return scenarios[0]
+	return scenarios[0], string(text)
 }
 
 func TestEveryKeyIsRead(t *testing.T) {
-	s := everyKey(t)
+	s, _ := everyKey(t)
 	if s.Name != "every-key" || s.Labels["build"] != "007" || *s.Seed != 7 || s.Timeout != 10*time.Minute || s.Mesh["accessLogFile"] != "/dev/stdout" {
 		t.Errorf("wrong head: %+v", s)
 	}
@@ -54,12 +80,8 @@ func TestEveryKeyIsRead(t *testing.T) {
 
 // A diagnostic in an object must point at the scenario file's own line and column.
 func TestObjectsKeepTheirPlaces(t *testing.T) {
-	s := everyKey(t)
-	data, err := os.ReadFile("testdata/all/every-key.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(string(data), "\n")
+	s, data := everyKey(t)
+	lines := strings.Split(data, "\n")
 	var names []string
 	docs := slices.Concat(s.Resources, s.Steps[0].Apply.Documents, s.Steps[1].Apply.Documents)
 	for _, d := range docs {
@@ -69,7 +91,7 @@ func TestObjectsKeepTheirPlaces(t *testing.T) {
 		}
 		name, at := find0(n.Content[0])
 		names = append(names, name)
-		if d.File == "testdata/all/every-key.yaml" {
+		if filepath.Base(d.File) == "every-key.yaml" {
 			line := lines[d.Line+at.Line-2]
 			if !strings.HasPrefix(strings.Trim(line[at.Column-1:], `"`), name) {
 				t.Errorf("%s: line %d column %d is %q", name, d.Line+at.Line-1, at.Column, line)
@@ -97,19 +119,16 @@ func find0(n *yaml.Node) (string, *yaml.Node) {
 
 func TestExpressionsKnowTheirPlace(t *testing.T) {
 	var got []Position
-	_, problems := Options{Check: func(e Expression, s Scope) []Problem {
+	dir, data := everything(t)
+	_, problems := Read([]string{dir}, Options{Check: func(e Expression, s Scope) []Problem {
 		got = append(got, e.Position)
 		if e.Text == "count == 3" && (s.Operation != "request" || s.Kept["sent"] != "") {
 			t.Errorf("wrong scope %+v", s)
 		}
 		return nil
-	}}.Read([]string{"testdata/all"})
+	}})
 	if len(problems) > 0 {
 		t.Fatal(problems)
-	}
-	data, err := os.ReadFile("testdata/all/every-key.yaml")
-	if err != nil {
-		t.Fatal(err)
 	}
 	var starts []string
 	for _, p := range got {
@@ -169,10 +188,7 @@ func TestSchemaHasTheDecodersKeys(t *testing.T) {
 	}
 	inSchema, inFile := map[string]bool{}, map[string]bool{}
 	keyPaths(s, "", inSchema)
-	data, err := os.ReadFile("testdata/all/every-key.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, data := everything(t)
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
 		t.Fatal(err)
@@ -230,7 +246,7 @@ func TestProblems(t *testing.T) {
 		"empty glob":        {head + "  resources: [no/*.yaml]\n  steps: [wait: 1s]\n", `f.yaml:5:15: no file matches "no/*.yaml"`},
 		"missing file":      {head + "  resources: [spec_tets.go]\n  steps: [wait: 1s]\n", `(did you mean spec_test.go?)`},
 		"a folder":          {head + "  resources: [testdata]\n  steps: [wait: 1s]\n", `is a folder; write "testdata/*.yaml"`},
-		"a scenario":        {head + "  resources: [testdata/all/every-key.yaml]\n  steps: [wait: 1s]\n", `every-key.yaml:1 is a scenario, not a resource`},
+		"a scenario":        {head + "  resources: [testdata/scenario.txt]\n  steps: [wait: 1s]\n", `scenario.txt:1 is a scenario, not a resource`},
 		"one object":        {step("apply: {apiVersion: v1, kind: Service}"), `put "- " before it`},
 		"no kind":           {step("apply: [{apiVersion: v1}]"), `an inline object needs apiVersion and kind`},
 		"alias":             {step("apply: [{apiVersion: &a v1, kind: *a}]"), `an alias cannot be used`},
@@ -245,7 +261,7 @@ func TestProblems(t *testing.T) {
 		"no result yet":     {step("as: x\n    expect: [count == 1]\n    load: {from: a, " + url + ", calls: 1, background: true}"), `has no result yet`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, problems := Parse("f.yaml", []byte(tc.text))
+			_, problems := Parse("f.yaml", []byte(tc.text), Options{})
 			var all []string
 			for _, p := range problems {
 				all = append(all, p.Error())
@@ -258,7 +274,7 @@ func TestProblems(t *testing.T) {
 }
 
 func TestAllProblemsAtOnceWithTheirLines(t *testing.T) {
-	_, problems := Parse("dir/f.yaml", []byte("# a comment\n---\n"+head+"  seed: x\n  steps:\n  - wat: 1s\n  - wait: 1\n"))
+	_, problems := Parse("dir/f.yaml", []byte("# a comment\n---\n"+head+"  seed: x\n  steps:\n  - wat: 1s\n  - wait: 1\n"), Options{})
 	var got []string
 	for _, p := range problems {
 		got = append(got, p.Position.String()+" "+p.Source)
@@ -274,42 +290,30 @@ func TestAllProblemsAtOnceWithTheirLines(t *testing.T) {
 
 func TestNamesAreUniqueAndFoldersKnowScenarios(t *testing.T) {
 	dir := t.TempDir()
-	write := func(name, text string) {
-		t.Helper()
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("b/one.yaml", head+"  steps: [wait: 1s]\n")
-	write("a/two.yml", head+"  steps: [wait: 1s]\n")
-	write("a/app.yaml", "{{ not even yaml\n")
-	scenarios, problems := Read([]string{dir})
+	write(t, filepath.Join(dir, "b/one.yaml"), head+"  steps: [wait: 1s]\n")
+	write(t, filepath.Join(dir, "a/two.yml"), head+"  steps: [wait: 1s]\n")
+	write(t, filepath.Join(dir, "a/app.yaml"), "{{ not even yaml\n")
+	write(t, filepath.Join(dir, "a/map.yaml"), "kind: ConfigMap\ndata:\n  text: |\n    kind: Scenario\n")
+	scenarios, problems := Read([]string{dir}, Options{})
 	if len(scenarios) != 2 || !strings.HasSuffix(scenarios[0].Position.File, "two.yml") {
 		t.Errorf("got %d scenarios, want two.yml before one.yaml", len(scenarios))
 	}
 	if len(problems) != 1 || !strings.Contains(problems[0].Message, "is there twice, first at") {
 		t.Errorf("got %v", problems)
 	}
-	if _, problems := Read([]string{filepath.Join(dir, "none.yaml")}); len(problems) != 1 {
+	if _, problems := Read([]string{filepath.Join(dir, "none.yaml")}, Options{}); len(problems) != 1 {
 		t.Errorf("a missing file gave %v", problems)
 	}
 }
 
 func FuzzParse(f *testing.F) {
-	data, err := os.ReadFile("testdata/all/every-key.yaml")
-	if err != nil {
-		f.Fatal(err)
-	}
+	dir, data := everything(f)
 	f.Add(data)
 	f.Add([]byte(head + "  steps: [apply: [{apiVersion: v1, kind: A}]]\n"))
 	f.Add([]byte(head + "  steps:\n  - apply: |\n\n      --- a\n  - apply: |2\n        x"))
 	f.Add([]byte("a: &a [*a]\nkind: Scenario\nspec: *a"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		scenarios, problems := Parse("testdata/all/f.yaml", data)
+		scenarios, problems := Parse(filepath.Join(dir, "f.yaml"), data, Options{})
 		if len(scenarios) == 0 && len(problems) == 0 {
 			t.Error("nothing was read and nothing is wrong")
 		}

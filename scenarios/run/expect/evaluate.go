@@ -47,7 +47,9 @@ func (l *Language) Evaluate(e spec.Expression, v Values) Outcome {
 		}
 	}
 	for name, r := range v.Kept {
-		variables[name] = r.value()
+		if variables[name] == nil {
+			variables[name] = r.value()
+		}
 	}
 	program, err := env.Program(ast)
 	if err != nil {

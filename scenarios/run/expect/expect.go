@@ -103,7 +103,7 @@ func (l *Language) scope(s spec.Scope) (*cel.Env, string, error) {
 		}
 	}
 	for name, operation := range s.Kept {
-		if t := resultType(operation); t != nil {
+		if t := resultType(operation); t != nil && !slices.Contains(Reserved(), name) {
 			options = append(options, cel.Variable(name, t))
 		}
 	}
@@ -224,9 +224,9 @@ func asks(ast *cel.Ast, s spec.Scope) bool {
 }
 
 // Mentions tells whether an expression reads a variable of its step's result.
-func (l *Language) Mentions(e spec.Expression, s spec.Scope, variable string) bool {
-	_, ast, _ := l.compile(e, s)
-	if ast == nil {
+func (l *Language) Mentions(e spec.Expression, variable string) bool {
+	ast, issues := l.base.Parse(e.Text)
+	if issues.Err() != nil {
 		return false
 	}
 	found := false
