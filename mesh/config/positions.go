@@ -5,7 +5,8 @@ type positions struct {
 	file  string
 	start Position
 	at    map[string]Position
-	lines []string
+	lines []string // of the document; lines[0] is line number first
+	first int
 }
 
 // Position returns where the object starts.
@@ -30,6 +31,32 @@ func (o *Object) At(path string) Position {
 		path = parentPath(path)
 	}
 	return o.positions.start
+}
+
+// Has reports whether a field stands in the file, as opposed to being left out.
+func (o *Object) Has(path string) bool {
+	if o.positions == nil {
+		return false
+	}
+	_, ok := o.positions.at[path]
+	return ok
+}
+
+// Diagnose makes a diagnostic about a field of the object, with its position and line.
+func (o *Object) Diagnose(severity Severity, code, path, message, hint string) Diagnostic {
+	d := Diagnostic{Severity: severity, Code: code, Message: message, Hint: hint, Object: o.Key(), Position: o.At(path)}
+	if o.positions != nil {
+		d.Excerpt = excerpt(o.positions.lines, o.positions.first, d.Position.Line)
+	}
+	return d
+}
+
+// excerpt is the text of a line.
+func excerpt(lines []string, first, line int) string {
+	if i := line - first; i >= 0 && i < len(lines) {
+		return lines[i]
+	}
+	return ""
 }
 
 func parentPath(path string) string {

@@ -1,0 +1,160 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	meshpb "istio.io/api/mesh/v1alpha1"
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	networkingv1alpha3 "istio.io/client-go/pkg/apis/networking/v1alpha3"
+	networkingv1beta1 "istio.io/client-go/pkg/apis/networking/v1beta1"
+	securityv1 "istio.io/client-go/pkg/apis/security/v1"
+	telemetryv1 "istio.io/client-go/pkg/apis/telemetry/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// The API groups, and the versions that each serves; the first is the one to write.
+const (
+	groupNetworking = "networking.istio.io"
+	groupSecurity   = "security.istio.io"
+	groupTelemetry  = "telemetry.istio.io"
+	groupInstall    = "install.istio.io"
+	groupGateway    = "gateway.networking.k8s.io"
+)
+
+// IstioOperator is istioctl's installation document, of which only the mesh
+// configuration has a meaning here.
+type IstioOperator struct {
+	// MeshConfig is the defaults with spec.meshConfig over them.
+	MeshConfig *meshpb.MeshConfig
+}
+
+// kind is what is known of one kind of object.
+type kind struct {
+	group    string
+	versions []string // the preferred one first
+	name     string
+	cluster  bool // cluster-scoped: it has no namespace
+	make     func() any
+	defaults func(value any)
+	validate func(c *checker)
+}
+
+// kinds are all kinds that can be decoded. Every version of a kind decodes into one type.
+var kinds = []kind{
+	{"", []string{"v1"}, "Service", false, of[corev1.Service], defaultService, validateService},
+	{"", []string{"v1"}, "Endpoints", false, of[corev1.Endpoints], nil, nil}, //nolint:staticcheck // people still write them
+	{"", []string{"v1"}, "Pod", false, of[corev1.Pod], nil, validatePod},
+	{"", []string{"v1"}, "Namespace", true, of[corev1.Namespace], nil, nil},
+	{"", []string{"v1"}, "Node", true, of[corev1.Node], nil, nil},
+	{"", []string{"v1"}, "Secret", false, of[corev1.Secret], defaultSecret, nil},
+	{"", []string{"v1"}, "ConfigMap", false, of[corev1.ConfigMap], nil, nil},
+	{"", []string{"v1"}, "ServiceAccount", false, of[corev1.ServiceAccount], nil, nil},
+	{"apps", []string{"v1"}, "Deployment", false, of[appsv1.Deployment], nil, validateDeployment},
+	{"apps", []string{"v1"}, "StatefulSet", false, of[appsv1.StatefulSet], nil, validateStatefulSet},
+	{"apps", []string{"v1"}, "DaemonSet", false, of[appsv1.DaemonSet], nil, validateDaemonSet},
+	{"apps", []string{"v1"}, "ReplicaSet", false, of[appsv1.ReplicaSet], nil, validateReplicaSet},
+	{"discovery.k8s.io", []string{"v1"}, "EndpointSlice", false, of[discoveryv1.EndpointSlice], nil, nil},
+	{"policy", []string{"v1"}, "PodDisruptionBudget", false, of[policyv1.PodDisruptionBudget], nil, nil},
+
+	{groupNetworking, []string{"v1", "v1beta1", "v1alpha3"}, "VirtualService", false, of[networkingv1.VirtualService], nil, validateVirtualService},
+	{groupNetworking, []string{"v1", "v1beta1", "v1alpha3"}, "DestinationRule", false, of[networkingv1.DestinationRule], nil, validateDestinationRule},
+	{groupNetworking, []string{"v1", "v1beta1", "v1alpha3"}, "Gateway", false, of[networkingv1.Gateway], nil, validateGateway},
+	{groupNetworking, []string{"v1", "v1beta1", "v1alpha3"}, "ServiceEntry", false, of[networkingv1.ServiceEntry], nil, validateServiceEntry},
+	{groupNetworking, []string{"v1", "v1beta1", "v1alpha3"}, "WorkloadEntry", false, of[networkingv1.WorkloadEntry], nil, validateWorkloadEntry},
+	{groupNetworking, []string{"v1", "v1beta1", "v1alpha3"}, "WorkloadGroup", false, of[networkingv1.WorkloadGroup], nil, nil},
+	{groupNetworking, []string{"v1", "v1beta1", "v1alpha3"}, "Sidecar", false, of[networkingv1.Sidecar], nil, validateSidecar},
+	{groupNetworking, []string{"v1alpha3"}, "EnvoyFilter", false, of[networkingv1alpha3.EnvoyFilter], nil, nil},
+	{groupNetworking, []string{"v1beta1"}, "ProxyConfig", false, of[networkingv1beta1.ProxyConfig], nil, nil},
+
+	{groupSecurity, []string{"v1", "v1beta1"}, "PeerAuthentication", false, of[securityv1.PeerAuthentication], nil, validatePeerAuthentication},
+	{groupSecurity, []string{"v1", "v1beta1"}, "RequestAuthentication", false, of[securityv1.RequestAuthentication], nil, nil},
+	{groupSecurity, []string{"v1", "v1beta1"}, "AuthorizationPolicy", false, of[securityv1.AuthorizationPolicy], nil, nil},
+	{groupTelemetry, []string{"v1", "v1alpha1"}, "Telemetry", false, of[telemetryv1.Telemetry], nil, nil},
+
+	{groupGateway, []string{"v1", "v1beta1"}, "GatewayClass", true, of[gatewayv1.GatewayClass], nil, nil},
+	{groupGateway, []string{"v1", "v1beta1"}, "Gateway", false, of[gatewayv1.Gateway], nil, nil},
+	{groupGateway, []string{"v1", "v1beta1"}, "HTTPRoute", false, of[gatewayv1.HTTPRoute], nil, nil},
+	{groupGateway, []string{"v1", "v1alpha2"}, "GRPCRoute", false, of[gatewayv1.GRPCRoute], nil, nil},
+	{groupGateway, []string{"v1", "v1beta1"}, "ReferenceGrant", false, of[gatewayv1.ReferenceGrant], nil, nil},
+
+	{groupInstall, []string{"v1alpha1"}, "IstioOperator", false, nil, nil, nil},
+}
+
+func of[T any]() any { return new(T) }
+
+// StoreKind is the kind by which stores keep the object. It is the Kind, but for the
+// Gateway API's Gateway, which shares its Kind with Istio's.
+func (o *Object) StoreKind() string {
+	if o.Kind == "Gateway" && o.Group == groupGateway {
+		return groupGateway + "/Gateway"
+	}
+	return o.Kind
+}
+
+func (k *kind) apiVersion(version string) string {
+	if k.group == "" {
+		return version
+	}
+	return k.group + "/" + version
+}
+
+// find returns the kind of a group and name, or nil.
+func find(group, name string) *kind {
+	for i := range kinds {
+		if kinds[i].group == group && kinds[i].name == name {
+			return &kinds[i]
+		}
+	}
+	return nil
+}
+
+// named returns the kinds of a name, in whatever group.
+func named(name string) []*kind {
+	var list []*kind
+	for i := range kinds {
+		if kinds[i].name == name {
+			list = append(list, &kinds[i])
+		}
+	}
+	return list
+}
+
+// kindNames are the names of all kinds, those of one group first.
+func kindNames(group string) (own, all []string) {
+	for _, k := range kinds {
+		all = append(all, k.name)
+		if k.group == group {
+			own = append(own, k.name)
+		}
+	}
+	return own, all
+}
+
+// knownGroup reports whether there is a kind of the group.
+func knownGroup(group string) bool {
+	return slices.ContainsFunc(kinds, func(k kind) bool { return k.group == group })
+}
+
+// apiVersions are all apiVersions that are known.
+func apiVersions() []string {
+	var all []string
+	for i := range kinds {
+		for _, v := range kinds[i].versions {
+			all = append(all, kinds[i].apiVersion(v))
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func splitAPIVersion(apiVersion string) (group, version string) {
+	if g, v, ok := strings.Cut(apiVersion, "/"); ok {
+		return g, v
+	}
+	return "", apiVersion
+}
