@@ -4,7 +4,7 @@
 package store
 
 import (
-	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
@@ -18,18 +18,27 @@ type View struct {
 }
 
 // Of returns the objects of a kind ("VirtualService"), sorted by namespace and name.
+// "Gateway" is Istio's; the Gateway API's is "gateway.networking.k8s.io/Gateway"
+// (config.Object.StoreKind).
 func (v *View) Of(kind string) []*config.Object { return v.objects[kind] }
 
 // Get returns one object, or nil.
 func (v *View) Get(kind, namespace, name string) *config.Object {
 	list := v.objects[kind]
-	i, ok := slices.BinarySearchFunc(list, config.Key{Namespace: namespace, Name: name}, func(o *config.Object, k config.Key) int {
-		return cmp.Or(cmp.Compare(o.Namespace, k.Namespace), cmp.Compare(o.Name, k.Name))
-	})
+	i, ok := search(list, namespace, name)
 	if !ok {
 		return nil
 	}
 	return list[i]
+}
+
+// All returns every object, sorted by kind, namespace and name.
+func (v *View) All() []*config.Object {
+	var all []*config.Object
+	for _, kind := range slices.Sorted(maps.Keys(v.objects)) {
+		all = append(all, v.objects[kind]...)
+	}
+	return all
 }
 
 // Source is where Views come from.

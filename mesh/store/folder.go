@@ -1,0 +1,233 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+)
+
+// FolderOptions for NewFolder.
+type FolderOptions struct {
+	// Interval is how often the folder is looked at; one second where it is 0.
+	Interval time.Duration
+	// OnDiagnostics gets all findings about the folder, sorted by file, when it was
+	// first read (before NewFolder returns) and whenever a file has changed since.
+	// It is called by one goroutine at a time, and may be nil.
+	OnDiagnostics func([]config.Diagnostic)
+}
+
+// Folder is a Source that holds the objects of a folder's files: *.yaml, *.yml and
+// *.json, at any depth, in the order of their paths. Names that begin with a dot are
+// left out (a mounted ConfigMap keeps its versions under such names).
+//
+// It looks at the files' sizes and times at an interval, which works on every file
+// system (network mounts and ConfigMaps, too), and reads those that changed. A file
+// with an error keeps what it had when it was last without. Where two files have an
+// object with the same key, the later file's counts, and that is a warning.
+type Folder struct {
+	*Memory
+	dir     string
+	o       FolderOptions
+	files   map[string]*file
+	objects map[config.Key]bool // what the store has
+	problem string              // the last error of reading the folder
+	done    chan struct{}
+}
+
+// file is what is known of one file.
+type file struct {
+	size    int64
+	changed time.Time
+	recent  bool // read so soon after its change that another may have the same time
+	data    string
+	objects []*config.Object // of the last version without errors
+	diags   []config.Diagnostic
+}
+
+// NewFolder reads a folder and watches it until the context ends. It fails where the
+// folder cannot be read; errors within files are for OnDiagnostics.
+func NewFolder(ctx context.Context, dir string, o FolderOptions) (*Folder, error) {
+	if o.Interval <= 0 {
+		o.Interval = time.Second
+	}
+	f := &Folder{Memory: NewMemory(MemoryOptions{}), dir: dir, o: o, files: make(map[string]*file), done: make(chan struct{})}
+	if _, err := f.read(); err != nil {
+		return nil, fmt.Errorf("read configuration folder %s: %w", dir, err)
+	}
+	f.publish()
+	go f.watch(ctx)
+	return f, nil
+}
+
+// Done is closed when the folder is no longer watched.
+func (f *Folder) Done() <-chan struct{} { return f.done }
+
+func (f *Folder) watch(ctx context.Context) {
+	defer close(f.done)
+	ticker := time.NewTicker(f.o.Interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		changed, err := f.read()
+		problem := ""
+		if err != nil {
+			problem = err.Error()
+		}
+		if changed || problem != f.problem {
+			f.problem = problem
+			f.publish()
+		}
+	}
+}
+
+// read brings the files up to date and reports whether one has changed. Where the
+// folder cannot be read, everything stays as it is.
+func (f *Folder) read() (changed bool, err error) {
+	paths, err := list(f.dir)
+	if err != nil {
+		return false, err
+	}
+	present := make(map[string]bool, len(paths))
+	for _, path := range paths {
+		present[path] = true
+		if f.refresh(path) {
+			changed = true
+		}
+	}
+	for path := range f.files {
+		if !present[path] {
+			delete(f.files, path)
+			changed = true
+		}
+	}
+	return changed, nil
+}
+
+// list returns the paths of a folder's files, sorted.
+func list(dir string) ([]string, error) {
+	var paths []string
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			if path != dir && os.IsNotExist(err) {
+				return nil // gone between listing and reading
+			}
+			return err
+		}
+		if path != dir && strings.HasPrefix(entry.Name(), ".") {
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		switch filepath.Ext(path) {
+		case ".yaml", ".yml", ".json":
+			if !entry.IsDir() {
+				paths = append(paths, path)
+			}
+		}
+		return nil
+	})
+	slices.Sort(paths)
+	return paths, err
+}
+
+// refresh reads a file that looks changed, and reports whether it was.
+func (f *Folder) refresh(path string) bool {
+	old := f.files[path]
+	info, err := os.Stat(path)
+	if err == nil && old != nil && !old.recent && info.Size() == old.size && info.ModTime().Equal(old.changed) {
+		return false
+	}
+	var data []byte
+	if err == nil && info.IsDir() {
+		err = fmt.Errorf("%s is a folder", path)
+	}
+	if err == nil {
+		data, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return f.unreadable(path, old, err)
+	}
+	now := &file{size: info.Size(), changed: info.ModTime(), recent: time.Since(info.ModTime()) < 2*time.Second, data: string(data)}
+	f.files[path] = now
+	if old != nil && old.data == now.data {
+		now.objects, now.diags = old.objects, old.diags
+		return false
+	}
+	now.objects, now.diags = config.Decode(path, 1, data)
+	if old != nil && slices.ContainsFunc(now.diags, func(d config.Diagnostic) bool { return d.Severity == config.Error }) {
+		now.objects = old.objects
+	}
+	return true
+}
+
+// unreadable notes a file that is there and cannot be read.
+func (f *Folder) unreadable(path string, old *file, err error) bool {
+	d := config.Diagnostic{Severity: config.Error, Code: CodeUnreadable, Message: err.Error(), Position: config.Position{File: path}}
+	now := &file{diags: []config.Diagnostic{d}}
+	if old != nil {
+		now.objects, now.data = old.objects, old.data
+	}
+	f.files[path] = now
+	return old == nil || len(old.diags) != 1 || old.diags[0] != d
+}
+
+// CodeUnreadable is the code of files that cannot be read.
+const CodeUnreadable = "WT0006"
+
+// publish makes the store hold what the files have, and tells what is wrong with them.
+func (f *Folder) publish() {
+	var (
+		diags []config.Diagnostic
+		order []config.Key
+		found = make(map[config.Key]*config.Object)
+	)
+	if f.problem != "" {
+		diags = append(diags, config.Diagnostic{Severity: config.Error, Code: CodeUnreadable, Message: f.problem, Position: config.Position{File: f.dir}})
+	}
+	for _, path := range slices.Sorted(maps.Keys(f.files)) {
+		diags = append(diags, f.files[path].diags...)
+		for _, o := range f.files[path].objects {
+			k := o.Key()
+			if earlier := found[k]; earlier != nil {
+				diags = append(diags, o.Diagnose(config.Warning, config.CodeDuplicate, "kind",
+					fmt.Sprintf("%s stands twice; this one replaces the one at %s", k, earlier.Position()), ""))
+			} else {
+				order = append(order, k)
+			}
+			found[k] = o
+		}
+	}
+	apply := make([]*config.Object, len(order))
+	for i, k := range order {
+		apply[i] = found[k]
+	}
+	var remove []config.Key
+	for k := range f.objects {
+		if found[k] == nil {
+			remove = append(remove, k)
+		}
+	}
+	slices.SortFunc(remove, func(a, b config.Key) int { return cmp.Compare(a.String(), b.String()) })
+	f.objects = make(map[config.Key]bool, len(found))
+	for k := range found {
+		f.objects[k] = true
+	}
+	f.update(apply, remove, equalInPlace)
+	if f.o.OnDiagnostics != nil {
+		f.o.OnDiagnostics(diags)
+	}
+}
