@@ -1,0 +1,126 @@
+package inject
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// Object is a typed Kubernetes object with its kind filled in.
+type Object interface {
+	metav1.Object
+	runtime.Object
+}
+
+// GatewayOptions for Gateway. The name "istio-ingressgateway" gives what Istio
+// installs under it; "istio-egressgateway" likewise.
+type GatewayOptions struct {
+	Name      string
+	Namespace string // istio-system
+	// Labels select the gateway's Pods; by default app: NAME and istio: NAME without
+	// "istio-", as Gateways select them.
+	Labels   map[string]string
+	Replicas int32 // 1
+	// ServiceType is LoadBalancer, and ClusterIP for names that end in "egressgateway".
+	ServiceType corev1.ServiceType
+	// Ports are 15021, http2 80 to 8080 and https 443 to 8443 by default.
+	Ports []corev1.ServicePort
+}
+
+func (g *GatewayOptions) setDefaults() {
+	if g.Namespace == "" {
+		g.Namespace = "istio-system"
+	}
+	if g.Labels == nil {
+		g.Labels = map[string]string{"app": g.Name, "istio": strings.TrimPrefix(g.Name, "istio-")}
+	}
+	if g.Replicas == 0 {
+		g.Replicas = 1
+	}
+	if g.ServiceType == "" {
+		g.ServiceType = corev1.ServiceTypeLoadBalancer
+		if strings.HasSuffix(g.Name, "egressgateway") {
+			g.ServiceType = corev1.ServiceTypeClusterIP
+		}
+	}
+	if g.Ports == nil {
+		for _, p := range []struct {
+			name     string
+			port, to int32
+		}{{"status-port", HealthPort, HealthPort}, {"http2", 80, 8080}, {"https", 443, 8443}} {
+			g.Ports = append(g.Ports, corev1.ServicePort{Name: p.name, Port: p.port, TargetPort: intstr.FromInt32(p.to), Protocol: corev1.ProtocolTCP})
+		}
+	}
+}
+
+// Gateway makes a gateway's ServiceAccount, Service and Deployment. Its Pods are the
+// proxy alone, of type router, and are not injected. It panics without a name and a
+// proxy image: these are the program's, not a user's.
+func Gateway(g GatewayOptions, o Options) []Object {
+	if g.Name == "" {
+		panic("inject: a gateway without a name")
+	}
+	if err := o.setDefaults(); err != nil {
+		panic(err)
+	}
+	g.setDefaults()
+	meta := func() metav1.ObjectMeta {
+		return metav1.ObjectMeta{Name: g.Name, Namespace: g.Namespace, Labels: maps.Clone(g.Labels)}
+	}
+	account := &corev1.ServiceAccount{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"}, ObjectMeta: meta()}
+	account.Name += "-service-account"
+	service := &corev1.Service{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Service"}, ObjectMeta: meta(),
+		Spec: corev1.ServiceSpec{Type: g.ServiceType, Selector: maps.Clone(g.Labels), Ports: g.Ports},
+	}
+	deployment := &appsv1.Deployment{
+		TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"}, ObjectMeta: meta(),
+		Spec: appsv1.DeploymentSpec{
+			Replicas: &g.Replicas,
+			Selector: &metav1.LabelSelector{MatchLabels: maps.Clone(g.Labels)},
+			Template: g.template(account.Name, &o),
+		},
+	}
+	return []Object{account, service, deployment}
+}
+
+func (g *GatewayOptions) template(account string, o *Options) corev1.PodTemplateSpec {
+	w := workload{namespace: g.Namespace, name: g.Name, account: account,
+		owner: fmt.Sprintf("kubernetes://apis/apps/v1/namespaces/%s/deployments/%s", g.Namespace, g.Name)}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: maps.Clone(g.Labels)}}
+	pod.Labels = addLabels(pod.Labels, w)
+	pod.Labels[injectKey] = "false"
+	s, err := o.annotated(pod)
+	if err != nil {
+		panic(err) // the Pod has no annotations
+	}
+	proxy, err := o.proxy(bootstrapOf{"router", pod, w, s})
+	if err != nil {
+		panic(err) // the bootstrap is plain data
+	}
+	for _, p := range g.Ports {
+		if target := p.TargetPort; target.Type == intstr.Int {
+			number := target.IntVal
+			if number == 0 {
+				number = p.Port
+			}
+			proxy.Ports = append(proxy.Ports, corev1.ContainerPort{ContainerPort: number, Protocol: corev1.ProtocolTCP})
+		}
+	}
+	return corev1.PodTemplateSpec{
+		ObjectMeta: pod.ObjectMeta,
+		Spec: corev1.PodSpec{
+			ServiceAccountName: account,
+			Containers:         []corev1.Container{*proxy},
+			Volumes:            volumes(),
+			SecurityContext: &corev1.PodSecurityContext{
+				RunAsUser: pointer(ProxyUser), RunAsGroup: pointer(ProxyUser), RunAsNonRoot: pointer(true)},
+		},
+	}
+}

@@ -1,0 +1,84 @@
+// Package inject puts the sidecar into Pods, as Istio's webhook does: Pod in, Pod
+// out. The webhook, the command line and the simulator call the same function. It
+// also makes the Deployments of gateways, whose Pods are a proxy and nothing else.
+//
+// It knows Kubernetes' types and mesh/capture; it must not import Envoy's protos: the
+// bootstrap is text to it.
+package inject
+
+import (
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/capture"
+)
+
+// Names and places that the injector and what starts the containers agree on.
+const (
+	InitContainer  = "istio-init"
+	ProxyContainer = "istio-proxy"
+
+	TokenPath    = "/var/run/secrets/tokens/istio-token"
+	RootCertPath = "/var/run/secrets/istio/root-cert.pem"
+	// RootConfigMap has the control plane's roots under the key root-cert.pem, in every
+	// namespace.
+	RootConfigMap = "istio-ca-root-cert"
+
+	// AppProbersEnv has the application's own probes, as JSON by path, for who answers
+	// in their place on HealthPort.
+	AppProbersEnv = "ISTIO_KUBE_APP_PROBERS"
+
+	AdminPort   = 15000
+	AppPort     = 15020 // the application's rewritten probes
+	HealthPort  = 15021 // the proxy's own readiness
+	MetricsPort = 15090
+)
+
+// ProxyUser is the user and group that the proxy runs as; capture rules know it.
+const ProxyUser int64 = 1337
+
+// Options are the mesh's settings for all proxies. Only ProxyImage is needed.
+type Options struct {
+	ProxyImage      string
+	ImagePullPolicy corev1.PullPolicy
+	Revision        string // of the control plane, "default"
+	SystemNamespace string // istio-system
+	ClusterDomain   string // cluster.local
+	ClusterID       string // Kubernetes
+	MeshID          string // cluster.local
+	Version         string // of the proxy, as its node metadata says; 1.31.0
+	// Capture is what sidecars capture where annotations say nothing; nil: everything.
+	Capture *capture.Options
+	// HoldApplication starts applications after their proxy is ready.
+	HoldApplication bool
+	// KeepProbes leaves the application's HTTP probes alone. They are sent to the proxy
+	// otherwise, which passes them on: kubelet has no mesh certificate.
+	KeepProbes bool
+}
+
+func (o *Options) setDefaults() error {
+	if o.ProxyImage == "" {
+		return errors.New("inject: no proxy image")
+	}
+	for _, d := range []struct {
+		value *string
+		is    string
+	}{{&o.Revision, "default"}, {&o.SystemNamespace, "istio-system"}, {&o.ClusterDomain, "cluster.local"},
+		{&o.ClusterID, "Kubernetes"}, {&o.MeshID, "cluster.local"}, {&o.Version, "1.31.0"}} {
+		if *d.value == "" {
+			*d.value = d.is
+		}
+	}
+	if o.Capture == nil {
+		c := capture.Defaults()
+		o.Capture = &c
+	}
+	return nil
+}
+
+// controlPlane is the host name of the control plane's Service; its certificate has it.
+func (o *Options) controlPlane() string { return "istiod." + o.SystemNamespace + ".svc" }
+
+func (o *Options) discoveryAddress() string { return fmt.Sprintf("%s:15012", o.controlPlane()) }
