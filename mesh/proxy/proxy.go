@@ -22,10 +22,13 @@ import (
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/accesslog"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/engine"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/listen"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/secret"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/stats"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/upstream"
 	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
 )
 
@@ -53,7 +56,11 @@ type Options struct {
 	// DrainTimeout is how long connections of a listener that goes may take to end
 	// after being asked to. Default 5 s, as Istio's terminationDrainDuration.
 	DrainTimeout time.Duration
-	// Stack and Upstream are the upstream half.
+	// Workload is who this proxy stands for, in Istio's metrics.
+	Workload stats.Workload
+	// OnEvent is told about ejections. It must not block, nor call back.
+	OnEvent func(upstream.Event)
+	// Stack and Upstream stand in for the upstream half; nil: an engine of the proxy's own.
 	Stack    Stack
 	Upstream Upstream
 }
@@ -62,8 +69,9 @@ const defaultDrainTimeout = 5 * time.Second
 
 // Proxy is one proxy. Its methods may be called from any goroutine.
 type Proxy struct {
-	o   Options
-	ids atomic.Uint64
+	o      Options
+	engine *engine.Engine // nil where Options brought another upstream half
+	ids    atomic.Uint64
 
 	apply  chan struct{} // holds a token while nobody changes the fields below it
 	closed bool
@@ -92,8 +100,15 @@ func New(o Options) *Proxy {
 	}
 	p := &Proxy{o: o, apply: make(chan struct{}, 1), socket: map[netip.AddrPort]*listen.Socket{}, logs: map[string]io.Writer{}, draining: map[*drain]struct{}{}}
 	p.apply <- struct{}{}
+	if o.Stack == nil {
+		p.engine = engine.New(engine.Options{Network: o.Network, Seed: o.Seed, Secrets: o.Secrets, Logger: o.Logger, Workload: o.Workload, OnEvent: o.OnEvent})
+		p.o.Stack, p.o.Upstream = p.engine, p.engine
+	}
 	return p
 }
+
+// Engine is the upstream half with its hosts and metrics; nil where Options brought another.
+func (p *Proxy) Engine() *engine.Engine { return p.engine }
 
 var errClosed = errors.New("the proxy is closed")
 
@@ -174,6 +189,10 @@ func (p *Proxy) Drain() {
 // Close unbinds all ports, ends all connections at once and waits for them.
 func (p *Proxy) Close() error {
 	<-p.apply
+	if p.closed {
+		p.apply <- struct{}{}
+		return nil
+	}
 	p.closed = true
 	sockets, open := p.socket, p.open
 	p.socket, p.open = nil, nil
@@ -191,6 +210,9 @@ func (p *Proxy) Close() error {
 	for d := range rest {
 		d.timer.Stop()
 		d.listener.Close()
+	}
+	if p.engine != nil {
+		return p.engine.Close()
 	}
 	return nil
 }

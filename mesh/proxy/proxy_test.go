@@ -282,13 +282,51 @@ func TestApplyUnderLoad(t *testing.T) {
 	clients.Wait()
 }
 
+// whole is a configuration for the proxy's own engine.
+func whole(target netip.AddrPort) *snapshot.Proxy {
+	slash := "/"
+	breaker := snapshot.Breaker{MaxConnections: 1024, MaxPending: 1024, MaxRequests: 1024, MaxRetries: 3}
+	forward := &snapshot.Forward{Clusters: []snapshot.WeightedCluster{{Name: "c", Weight: 1}}, NotFoundStatus: 503}
+	c := config("whole", "r", httpListener("in", "r"), tcpListener("tcp"))
+	c.Listeners[0].Default.HTTP.Filters = []snapshot.Filter{snapshot.Router{}}
+	c.Routes = map[string]*snapshot.RouteConfig{"r": {Name: "r", VirtualHosts: []*snapshot.VirtualHost{{Name: "v", Domains: []string{"*"},
+		Routes: []*snapshot.Route{{Name: "all", Match: snapshot.RouteMatch{Prefix: &slash}, Forward: forward}}}}}}
+	c.Clusters = map[string]*snapshot.Cluster{"c": {Name: "c", ConnectTimeout: time.Second, Breaker: [2]snapshot.Breaker{breaker, breaker},
+		Endpoints: []*snapshot.Locality{{Weight: 1, Endpoints: []*snapshot.Endpoint{{Address: target, Weight: 1}}}}}}
+	return c
+}
+
+func TestWhole(t *testing.T) {
+	entries := make(chan accesslog.Entry, 10)
+	p := New(Options{Network: netx.System{}, Seed: seed.New(1), AccessLog: func(e accesslog.Entry) { entries <- e }})
+	if err := p.Apply(whole(backend(t))); err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: new(http.Transport)}
+	for _, name := range []string{"in", "tcp"} {
+		addr, _ := p.Addr(name)
+		get(t, client, addr)
+		client.CloseIdleConnections()
+		if e := <-entries; e.Listener != name || e.Cluster != "c" || e.Flags != "-" || !e.UpstreamHost.IsValid() || e.BytesSent == 0 {
+			t.Errorf("%+v", e)
+		}
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Apply(whole(netip.AddrPort{})); err == nil {
+		t.Fatal("a closed proxy took a configuration")
+	}
+}
+
 // BenchmarkProxy compares the proxy with net/http's own on one core: one client, one kept
 // connection, a small response.
 func BenchmarkProxy(b *testing.B) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	b.Run("windtunnel", func(b *testing.B) {
-		p, _ := start(b, nil)
-		if err := p.Apply(config("1", "r")); err != nil {
+		p := New(Options{Network: netx.System{}, Seed: seed.New(1)})
+		defer p.Close()
+		if err := p.Apply(whole(backend(b))); err != nil {
 			b.Fatal(err)
 		}
 		addr, _ := p.Addr("in")

@@ -313,6 +313,12 @@ func (w *Writer) readPiece(body io.Reader, inChunks bool) (int, error) {
 	return n, err
 }
 
+// buffersWriter is implemented by wrapped connections, which net.Buffers does not
+// recognise, to pass a writev on.
+type buffersWriter interface {
+	WriteBuffers(*net.Buffers) (int64, error)
+}
+
 // writeMemory sends head and a long body in memory with one writev, without a copy.
 func (w *Writer) writeMemory(body *message.Bytes, length int64) error {
 	rest := body.Rest()
@@ -320,7 +326,13 @@ func (w *Writer) writeMemory(body *message.Bytes, length int64) error {
 		return &BodyError{errLonger}
 	}
 	pieces := net.Buffers{w.buf, rest}
-	n, err := pieces.WriteTo(w.dst)
+	var n int64
+	var err error
+	if v, ok := w.dst.(buffersWriter); ok {
+		n, err = v.WriteBuffers(&pieces)
+	} else {
+		n, err = pieces.WriteTo(w.dst)
+	}
 	w.sent = max(n-int64(len(w.buf)), 0)
 	w.buf = w.buf[:0]
 	_ = body.Close()

@@ -231,15 +231,12 @@ func (s *session) respond(m *Manager, x *exchange, p *message.Response, err erro
 func (s *session) decide(m *Manager, x *exchange, p *message.Response, err error) (*message.Response, bool) {
 	cause := s.watch.failed()
 	var local *reply.Reply
+	if cause != nil && p != nil {
+		discard(p)
+	}
 	switch {
 	case errors.As(cause, &local):
-		if p != nil && p.Body != nil {
-			_ = p.Body.Close()
-		}
 	case cause != nil:
-		if p != nil && p.Body != nil {
-			_ = p.Body.Close()
-		}
 		x.stream.Flags |= message.DownstreamConnectionTermination
 		x.stream.Details = "downstream_remote_disconnect"
 		return nil, false
@@ -257,6 +254,16 @@ func (s *session) decide(m *Manager, x *exchange, p *message.Response, err error
 		return nil, false
 	}
 	return localResponse(local), true
+}
+
+// discard gives a response up that is not going to be sent.
+func discard(p *message.Response) {
+	if p.Body != nil {
+		_ = p.Body.Close()
+	}
+	if p.Upgraded != nil {
+		_ = p.Upgraded.Close()
+	}
 }
 
 // blame notes why a response was cut off.

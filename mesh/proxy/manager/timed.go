@@ -51,6 +51,13 @@ func (c *timedConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// WriteBuffers writes several pieces, with one system call where that can be.
+func (c *timedConn) WriteBuffers(pieces *net.Buffers) (int64, error) {
+	n, err := pieces.WriteTo(c.Conn)
+	c.touch()
+	return n, err
+}
+
 func (c *timedConn) touch() {
 	if c.clocked {
 		c.activity.Store(time.Now().UnixNano())

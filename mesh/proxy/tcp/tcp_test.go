@@ -70,6 +70,47 @@ func TestForward(t *testing.T) {
 	})
 }
 
+// pair is two ends of a loopback connection, which can be half-closed.
+func pair(t *testing.T) (a, b net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if a, err = net.Dial("tcp", ln.Addr().String()); err == nil {
+		b, err = ln.Accept()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, b
+}
+
+func TestHalfClose(t *testing.T) {
+	near, far := pair(t)
+	client, server := pair(t)
+	done := make(chan *message.Stream, 1)
+	p, err := New(&snapshot.TCPProxy{Clusters: []snapshot.WeightedCluster{{Name: "db"}}}, &connector{conn: near}, seed.New(1), func(s *message.Stream) { done <- s })
+	if err != nil {
+		t.Fatal(err)
+	}
+	go p.Serve(t.Context(), server, &message.Conn{ID: 1, Start: time.Now()}, nil)
+	_, _ = client.Write([]byte("question"))
+	_ = client.(*net.TCPConn).CloseWrite()
+	if question, err := io.ReadAll(far); string(question) != "question" || err != nil {
+		t.Fatalf("%q %v", question, err)
+	}
+	_, _ = far.Write([]byte("answer")) // after the other direction has ended
+	_ = far.Close()
+	if answer, err := io.ReadAll(client); string(answer) != "answer" || err != nil {
+		t.Fatalf("%q %v", answer, err)
+	}
+	if s := <-done; s.BytesReceived != 8 || s.BytesSent != 6 {
+		t.Fatalf("%+v", s)
+	}
+}
+
 func TestConnectFailures(t *testing.T) {
 	refused := &reply.Reply{Flag: message.UpstreamConnectionFailure}
 	tests := map[string]struct {
