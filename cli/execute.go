@@ -79,7 +79,7 @@ func runSim(ctx context.Context, j job, s *spec.Scenario, stacks io.Writer) resu
 
 func simulate(ctx context.Context, j job, s *spec.Scenario, stacks io.Writer) (result.Scenario, []trace.Event) {
 	var events []trace.Event
-	env := &world.Sim{Logger: slog.New(slog.DiscardHandler), Stuck: stacks,
+	env := &world.Sim{Logger: slog.New(slog.DiscardHandler), Stacks: stacks, OnStuck: func() { os.Exit(codeEnvironment) },
 		OnTrace: func(_ *spec.Scenario, e []trace.Event) { events = e }}
 	start := time.Now()
 	r := run.Run(ctx, env, s, run.Options{Seed: j.Seed, Timeout: j.Timeout})

@@ -31,9 +31,9 @@ func (sel selection) load(w io.Writer) ([]*spec.Scenario, error) {
 	if len(paths) == 0 {
 		paths = []string{defaultPath}
 	}
-	scenarios, problems := spec.Load(paths, spec.Options{Check: run.Check})
+	scenarios, problems := run.Read(paths)
 	for _, p := range problems {
-		fmt.Fprint(w, p.Text())
+		fmt.Fprintln(w, p.Detail())
 	}
 	count := len(problems)
 	count += checkResources(w, scenarios)

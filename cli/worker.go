@@ -18,7 +18,6 @@ import (
 
 	"github.com/windtunnel-mesh/windtunnel/reports/result"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
-	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 )
 
 // newWorkerCommand is the other end of runWorkers: jobs come in, results go out,
@@ -49,7 +48,7 @@ func newWorkerCommand(s Streams) *cobra.Command {
 }
 
 func work(ctx context.Context, j job, stacks io.Writer) result.Scenario {
-	scenarios, problems := spec.Load([]string{j.File}, spec.Options{Check: run.Check})
+	scenarios, problems := run.Read([]string{j.File})
 	for _, s := range scenarios {
 		if s.Name == j.Name {
 			return runSim(ctx, j, s, stacks)

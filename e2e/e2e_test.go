@@ -30,9 +30,9 @@ const seed = 1
 
 // shipped reads the scenarios when the specs are built: a scenario is a spec.
 func shipped() []*spec.Scenario {
-	scenarios, problems := spec.Load([]string{"../scenarios"}, spec.Options{Check: run.Check})
+	scenarios, problems := run.Read([]string{"../scenarios"})
 	for _, p := range problems {
-		panic(p.Text())
+		panic(p.Detail())
 	}
 	return scenarios
 }
@@ -58,7 +58,7 @@ var _ = Describe("simulator", func() {
 
 func simulate(ctx context.Context, s *spec.Scenario) (result.Scenario, []trace.Event) {
 	var events []trace.Event
-	env := &world.Sim{Logger: slog.New(slog.DiscardHandler), Stuck: os.Stderr,
+	env := &world.Sim{Logger: slog.New(slog.DiscardHandler), Stacks: os.Stderr,
 		OnTrace: func(_ *spec.Scenario, e []trace.Event) { events = e }}
 	return run.Run(ctx, env, s, run.Options{Seed: seed, Timeout: 2 * time.Minute}), events
 }

@@ -12,12 +12,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 	meshpb "istio.io/api/mesh/v1alpha1"
-	capb "istio.io/api/security/v1alpha1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/build"
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
@@ -118,6 +118,18 @@ func (m *Meshd) Diagnostics() []config.Diagnostic {
 	return m.findings
 }
 
+// Check tells what the control plane would say of objects if they were added to a
+// view: only findings about these objects, nothing is changed. The validating
+// webhook asks the same question.
+func (m *Meshd) Check(v *store.View, objects []*config.Object) []config.Diagnostic {
+	asked := make(map[config.Key]bool, len(objects))
+	for _, o := range objects {
+		asked[o.Key()] = true
+	}
+	_, findings := build.Build(store.NewView(slices.Concat(v.All(), objects)...), build.Options{MeshConfig: m.o.MeshConfig})
+	return slices.DeleteFunc(findings, func(d config.Diagnostic) bool { return !asked[d.Object] })
+}
+
 // Run serves until the context ends.
 func (m *Meshd) Run(ctx context.Context) error {
 	m.build(m.o.Source.View())
@@ -197,7 +209,7 @@ func (m *Meshd) grpcOn(name string, l net.Listener, options ...grpc.ServerOption
 	s := grpc.NewServer(options...)
 	m.xds.Register(s)
 	if m.o.CA != nil && m.o.Authenticator != nil {
-		capb.RegisterIstioCertificateServiceServer(s, identity.NewService(m.o.CA, m.o.Authenticator))
+		identity.NewService(m.o.CA, m.o.Authenticator).Register(s)
 	}
 	return server{name: name, serve: func() error { return s.Serve(l) }, stop: s.Stop}
 }

@@ -2,7 +2,6 @@ package meshd
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,11 +17,9 @@ import (
 // secureServer is ADS and the CSR API over TLS. Proxies prove who they are with a
 // token at first and with their certificate from then on.
 func (m *Meshd) secureServer(ctx context.Context) (server, error) {
-	conf := &tls.Config{
-		GetCertificate: m.o.CA.ServerCertificate(serverNames),
-		ClientAuth:     tls.VerifyClientCertIfGiven,
-		ClientCAs:      m.o.CA.Pool(),
-		MinVersion:     tls.VersionTLS12,
+	conf, err := m.o.CA.ServerConfig(serverNames...)
+	if err != nil {
+		return server{}, fmt.Errorf("make the control plane's certificate: %w", err)
 	}
 	return m.grpcServer(ctx, "ADS over TLS", m.o.TLSAddr, grpc.Creds(credentials.NewTLS(conf)))
 }

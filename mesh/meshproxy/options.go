@@ -16,6 +16,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/identity"
 	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/accesslog"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/upstream"
 	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
 )
 
@@ -38,6 +39,8 @@ type Options struct {
 	KeyType       identity.KeyType
 	Deterministic bool
 	AccessLog     accesslog.Sink
+	OpenLog       accesslog.Open       // files of configured access logs; nil: none is written
+	OnEvent       func(upstream.Event) // ejections
 	Logger        *slog.Logger
 }
 

@@ -11,10 +11,12 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
@@ -96,6 +98,36 @@ func (c *Cluster) Delete(ctx context.Context, keys []config.Key) error {
 		delete(c.objects, k)
 	}
 	return c.reconcile(ctx)
+}
+
+// Scale sets the replicas of a Deployment, StatefulSet or ReplicaSet.
+func (c *Cluster) Scale(ctx context.Context, k config.Key, replicas int) error {
+	o := c.objects[k]
+	if o == nil {
+		return fmt.Errorf("%s is not in the cluster", k)
+	}
+	n := int32(replicas)
+	scaled := *o
+	switch w := o.Value.(type) {
+	case *appsv1.Deployment:
+		w = w.DeepCopy()
+		w.Spec.Replicas, scaled.Value = &n, w
+	case *appsv1.StatefulSet:
+		w = w.DeepCopy()
+		w.Spec.Replicas, scaled.Value = &n, w
+	case *appsv1.ReplicaSet:
+		w = w.DeepCopy()
+		w.Spec.Replicas, scaled.Value = &n, w
+	default:
+		return fmt.Errorf("%s cannot be scaled", k)
+	}
+	c.objects[k] = &scaled
+	return c.reconcile(ctx)
+}
+
+// Keys returns the keys of all applied objects, sorted.
+func (c *Cluster) Keys() []config.Key {
+	return slices.SortedFunc(maps.Keys(c.objects), compareKeys)
 }
 
 // Object returns an applied object, or nil.

@@ -21,8 +21,10 @@ import (
 // Sim is the simulator: virtual time, a virtual network, one seed, one trace.
 type Sim struct {
 	Logger *slog.Logger
-	// Stuck takes the stacks of a scenario that exceeded its wall time.
-	Stuck io.Writer
+	// Stacks takes the stacks of a scenario that exceeded its wall time; OnStuck then
+	// has to end the process, because a stuck bubble cannot be left.
+	Stacks  io.Writer
+	OnStuck func()
 	// OnTrace, where set, gets the events of every scenario that ended.
 	OnTrace func(s *spec.Scenario, events []trace.Event)
 }
@@ -37,18 +39,20 @@ const defaultLatency = 200 * time.Microsecond
 
 // Do implements run.Env.
 func (e *Sim) Do(ctx context.Context, s *spec.Scenario, o run.Options, f func(context.Context, run.World) error) error {
-	return bubble.Run(ctx, bubble.Options{Watchdog: o.Timeout, Stacks: e.Stuck}, func(ctx context.Context) error {
+	return bubble.Run(ctx, bubble.Options{Watchdog: o.Timeout, Stacks: e.Stacks, OnStuck: e.OnStuck}, func(ctx context.Context) error {
 		recorder := trace.New()
 		root := seed.New(o.Seed)
-		fabric := simnet.New(networkOptions(s, root, recorder))
+		network := networkOptions(s, root, recorder)
+		if err := network.Validate(); err != nil {
+			return fmt.Errorf("%s: network: %w", s.Position, err)
+		}
 		w, err := newWorld(ctx, options{
-			Scenario: s, Fabric: fabric, Seed: root, Deterministic: true, Trace: recorder, Logger: logger(e.Logger),
+			Scenario: s, Fabric: simnet.New(network), Seed: root, Deterministic: true, Trace: recorder, Logger: logger(e.Logger),
 		})
 		if err != nil {
 			return err
 		}
 		err = errors.Join(f(ctx, w), w.close())
-		time.Sleep(time.Minute) // of virtual time: what is still in flight arrives, and ends
 		if e.OnTrace != nil {
 			e.OnTrace(s, recorder.Events())
 		}

@@ -46,7 +46,7 @@ func (w *World) install() error {
 	}
 	var gateway []*config.Object
 	for _, o := range inject.Gateway(inject.GatewayOptions{Name: ingressGateway, Namespace: systemNamespace}, injection()) {
-		gateway = append(gateway, gatewayObject(o))
+		gateway = append(gateway, object(kindOf(o), groupOf(o), o))
 	}
 	if err := w.cluster.Apply(w.ctx, gateway); err != nil {
 		return fmt.Errorf("start the ingress gateway: %w", err)
@@ -57,6 +57,11 @@ func (w *World) install() error {
 func object(kind, group string, value metav1.Object) *config.Object {
 	return &config.Object{Kind: kind, Group: group, Version: "v1", Namespace: value.GetNamespace(), Name: value.GetName(), Value: value}
 }
+
+// kindOf and groupOf say what an object that the installer made is.
+func kindOf(o inject.Object) string { return o.GetObjectKind().GroupVersionKind().Kind }
+
+func groupOf(o inject.Object) string { return o.GetObjectKind().GroupVersionKind().Group }
 
 // controlPlaneObjects are istiod's Service and Deployment; its container is meshd.
 func controlPlaneObjects() []*config.Object {
@@ -99,10 +104,10 @@ func (w *World) startMeshd(ctx context.Context, n *node) (func(), error) {
 		Source:        w.store,
 		MeshConfig:    mesh,
 		CA:            w.ca,
-		Authenticator: w.tokens,
+		Authenticator: identity.AnyOf(w.tokens, identity.PeerAuthenticator{}),
 		Seed:          w.o.Seed.Sub("meshd"),
 		Logger:        w.o.Logger.With("pod", n.pod.Name),
-		OnPush:        func(node, what string) { w.log.event("push", podOfNode(node), what) },
+		OnPush:        w.log.push,
 	})
 	if err != nil {
 		return nil, err

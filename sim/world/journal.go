@@ -10,6 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/accesslog"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/upstream"
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/serve"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
 	"github.com/windtunnel-mesh/windtunnel/sim/trace"
 )
@@ -104,6 +106,27 @@ func address(a netip.AddrPort) string {
 func describe(e *accesslog.Entry) string {
 	return fmt.Sprintf("%s %s %s%s %d %s %s %s -> %s %s in=%t attempts=%d %d/%d", e.RequestID, e.Method, e.Authority, e.Path,
 		e.Status, e.Flags, e.Details, e.DownstreamRemote.Addr(), e.UpstreamHost, e.Duration, e.Inbound, e.Attempts, e.BytesReceived, e.BytesSent)
+}
+
+// ejection notes that a proxy ejects a host, or takes it back.
+func (j *journal) ejection(proxy string, e upstream.Event) {
+	j.mu.Lock()
+	host := j.pods[e.Host.Addr()].pod
+	j.mu.Unlock()
+	if host == "" {
+		host = e.Host.String()
+	}
+	if e.Ejected {
+		j.event("eject", proxy, host+" from "+e.Cluster+": "+e.Reason)
+	} else {
+		j.event("uneject", proxy, host+" in "+e.Cluster)
+	}
+}
+
+// push notes what the control plane sends and what it hears.
+func (j *journal) push(e serve.Event) {
+	text := fmt.Sprintf("%s %s count=%d removed=%d bytes=%d %s", e.Kind, e.Type, e.Count, e.Removed, e.Bytes, e.Text)
+	j.event("xds", podOfNode(e.Node), strings.TrimSpace(text))
 }
 
 // onPod notes Pods that come and go.

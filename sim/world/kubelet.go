@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +13,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/capture"
 	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
 	"github.com/windtunnel-mesh/windtunnel/mesh/meshproxy"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/upstream"
 	"github.com/windtunnel-mesh/windtunnel/sim/cluster"
 	"github.com/windtunnel-mesh/windtunnel/sim/fabric"
 	"github.com/windtunnel-mesh/windtunnel/sim/images"
@@ -156,6 +158,7 @@ func (w *World) startProxy(ctx context.Context, n *node, c corev1.Container, env
 	options.KeyType = w.keyType()
 	options.Deterministic = w.o.Deterministic
 	options.AccessLog = w.log.sink(place{n.pod.Name, n.pod.Namespace, n.workload})
+	options.OnEvent = func(e upstream.Event) { w.log.ejection(n.pod.Name, e) }
 	options.Logger = w.o.Logger.With("proxy", n.pod.Name)
 	if n.proxy, err = meshproxy.New(options); err != nil {
 		return nil, fmt.Errorf("container %s: %w", c.Name, err)
@@ -213,4 +216,15 @@ func (n *node) close() error {
 	err := n.host.Close()
 	<-n.done
 	return err
+}
+
+// mounts are the files of a Pod that its proxy reads.
+func mounts(token string, root []byte) func(string) ([]byte, error) {
+	files := map[string][]byte{inject.TokenPath: []byte(token), inject.RootCertPath: root}
+	return func(path string) ([]byte, error) {
+		if data, ok := files[path]; ok {
+			return data, nil
+		}
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	}
 }

@@ -1,11 +1,11 @@
 package world
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
 
 	"github.com/windtunnel-mesh/windtunnel/load"
 	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
@@ -88,26 +88,84 @@ func (w *World) dialIngress(ctx context.Context, n netx.Network, addr string) (n
 	return n.Dial(ctx, net.JoinHostPort(ip.String(), port))
 }
 
-// requestIDs makes the x-request-ids of one step: UUIDs that depend on the seed,
-// the step and the call only.
-func (w *World) requestIDs() func(thread int, call int64) string {
-	s := w.o.Seed.Sub(fmt.Sprintf("request/%d", w.sent))
-	w.sent++
-	return func(thread int, call int64) string {
-		var b [16]byte
-		s.Bytes(fmt.Sprintf("%d/%d", thread, call), b[:])
-		b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80 // version 4, variant 10 (RFC 9562)
-		return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:16])
+// Send implements run.World.
+func (w *World) Send(ctx context.Context, r *spec.Request) ([]run.Exchange, error) {
+	from, target, err := w.target(r.From, r.URL, r.Method, r.Headers)
+	if err != nil {
+		return nil, err
+	}
+	target.Body = []byte(r.Body)
+	if r.BodyBytes > 0 {
+		target.Body = bytes.Repeat([]byte("w"), int(r.BodyBytes))
+	}
+	target.Timeout = r.Timeout
+	found, err := load.Send(ctx, load.SendOptions{Target: target, Count: r.Count, Parallel: r.Parallel, Interval: r.Interval})
+	if found == nil {
+		return nil, err
+	}
+	return exchanges(from.pod, found), err
+}
+
+// Load implements run.World.
+func (w *World) Load(ctx context.Context, l *spec.Load) (run.Load, error) {
+	from, target, err := w.target(l.From, l.URL, l.Method, l.Headers)
+	if err != nil {
+		return nil, err
+	}
+	target.Body = []byte(l.Body)
+	running := &background{done: make(chan struct{})}
+	go func() {
+		defer close(running.done)
+		found, err := load.Run(ctx, load.Options{
+			Target: target, QPS: l.QPS, Connections: l.Connections, Calls: l.Calls, Duration: l.Duration,
+		})
+		if found != nil {
+			running.exchanges = exchanges(from.pod, found)
+		}
+		running.err = err
+	}()
+	return running, nil
+}
+
+// background is a load that runs.
+type background struct {
+	done      chan struct{}
+	exchanges []run.Exchange // after done
+	err       error
+}
+
+// Traffic implements run.Load.
+func (b *background) Traffic(ctx context.Context) ([]run.Exchange, error) {
+	select {
+	case <-b.done:
+		return b.exchanges, b.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
 }
 
-func checkURL(text string) error {
-	u, err := url.Parse(text)
+// target is what the calls of one step have in common.
+func (w *World) target(from, url, method string, headers map[string]string) (origin, load.Target, error) {
+	o, err := w.origin(from)
 	if err != nil {
-		return err
+		return origin{}, load.Target{}, err
 	}
-	if u.Scheme != "http" || u.Host == "" {
-		return fmt.Errorf("url %q: expected http://HOST[:PORT]/PATH", text)
+	w.sent++
+	s := w.o.Seed.Sub(fmt.Sprintf("traffic/%d", w.sent))
+	return o, load.Target{Dial: o.dial, URL: url, Method: method, Headers: headers, Seed: s}, nil
+}
+
+// exchanges are a load's records as the engine knows them.
+func exchanges(pod string, found *load.Result) []run.Exchange {
+	list := make([]run.Exchange, len(found.Records))
+	for i, r := range found.Records {
+		list[i] = run.Exchange{
+			RequestID: r.ID, Intended: r.Intended, Sent: r.Sent, Done: r.Done, Client: pod,
+			Status: r.Status, Error: r.Error, Protocol: r.Protocol, Bytes: r.Bytes,
+		}
 	}
-	return nil
+	if found.First != nil && len(list) > 0 {
+		list[0].Headers, list[0].Body = found.First.Headers, string(found.First.Body)
+	}
+	return list
 }
