@@ -1,0 +1,196 @@
+package compile
+
+// fields lists, per message, the fields that are understood. Whatever else is set
+// is refused by name. A "!" after a name accepts the field only with its zero
+// value: somebody writes out what is the default.
+//
+// Among them are some that change nothing that this proxy does: how a kernel
+// queues connections, how much is buffered, which statistics are kept apart.
+var fields = map[string]string{
+	// Listeners.
+	"envoy.config.listener.v3.Listener": "name address filter_chains default_filter_chain use_original_dst bind_to_port " +
+		"listener_filters listener_filters_timeout continue_on_listener_filters_timeout traffic_direction access_log metadata stat_prefix " +
+		"max_connections_to_accept_per_socket_event per_connection_buffer_limit_bytes enable_reuse_port reuse_port tcp_backlog_size " +
+		"transparent! freebind! ignore_global_conn_limit bypass_overload_manager",
+	"envoy.config.listener.v3.FilterChain": "filter_chain_match filters transport_socket transport_socket_connect_timeout name metadata use_proxy_proto!",
+	"envoy.config.listener.v3.FilterChainMatch": "destination_port prefix_ranges source_prefix_ranges source_ports server_names " +
+		"transport_protocol application_protocols",
+	"envoy.config.listener.v3.Filter":                                                      "name typed_config",
+	"envoy.config.listener.v3.ListenerFilter":                                              "name typed_config filter_disabled",
+	"envoy.config.listener.v3.ListenerFilterChainMatchPredicate":                           "or_match destination_port_range",
+	"envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet":                  "rules",
+	"envoy.extensions.filters.listener.original_dst.v3.OriginalDst":                        "",
+	"envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector":                      "initial_read_buffer_size",
+	"envoy.extensions.filters.listener.http_inspector.v3.HttpInspector":                    "",
+	"envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol":                    "",
+	"envoy.config.core.v3.Address":                                                         "socket_address",
+	"envoy.config.core.v3.SocketAddress":                                                   "address port_value",
+	"envoy.config.core.v3.CidrRange":                                                       "address_prefix prefix_len",
+	"envoy.config.core.v3.TransportSocket":                                                 "name typed_config",
+	"envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer":                           "",
+	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy":                               "stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts hash_policy",
+	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster":               "clusters",
+	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight": "name weight",
+	"envoy.type.v3.HashPolicy":                                                             "source_ip",
+	"envoy.type.v3.HashPolicy.SourceIp":                                                    "",
+
+	// The HTTP connection manager and its filters.
+	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": "codec_type stat_prefix rds route_config " +
+		"http_filters tracing common_http_protocol_options http_protocol_options http2_protocol_options server_name " +
+		"max_request_headers_kb stream_idle_timeout request_timeout request_headers_timeout drain_timeout delayed_close_timeout access_log " +
+		"use_remote_address xff_num_trusted_hops generate_request_id preserve_external_request_id always_set_request_id_in_response " +
+		"forward_client_cert_details set_current_client_cert_details proxy_100_continue upgrade_configs normalize_path merge_slashes " +
+		"path_with_escaped_slashes_action request_id_extension add_user_agent! stream_error_on_invalid_http_message! " +
+		"http1_safe_max_connection_duration",
+	"envoy.extensions.filters.network.http_connection_manager.v3.Rds":        "config_source route_config_name",
+	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter": "name typed_config is_optional",
+	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing": "client_sampling random_sampling " +
+		"overall_sampling verbose max_path_tag_length custom_tags",
+	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig":               "upgrade_type enabled",
+	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails": "subject cert chain dns uri",
+	"envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension":                                "typed_config",
+	"envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig":                                                       "pack_trace_reason use_request_id_for_trace_sampling",
+	"envoy.config.core.v3.HttpProtocolOptions":                                                                      "idle_timeout max_connection_duration max_headers_count max_stream_duration max_requests_per_connection",
+	"envoy.config.core.v3.Http1ProtocolOptions":                                                                     "allow_absolute_url accept_http_10 enable_trailers use_balsa_parser",
+	"envoy.extensions.filters.http.router.v3.Router":                                                                "dynamic_stats suppress_envoy_headers start_child_span!",
+	"envoy.extensions.filters.http.cors.v3.Cors":                                                                    "",
+	"envoy.extensions.filters.http.cors.v3.CorsPolicy":                                                              "allow_origin_string_match allow_methods allow_headers expose_headers max_age allow_credentials filter_enabled forward_not_matching_preflights",
+	"envoy.extensions.filters.http.fault.v3.HTTPFault":                                                              "delay abort headers max_active_faults",
+	"envoy.extensions.filters.http.fault.v3.FaultAbort":                                                             "http_status grpc_status percentage",
+	"envoy.extensions.filters.common.fault.v3.FaultDelay":                                                           "fixed_delay percentage",
+	"envoy.extensions.filters.http.grpc_stats.v3.FilterConfig":                                                      "emit_filter_state stats_for_all_methods enable_upstream_stats replace_dots_in_grpc_service_name",
+	"istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig":                                                     "alpn_override",
+	"istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.AlpnOverride":                                        "upstream_protocol alpn_override",
+
+	// Access logs.
+	"envoy.config.accesslog.v3.AccessLog":                       "name filter typed_config",
+	"envoy.config.accesslog.v3.AccessLogFilter":                 "response_flag_filter",
+	"envoy.config.accesslog.v3.ResponseFlagFilter":              "flags",
+	"envoy.extensions.access_loggers.file.v3.FileAccessLog":     "path format json_format typed_json_format log_format",
+	"envoy.extensions.access_loggers.stream.v3.StdoutAccessLog": "log_format",
+	"envoy.extensions.access_loggers.stream.v3.StderrAccessLog": "log_format",
+	"envoy.config.core.v3.SubstitutionFormatString":             "text_format text_format_source json_format",
+	"envoy.config.core.v3.DataSource":                           "filename inline_bytes inline_string",
+
+	// Routes.
+	"envoy.config.route.v3.RouteConfiguration": "name virtual_hosts request_headers_to_add request_headers_to_remove response_headers_to_add " +
+		"response_headers_to_remove validate_clusters max_direct_response_body_size_bytes ignore_port_in_host_matching metadata",
+	"envoy.config.route.v3.VirtualHost": "name domains routes request_headers_to_add request_headers_to_remove response_headers_to_add " +
+		"response_headers_to_remove typed_per_filter_config include_request_attempt_count retry_policy metadata",
+	"envoy.config.route.v3.Route": "name match route redirect direct_response metadata decorator typed_per_filter_config request_headers_to_add " +
+		"request_headers_to_remove response_headers_to_add response_headers_to_remove stat_prefix",
+	"envoy.config.route.v3.Decorator":                        "operation propagate",
+	"envoy.config.route.v3.RouteMatch":                       "prefix path safe_regex path_separated_prefix case_sensitive runtime_fraction headers query_parameters grpc",
+	"envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions": "",
+	"envoy.config.route.v3.HeaderMatcher": "name string_match present_match invert_match treat_missing_header_as_empty range_match " +
+		"exact_match safe_regex_match prefix_match suffix_match contains_match",
+	"envoy.config.route.v3.QueryParameterMatcher": "name string_match present_match",
+	"envoy.config.route.v3.RouteAction": "cluster cluster_header weighted_clusters cluster_not_found_response_code metadata_match prefix_rewrite " +
+		"regex_rewrite host_rewrite_literal auto_host_rewrite append_x_forwarded_host timeout idle_timeout retry_policy request_mirror_policies " +
+		"priority hash_policy max_grpc_timeout upgrade_configs max_stream_duration",
+	"envoy.config.route.v3.WeightedCluster": "clusters total_weight",
+	"envoy.config.route.v3.WeightedCluster.ClusterWeight": "name weight request_headers_to_add request_headers_to_remove response_headers_to_add " +
+		"response_headers_to_remove typed_per_filter_config host_rewrite_literal",
+	"envoy.config.route.v3.RouteAction.MaxStreamDuration":               "max_stream_duration grpc_timeout_header_max",
+	"envoy.config.route.v3.RouteAction.UpgradeConfig":                   "upgrade_type enabled",
+	"envoy.config.route.v3.RouteAction.RequestMirrorPolicy":             "cluster runtime_fraction trace_sampled disable_shadow_host_suffix_append",
+	"envoy.config.route.v3.RouteAction.HashPolicy":                      "header cookie connection_properties query_parameter terminal",
+	"envoy.config.route.v3.RouteAction.HashPolicy.Header":               "header_name",
+	"envoy.config.route.v3.RouteAction.HashPolicy.Cookie":               "name ttl path attributes",
+	"envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute":      "name value",
+	"envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties": "source_ip",
+	"envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter":       "name",
+	"envoy.config.route.v3.RetryPolicy": "retry_on num_retries per_try_timeout per_try_idle_timeout retry_host_predicate " +
+		"host_selection_retry_max_attempts retriable_status_codes retry_back_off retriable_headers",
+	"envoy.config.route.v3.RetryPolicy.RetryHostPredicate":                 "name typed_config",
+	"envoy.config.route.v3.RetryPolicy.RetryBackOff":                       "base_interval max_interval",
+	"envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate": "",
+	"envoy.config.route.v3.RedirectAction": "https_redirect scheme_redirect host_redirect port_redirect path_redirect prefix_rewrite regex_rewrite " +
+		"response_code strip_query",
+	"envoy.config.route.v3.DirectResponseAction":    "status body",
+	"envoy.config.core.v3.HeaderValueOption":        "header append append_action",
+	"envoy.config.core.v3.HeaderValue":              "key value",
+	"envoy.config.core.v3.RuntimeFractionalPercent": "default_value runtime_key",
+	"envoy.type.matcher.v3.StringMatcher":           "exact prefix suffix contains safe_regex ignore_case",
+	"envoy.type.matcher.v3.RegexMatcher":            "google_re2 regex",
+	"envoy.type.matcher.v3.RegexMatchAndSubstitute": "pattern substitution",
+
+	// Clusters and endpoints.
+	"envoy.config.cluster.v3.Cluster": "name alt_stat_name type eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers " +
+		"http_protocol_options http2_protocol_options typed_extension_protocol_options common_http_protocol_options " +
+		"upstream_http_protocol_options max_requests_per_connection dns_refresh_rate dns_failure_refresh_rate dns_lookup_family respect_dns_ttl " +
+		"use_tcp_for_dns_lookups outlier_detection cleanup_interval upstream_bind_config round_robin_lb_config least_request_lb_config " +
+		"ring_hash_lb_config maglev_lb_config common_lb_config transport_socket transport_socket_matches metadata upstream_connection_options " +
+		"filters per_connection_buffer_limit_bytes wait_for_warm_on_init track_cluster_stats",
+	"envoy.config.cluster.v3.Cluster.EdsClusterConfig":               "eds_config service_name",
+	"envoy.config.cluster.v3.Cluster.TransportSocketMatch":           "name match transport_socket",
+	"envoy.config.cluster.v3.Cluster.RoundRobinLbConfig":             "slow_start_config",
+	"envoy.config.cluster.v3.Cluster.LeastRequestLbConfig":           "choice_count slow_start_config",
+	"envoy.config.cluster.v3.Cluster.RingHashLbConfig":               "minimum_ring_size maximum_ring_size",
+	"envoy.config.cluster.v3.Cluster.MaglevLbConfig":                 "table_size",
+	"envoy.config.cluster.v3.Cluster.SlowStartConfig":                "slow_start_window aggression min_weight_percent",
+	"envoy.config.core.v3.RuntimeDouble":                             "default_value runtime_key",
+	"envoy.config.cluster.v3.Cluster.CommonLbConfig":                 "healthy_panic_threshold locality_weighted_lb_config update_merge_window",
+	"envoy.config.cluster.v3.Filter":                                 "name typed_config",
+	"envoy.config.cluster.v3.UpstreamConnectionOptions":              "tcp_keepalive",
+	"envoy.config.cluster.v3.CircuitBreakers":                        "thresholds",
+	"envoy.config.cluster.v3.CircuitBreakers.Thresholds":             "priority max_connections max_pending_requests max_requests max_retries retry_budget track_remaining",
+	"envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget": "budget_percent min_retry_concurrency",
+	"envoy.config.cluster.v3.OutlierDetection": "consecutive_5xx interval base_ejection_time max_ejection_percent enforcing_consecutive_5xx " +
+		"enforcing_success_rate success_rate_minimum_hosts success_rate_request_volume success_rate_stdev_factor consecutive_gateway_failure " +
+		"enforcing_consecutive_gateway_failure split_external_local_origin_errors consecutive_local_origin_failure " +
+		"enforcing_consecutive_local_origin_failure enforcing_local_origin_success_rate! failure_percentage_threshold enforcing_failure_percentage " +
+		"enforcing_failure_percentage_local_origin! failure_percentage_minimum_hosts failure_percentage_request_volume max_ejection_time " +
+		"max_ejection_time_jitter successful_active_health_check_uneject_host always_eject_one_host",
+	"envoy.config.core.v3.BindConfig":                                                "source_address",
+	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":                         "common_http_protocol_options upstream_http_protocol_options explicit_http_config use_downstream_protocol_config",
+	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig":      "http_protocol_options http2_protocol_options",
+	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig": "http_protocol_options http2_protocol_options",
+	"envoy.config.core.v3.UpstreamHttpProtocolOptions":                               "auto_sni auto_san_validation",
+	"envoy.config.endpoint.v3.ClusterLoadAssignment":                                 "cluster_name endpoints",
+	"envoy.config.endpoint.v3.LocalityLbEndpoints":                                   "locality lb_endpoints load_balancing_weight priority metadata",
+	"envoy.config.endpoint.v3.LbEndpoint":                                            "endpoint health_status metadata load_balancing_weight",
+	"envoy.config.endpoint.v3.Endpoint":                                              "address hostname",
+
+	// TLS.
+	"envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext": "common_tls_context require_client_certificate require_sni! " +
+		"disable_stateless_session_resumption disable_stateful_session_resumption session_timeout full_scan_certs_on_sni_mismatch",
+	"envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext": "common_tls_context sni auto_host_sni allow_renegotiation! max_session_keys enforce_rsa_key_usage",
+	"envoy.extensions.transport_sockets.tls.v3.CommonTlsContext": "tls_params tls_certificates tls_certificate_sds_secret_configs validation_context " +
+		"validation_context_sds_secret_config combined_validation_context alpn_protocols",
+	"envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext": "default_validation_context validation_context_sds_secret_config",
+	"envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig":                                       "name sds_config",
+	"envoy.extensions.transport_sockets.tls.v3.TlsParameters":                                         "tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites",
+	"envoy.extensions.transport_sockets.tls.v3.TlsCertificate":                                        "certificate_chain private_key",
+	"envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext":                          "trusted_ca match_subject_alt_names match_typed_subject_alt_names system_root_certs trust_chain_verification",
+	"envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts":          "",
+	"envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher":                                 "san_type matcher",
+	"envoy.extensions.transport_sockets.tls.v3.Secret":                                                "name tls_certificate validation_context",
+}
+
+// leaves are messages that are taken as a whole: values, free-form metadata, and
+// tuning that has no effect here.
+var leaves = map[string]bool{
+	"google.protobuf.Duration": true, "google.protobuf.Struct": true,
+	"google.protobuf.BoolValue": true, "google.protobuf.UInt32Value": true, "google.protobuf.UInt64Value": true,
+	"envoy.type.v3.Percent": true, "envoy.type.v3.FractionalPercent": true, "envoy.type.v3.Int32Range": true, "envoy.type.v3.Int64Range": true,
+	"envoy.config.core.v3.Metadata": true, "envoy.config.core.v3.Locality": true,
+	"envoy.config.core.v3.ConfigSource": true, "envoy.config.core.v3.TcpKeepalive": true,
+	"envoy.config.core.v3.Http2ProtocolOptions": true, "envoy.type.tracing.v3.CustomTag": true,
+	"envoy.type.matcher.v3.RegexMatcher.GoogleRE2": true,
+	"envoy.config.cluster.v3.Cluster.RefreshRate":  true, "envoy.config.cluster.v3.TrackClusterStats": true,
+	"envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig": true,
+}
+
+// structs are the filters that come as a TypedStruct, by the type they stand for.
+var structs = map[string]bool{
+	metadataExchange: true,
+	peerMetadata:     true,
+	istioStats:       true,
+}
+
+const (
+	metadataExchange = "type.googleapis.com/envoy.tcp.metadataexchange.config.MetadataExchange"
+	peerMetadata     = "type.googleapis.com/io.istio.http.peer_metadata.Config"
+	istioStats       = "type.googleapis.com/stats.PluginConfig"
+)
