@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -38,6 +37,7 @@ type world struct {
 	events  []upstream.Event
 	calls   uint64
 	servers []*http.Server
+	idle    time.Duration // of the servers to come
 }
 
 // bubble runs f in a world in virtual time, and takes it down.
@@ -76,18 +76,17 @@ func (w *world) host(name, addr string) fabric.Host {
 }
 
 // serve adds an endpoint with a server behind it.
-func (w *world) serve(f http.HandlerFunc) *http.Server {
+func (w *world) serve(f http.HandlerFunc) {
 	n := len(w.cluster.Endpoints[0].Endpoints) + 1
 	addr := fmt.Sprintf("10.0.0.%d", n+10)
 	l, err := w.host("server-"+addr, addr).Network(0, 0).Listen(context.Background(), addr+":80")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	s := &http.Server{Handler: f}
+	s := &http.Server{Handler: f, IdleTimeout: w.idle}
 	go func() { _ = s.Serve(l) }()
 	w.servers = append(w.servers, s)
 	w.endpoint(addr)
-	return s
 }
 
 func (w *world) endpoint(addr string) {
@@ -187,8 +186,8 @@ func TestForwardsOverKeepAliveConnections(t *testing.T) {
 
 func TestConnectionClosedByItsServerIsNotUsed(t *testing.T) {
 	bubble(t, func(w *world) {
-		s := w.serve(func(rw http.ResponseWriter, _ *http.Request) {})
-		s.IdleTimeout = 10 * time.Second
+		w.idle = 10 * time.Second
+		w.serve(func(http.ResponseWriter, *http.Request) {})
 		w.build()
 		for range 3 {
 			w.expect("get", w.get(), 200, "-", "via_upstream")
@@ -333,8 +332,9 @@ func TestBreakerOverflows(t *testing.T) {
 		counts := map[string]int{}
 		for i := range 5 {
 			time.Sleep(time.Duration(i) * 3 * time.Millisecond)
+			q := w.request()
 			wg.Go(func() {
-				r := w.get()
+				r := w.do(context.Background(), q)
 				mu.Lock()
 				defer mu.Unlock()
 				counts[fmt.Sprintf("%d %s %s", r.status, r.stream.Flags, r.header.Get("x-envoy-overloaded"))]++
@@ -574,7 +574,7 @@ func TestConnectForTCP(t *testing.T) {
 			t.Fatalf("connect gave %v, %v", to, err)
 		}
 		w.stat("cluster.web.upstream_cx_active", 1)
-		_ = c.(net.Conn).Close()
+		_ = c.Close()
 		w.stat("cluster.web.upstream_cx_active", 0)
 		var local *reply.Reply
 		if _, _, err = w.engine.Connect(context.Background(), nil, "none"); !errors.As(err, &local) || local.Flag != message.NoClusterFound {

