@@ -260,7 +260,9 @@ func timeStep(c byte, digits int) (func(dst []byte, t time.Time) []byte, error) 
 	case c == 's':
 		return func(dst []byte, t time.Time) []byte { return strconv.AppendInt(dst, t.Unix(), 10) }, nil
 	case c == 'f':
-		return func(dst []byte, t time.Time) []byte { return fmt.Appendf(dst, "%09d", t.Nanosecond())[:len(dst)+digits] }, nil
+		return func(dst []byte, t time.Time) []byte {
+			return fmt.Appendf(dst, "%09d", t.Nanosecond())[:len(dst)+digits]
+		}, nil
 	default:
 		return nil, fmt.Errorf("format: START_TIME does not support %%%c", c)
 	}
