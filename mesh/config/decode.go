@@ -2,9 +2,11 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -43,7 +45,16 @@ func Decode(file string, firstLine int, data []byte) ([]*Object, []Diagnostic) {
 			diags = append(diags, c.syntaxError(file, err))
 		}
 	}
-	return unique(objects, diags)
+	objects, diags = unique(objects, diags)
+	inOrder(diags)
+	return objects, diags
+}
+
+// inOrder sorts the findings about one file by their places.
+func inOrder(diags []Diagnostic) {
+	slices.SortStableFunc(diags, func(a, b Diagnostic) int {
+		return cmp.Or(cmp.Compare(a.Position.Line, b.Position.Line), cmp.Compare(a.Position.Col, b.Position.Col))
+	})
 }
 
 // unique drops all but the last of several objects with one key.
@@ -83,9 +94,12 @@ func (s *stream) document() *document {
 
 func (s *stream) decode(n *yaml.Node, raw []byte) {
 	d := s.document()
-	for i := 0; n.Kind == yaml.AliasNode && n.Alias != nil && i < maxDepth; i++ {
-		n = n.Alias
+	n = d.enter(n, "")
+	if n == nil {
+		s.diags = append(s.diags, d.diags...)
+		return
 	}
+	defer d.leave()
 	if isNull(n) {
 		return
 	}

@@ -10,24 +10,55 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Limits of one document. They are far above what people write, and keep a document
-// whose aliases contain each other from growing without end.
+// Limits. They are far above what people write, and keep a document whose aliases
+// contain each other from growing without end.
 const (
-	maxDepth = 100
-	maxNodes = 1 << 18
+	maxDepth    = 100     // levels of one document
+	maxExpanded = 1 << 17 // values that the aliases of one call expand to
 )
 
-// schemas are what reflection found out about types. They live as long as one call.
+// schemas are what one call has found out about types, and about its aliases.
 type schemas struct {
 	structs  map[reflect.Type][]goField
 	required map[protoreflect.FullName][]protoreflect.FieldDescriptor
+	sizes    map[*yaml.Node]int // of anchored values
+	expanded int
 }
 
 func newSchemas() *schemas {
 	return &schemas{
 		structs:  make(map[reflect.Type][]goField),
 		required: make(map[protoreflect.FullName][]protoreflect.FieldDescriptor),
+		sizes:    make(map[*yaml.Node]int),
 	}
+}
+
+// resolve returns what an alias stands for; nil where aliases have expanded too far.
+func (s *schemas) resolve(n *yaml.Node) *yaml.Node {
+	for n.Kind == yaml.AliasNode {
+		if n.Alias == nil {
+			return nil
+		}
+		n = n.Alias
+		size, ok := s.sizes[n]
+		if !ok {
+			size = count(n)
+			s.sizes[n] = size
+		}
+		if s.expanded += size; s.expanded > maxExpanded {
+			return nil
+		}
+	}
+	return n
+}
+
+// count is the number of values in a value, each alias counting as one.
+func count(n *yaml.Node) int {
+	sum := 1
+	for _, c := range n.Content {
+		sum += count(c)
+	}
+	return sum
 }
 
 // document is the work on one object of a stream.
@@ -39,7 +70,6 @@ type document struct {
 	at    map[string]Position
 	diags []Diagnostic
 	depth int
-	nodes int
 	spent bool // the limits were reached and reported
 }
 
@@ -67,25 +97,18 @@ func (d *document) errorf(code string, n *yaml.Node, hint, format string, args .
 	d.report(Error, code, n, hint, format, args...)
 }
 
-// enter counts a value and a level of nesting, and resolves an alias; leave must
-// follow unless it returned nil.
+// enter goes down a level and resolves an alias; leave must follow unless it returned nil.
 func (d *document) enter(n *yaml.Node, path string) *yaml.Node {
-	d.nodes++
-	if d.spent || d.nodes > maxNodes || d.depth >= maxDepth {
+	resolved := d.resolve(n)
+	if resolved == nil || d.depth >= maxDepth {
 		if !d.spent {
 			d.spent = true
-			d.errorf(CodeNesting, n, "", "%s: nested deeper than %d levels, or aliases expand to more than %d values", shown(path), maxDepth, maxNodes)
+			d.errorf(CodeNesting, n, "", "%s: nested deeper than %d levels, or aliases expand to more than %d values", shown(path), maxDepth, maxExpanded)
 		}
 		return nil
 	}
-	for i := 0; n.Kind == yaml.AliasNode && n.Alias != nil; i++ {
-		if i > maxDepth {
-			return nil
-		}
-		n = n.Alias
-	}
 	d.depth++
-	return n
+	return resolved
 }
 
 func (d *document) leave() { d.depth-- }

@@ -101,6 +101,7 @@ func DecodeMeshConfig(file string, firstLine int, data []byte) (*meshpb.MeshConf
 			diags = append(diags, c.syntaxError(file, err))
 		}
 	}
+	inOrder(diags)
 	if slices.ContainsFunc(diags, func(f Diagnostic) bool { return f.Severity == Error }) {
 		return nil, diags
 	}

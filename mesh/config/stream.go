@@ -105,13 +105,29 @@ func (c chunk) syntaxError(file string, err error) Diagnostic {
 			line = min(c.first+max(n, 1)-1, c.first+max(len(c.lines), 1)-1)
 		}
 	}
+	if strings.Contains(text, "tab character") {
+		line = c.tabbed(line)
+	}
 	d := Diagnostic{Severity: Error, Code: CodeSyntax, Message: "not valid YAML: " + text,
 		Position: Position{File: file, Line: line}, Excerpt: excerpt(c.lines, c.first, line)}
 	if i := strings.IndexFunc(d.Excerpt, func(r rune) bool { return r != ' ' && r != '\t' }); i >= 0 {
 		d.Position.Col = i + 1
 	}
-	if strings.Contains(d.Excerpt, "\t") {
+	if tab := strings.IndexByte(d.Excerpt, '\t'); tab >= 0 && tab < d.Position.Col {
+		d.Position.Col = tab + 1
 		d.Hint = "YAML is indented with spaces, not tabs"
 	}
 	return d
+}
+
+// tabbed is the first line from a given one on that is indented with a tab: the parser
+// tells of a tab in the line before it.
+func (c chunk) tabbed(from int) int {
+	for i := max(from-c.first, 0); i < len(c.lines); i++ {
+		text := strings.TrimLeft(c.lines[i], " \t")
+		if strings.Contains(c.lines[i][:len(c.lines[i])-len(text)], "\t") {
+			return c.first + i
+		}
+	}
+	return from
 }

@@ -36,7 +36,9 @@ func validateService(c *checker) {
 		if p.NodePort != 0 {
 			c.containerPort(join(at, "nodePort"), p.NodePort)
 		}
-		c.targetPort(join(at, "targetPort"), p.TargetPort)
+		if c.o.Has(join(at, "targetPort")) { // it is the port itself by default
+			c.targetPort(join(at, "targetPort"), p.TargetPort)
+		}
 		switch {
 		case p.Name != "":
 			c.named(join(at, "name"), p.Name, validation.IsDNS1123Label)

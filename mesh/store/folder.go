@@ -49,6 +49,7 @@ type file struct {
 	changed time.Time
 	recent  bool // read so soon after its change that another may have the same time
 	data    string
+	failed  bool             // it could not be read; data and objects are those from before
 	objects []*config.Object // of the last version without errors
 	diags   []config.Diagnostic
 }
@@ -163,7 +164,7 @@ func (f *Folder) refresh(path string) bool {
 	}
 	now := &file{size: info.Size(), changed: info.ModTime(), recent: time.Since(info.ModTime()) < 2*time.Second, data: string(data)}
 	f.files[path] = now
-	if old != nil && old.data == now.data {
+	if old != nil && !old.failed && old.data == now.data {
 		now.objects, now.diags = old.objects, old.diags
 		return false
 	}
@@ -177,12 +178,12 @@ func (f *Folder) refresh(path string) bool {
 // unreadable notes a file that is there and cannot be read.
 func (f *Folder) unreadable(path string, old *file, err error) bool {
 	d := config.Diagnostic{Severity: config.Error, Code: CodeUnreadable, Message: err.Error(), Position: config.Position{File: path}}
-	now := &file{diags: []config.Diagnostic{d}}
+	now := &file{failed: true, diags: []config.Diagnostic{d}}
 	if old != nil {
 		now.objects, now.data = old.objects, old.data
 	}
 	f.files[path] = now
-	return old == nil || len(old.diags) != 1 || old.diags[0] != d
+	return old == nil || !old.failed || old.diags[0] != d
 }
 
 // CodeUnreadable is the code of files that cannot be read.

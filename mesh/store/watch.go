@@ -26,7 +26,8 @@ type WatchOptions struct {
 // that comes while f is at work waits for it.
 //
 // A burst ends when nothing has changed for Quiet, or Max after its first change. What
-// changes at the very instant at which the burst ends belongs to it.
+// changes at the very instant at which the burst ends may be in its View or in the
+// next: who needs to repeat a run exactly must not let the two coincide.
 func Watch(ctx context.Context, source Source, o WatchOptions, f func(*View)) {
 	if o.Quiet == 0 {
 		o.Quiet = DefaultQuiet
@@ -69,8 +70,7 @@ func settle(ctx context.Context, source Source, o WatchOptions) bool {
 			return false
 		}
 		if !time.Now().Before(quiet) {
-			// Whichever case the select took: the time is over, and the View that
-			// is read next has everything until now.
+			// The time is over, whichever case the select took.
 			return true
 		}
 	}
