@@ -4,11 +4,13 @@
 package meshproxy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -42,6 +44,8 @@ type Options struct {
 	OpenLog       accesslog.Open       // files of configured access logs; nil: none is written
 	OnEvent       func(upstream.Event) // ejections
 	Logger        *slog.Logger
+
+	level *logLevel
 }
 
 // Where the injector mounts what a proxy needs.
@@ -85,24 +89,31 @@ func ParseArgs(args []string, usage io.Writer) (Options, error) {
 	if o.ConfigPath == "" && o.ConfigYAML == "" {
 		errs = append(errs, errors.New("no configuration: -c FILE or --config-yaml TEXT is needed"))
 	}
-	if _, err := o.level(); err != nil {
-		errs = append(errs, err)
+	if _, ok := levels[o.LogLevel]; !ok {
+		errs = append(errs, fmt.Errorf("--log-level %s: expected debug, info, warning, error or off", o.LogLevel))
 	}
 	return o, errors.Join(errs...)
 }
 
-func (o *Options) level() (slog.Level, error) {
-	switch o.LogLevel {
-	case "trace", "debug":
-		return slog.LevelDebug, nil
-	case "info":
-		return slog.LevelInfo, nil
-	case "", "warning", "warn":
-		return slog.LevelWarn, nil
-	case "error", "critical", "off":
-		return slog.LevelError, nil
+// logLevel is Envoy's log level on slog.
+type logLevel struct{ slog.LevelVar }
+
+// levels are the words of --log-level and /logging.
+var levels = map[string]slog.Level{
+	"trace": slog.LevelDebug, "debug": slog.LevelDebug, "info": slog.LevelInfo,
+	"warning": slog.LevelWarn, "warn": slog.LevelWarn, "error": slog.LevelError, "critical": slog.LevelError, "off": slog.LevelError + 4,
+}
+
+// change sets the level where one is given, and returns the one in force.
+func (l *logLevel) change(word string) (string, error) {
+	if word != "" {
+		level, ok := levels[word]
+		if !ok {
+			return "", fmt.Errorf("log level %q: expected debug, info, warning, error or off", word)
+		}
+		l.Set(level)
 	}
-	return 0, fmt.Errorf("--log-level %s: expected debug, info, warning or error", o.LogLevel)
+	return strings.ToLower(l.Level().String()), nil
 }
 
 // defaults fills in the operating system's world.
@@ -113,12 +124,12 @@ func (o *Options) defaults() error {
 	if o.ReadFile == nil {
 		o.ReadFile = os.ReadFile
 	}
+	o.level = new(logLevel)
+	if _, err := o.level.change(cmp.Or(o.LogLevel, "warning")); err != nil {
+		return err
+	}
 	if o.Logger == nil {
-		level, err := o.level()
-		if err != nil {
-			return err
-		}
-		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: o.level}))
 	}
 	return nil
 }

@@ -1,0 +1,39 @@
+package meshproxy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/accesslog"
+)
+
+// Main runs a proxy on the operating system's network.
+func Main(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, err := ParseArgs(args, stderr)
+	if err != nil {
+		return err
+	}
+	if o.Concurrency > 0 {
+		runtime.GOMAXPROCS(o.Concurrency)
+	}
+	o.OpenLog = func(path string) (io.Writer, error) {
+		switch path {
+		case "/dev/stdout":
+			return stdout, nil
+		case "/dev/stderr":
+			return stderr, nil
+		}
+		return accesslog.Files(path)
+	}
+	p, err := New(o)
+	if err != nil {
+		return err
+	}
+	if o.Validate {
+		fmt.Fprintln(stdout, "configuration OK")
+		return nil
+	}
+	return p.Run(ctx)
+}
