@@ -9,6 +9,7 @@ const (
 	CodeAlias        = "WT0003"
 	CodeDuplicateKey = "WT0004"
 	CodeDuplicate    = "WT0005"
+	CodeUnreadable   = "WT0006"
 
 	CodeUnknownField  = "WT0101"
 	CodeType          = "WT0102"
@@ -51,7 +52,8 @@ var codes = map[string]string{
 	CodeNesting:      "The document is nested too deeply, or its aliases expand too far.",
 	CodeAlias:        "An alias or merge key cannot be resolved.",
 	CodeDuplicateKey: "A key stands twice in one mapping.",
-	CodeDuplicate:    "An object stands twice in one file.",
+	CodeDuplicate:    "An object stands twice in one file or folder.",
+	CodeUnreadable:   "A file or folder that cannot be read.",
 
 	CodeUnknownField:  "A field that the type does not have.",
 	CodeType:          "A value of the wrong type.",

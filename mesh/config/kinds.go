@@ -47,7 +47,8 @@ type kind struct {
 // kinds are all kinds that can be decoded. Every version of a kind decodes into one type.
 var kinds = []kind{
 	{"", []string{"v1"}, "Service", false, of[corev1.Service], defaultService, validateService},
-	{"", []string{"v1"}, "Endpoints", false, of[corev1.Endpoints], nil, nil}, //nolint:staticcheck // people still write them
+	//lint:ignore SA1019 people still write Endpoints
+	{"", []string{"v1"}, "Endpoints", false, of[corev1.Endpoints], nil, nil},
 	{"", []string{"v1"}, "Pod", false, of[corev1.Pod], nil, validatePod},
 	{"", []string{"v1"}, "Namespace", true, of[corev1.Namespace], nil, nil},
 	{"", []string{"v1"}, "Node", true, of[corev1.Node], nil, nil},

@@ -177,7 +177,7 @@ func (f *Folder) refresh(path string) bool {
 
 // unreadable notes a file that is there and cannot be read.
 func (f *Folder) unreadable(path string, old *file, err error) bool {
-	d := config.Diagnostic{Severity: config.Error, Code: CodeUnreadable, Message: err.Error(), Position: config.Position{File: path}}
+	d := config.Diagnostic{Severity: config.Error, Code: config.CodeUnreadable, Message: err.Error(), Position: config.Position{File: path}}
 	now := &file{failed: true, diags: []config.Diagnostic{d}}
 	if old != nil {
 		now.objects, now.data = old.objects, old.data
@@ -185,9 +185,6 @@ func (f *Folder) unreadable(path string, old *file, err error) bool {
 	f.files[path] = now
 	return old == nil || !old.failed || old.diags[0] != d
 }
-
-// CodeUnreadable is the code of files that cannot be read.
-const CodeUnreadable = "WT0006"
 
 // publish makes the store hold what the files have, and tells what is wrong with them.
 func (f *Folder) publish() {
@@ -197,7 +194,7 @@ func (f *Folder) publish() {
 		found = make(map[config.Key]*config.Object)
 	)
 	if f.problem != "" {
-		diags = append(diags, config.Diagnostic{Severity: config.Error, Code: CodeUnreadable, Message: f.problem, Position: config.Position{File: f.dir}})
+		diags = append(diags, config.Diagnostic{Severity: config.Error, Code: config.CodeUnreadable, Message: f.problem, Position: config.Position{File: f.dir}})
 	}
 	for _, path := range slices.Sorted(maps.Keys(f.files)) {
 		diags = append(diags, f.files[path].diags...)

@@ -39,9 +39,17 @@ func NewMemory(o MemoryOptions) *Memory {
 	return m
 }
 
-// NewView returns a View of some objects. Of several with one key the last counts.
+// NewView returns a View of some objects. Of several with one key the last counts. An
+// object without a time of its own is newer than all that have one, and than those
+// before it.
 func NewView(objects ...*config.Object) *View {
-	m := NewMemory(MemoryOptions{Now: func() time.Time { return time.Unix(0, 0).UTC() }})
+	newest := time.Unix(0, 0).UTC()
+	for _, o := range objects {
+		if o.Created.After(newest) {
+			newest = o.Created
+		}
+	}
+	m := NewMemory(MemoryOptions{Now: func() time.Time { return newest.Add(time.Nanosecond) }})
 	return m.Update(objects, nil)
 }
 

@@ -88,8 +88,13 @@ func TestMemoryDatesObjectsInOrder(t *testing.T) {
 		t.Errorf("z %s, a %s", z.Created, a.Created)
 	}
 	old := decode(t, "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: old, creationTimestamp: \"2020-01-01T00:00:00Z\"}\n")
-	if got := m.Apply(old...).Get("ServiceAccount", "default", "old").Created.Year(); got != 2020 {
+	v = m.Apply(old...)
+	if got := v.Get("ServiceAccount", "default", "old").Created.Year(); got != 2020 {
 		t.Errorf("created in %d", got)
+	}
+	v = NewView(append(decode(t, fmt.Sprintf(account, "new")), v.All()...)...)
+	if got := v.Get("ServiceAccount", "default", "new").Created; !got.After(a.Created) {
+		t.Errorf("an object without a time is the newest, got %s", got)
 	}
 }
 
