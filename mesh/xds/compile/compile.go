@@ -35,7 +35,7 @@ func Compile(set resource.Set) (*snapshot.Proxy, error) { return NewCompiler().C
 // in the next snapshot. It is for one goroutine.
 type Compiler struct {
 	// ReadFile reads the files that resources name (certificates). Where it is nil
-	// they are refused.
+	// they are refused; who only wants to see the other problems returns no bytes.
 	ReadFile func(name string) ([]byte, error)
 
 	last map[resource.Type]map[string]compiled

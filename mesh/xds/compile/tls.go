@@ -119,7 +119,7 @@ func (b *build) certificate(at place, m *tlspb.TlsCertificate) *snapshot.InlineC
 		Chain: b.data(at.field("certificateChain"), m.GetCertificateChain()),
 		Key:   b.data(at.field("privateKey"), m.GetPrivateKey()),
 	}
-	if out.Chain != nil && out.Key != nil {
+	if len(out.Chain) > 0 || len(out.Key) > 0 {
 		if _, err := tls.X509KeyPair(out.Chain, out.Key); err != nil {
 			at.errorf("%v", err)
 		}
