@@ -41,9 +41,10 @@ const (
 	CodeTLS         = "WT0216"
 	CodeIneffective = "WT0217"
 
-	CodeDeprecatedField   = "WT0301"
-	CodeDeprecatedValue   = "WT0302"
-	CodeDeprecatedVersion = "WT0303"
+	CodeDeprecatedField = "WT0301"
+	CodeDeprecatedValue = "WT0302"
+
+	CodeUnknownImage = "WT0501"
 )
 
 // codes says what each code means, in one line.
@@ -85,9 +86,10 @@ var codes = map[string]string{
 	CodeTLS:         "TLS settings that contradict each other.",
 	CodeIneffective: "A setting that has no effect.",
 
-	CodeDeprecatedField:   "A field that is out of use; it works, but has a successor.",
-	CodeDeprecatedValue:   "A value that is out of use; it works, but has a successor.",
-	CodeDeprecatedVersion: "An apiVersion that is out of use; it works, but has a successor.",
+	CodeDeprecatedField: "A field that is out of use; it works, but has a successor.",
+	CodeDeprecatedValue: "A value that is out of use; it works, but has a successor.",
+
+	CodeUnknownImage: "A container image whose behaviour nobody declared.",
 }
 
 // Meaning returns what a code means, in one line; "" for codes of other packages.

@@ -236,13 +236,7 @@ func (d *document) kindOf(h *head) *kind {
 		d.errorf(CodeUnknownKind, h.kindNode, hint, "unknown kind %q (apiVersion %s)", clip(h.kind), clip(apiVersion))
 		return nil
 	}
-	for _, v := range k.versions {
-		if v != h.version {
-			continue
-		}
-		if strings.HasPrefix(v, "v1alpha") && v != k.versions[0] {
-			d.report(Warning, CodeDeprecatedVersion, h.apiNode, "write apiVersion: "+k.apiVersion(k.versions[0]), "apiVersion %s is deprecated for %s", apiVersion, h.kind)
-		}
+	if slices.Contains(k.versions, h.version) {
 		return k
 	}
 	d.errorf(CodeUnknownAPI, h.apiNode, fmt.Sprintf("write apiVersion: %s", k.apiVersion(k.versions[0])), "%s has no version %q", h.kind, clip(h.version))
