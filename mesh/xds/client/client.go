@@ -24,9 +24,12 @@ type Options struct {
 	// OnUpdate puts a complete set in force. An error refuses it: the control plane
 	// gets its text, and the last good set stays. It is called by one goroutine.
 	OnUpdate func(resource.Set) error
-	Logger   *slog.Logger
-	Seed     seed.Seed
-	Backoff  Backoff
+	// Static has the resources of the bootstrap. What they refer to is asked for, and
+	// they are in every set; the control plane's of the same name replace none of them.
+	Static  resource.Set
+	Logger  *slog.Logger
+	Seed    seed.Seed
+	Backoff Backoff
 	// WarmTimeout bounds the wait for resources that others refer to; after it a
 	// set is offered without them. Default 15 s, as Envoy's initial_fetch_timeout.
 	WarmTimeout time.Duration

@@ -38,6 +38,7 @@ type mesh struct {
 	updates, events []string
 	// refuse makes OnUpdate fail.
 	refuse error
+	static proto.Message
 
 	dial net.Listener
 	grpc *grpc.Server
@@ -47,13 +48,13 @@ type mesh struct {
 func bothProtocols(t *testing.T, f func(t *testing.T, m *mesh)) {
 	for _, delta := range []bool{false, true} {
 		t.Run(fmt.Sprintf("delta=%t", delta), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { bubble(t, delta, f) })
+			synctest.Test(t, func(t *testing.T) { bubble(t, delta, nil, f) })
 		})
 	}
 }
 
-func bubble(t *testing.T, delta bool, f func(t *testing.T, m *mesh)) {
-	m := &mesh{t: t}
+func bubble(t *testing.T, delta bool, static proto.Message, f func(t *testing.T, m *mesh)) {
+	m := &mesh{t: t, static: static}
 	m.server = serve.New(serve.Options{OnEvent: func(e serve.Event) {
 		if e.Kind != serve.Pushed {
 			m.events = append(m.events, strings.TrimSpace(string(e.Kind)+" "+short(e.Type)+" "+e.Text))
@@ -68,7 +69,15 @@ func bubble(t *testing.T, delta bool, f func(t *testing.T, m *mesh)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.client, err = client.New(client.Options{Conn: conn, Delta: delta, Seed: seed.New(1), Node: &corepb.Node{Id: "sidecar~1"},
+	inFile := resource.Set{}
+	if m.static != nil {
+		r, err := resource.New(resource.NameOf(m.static), m.static)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inFile.Put(r.Body.GetTypeUrl(), r)
+	}
+	m.client, err = client.New(client.Options{Static: inFile, Conn: conn, Delta: delta, Seed: seed.New(1), Node: &corepb.Node{Id: "sidecar~1"},
 		OnUpdate: func(s resource.Set) error {
 			m.updates = append(m.updates, describe(s))
 			return m.refuse
@@ -274,5 +283,22 @@ func TestMissingEndpoints(t *testing.T) {
 		m.update("3", cluster("a", 1), cluster("b", 1), endpoints("b", 0))
 		m.synced("3")
 		m.inForce("CDS a,b; EDS a,b")
+	})
+}
+
+func TestStaticResources(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bubble(t, true, listener(t, "static", "r"), func(t *testing.T, m *mesh) {
+			m.update("1", cluster("a", 1), endpoints("a", 0), routes("r"))
+			time.Sleep(time.Second)
+			m.synced("1")
+			m.inForce("CDS a; EDS a; LDS static; RDS r")
+			m.down()
+			m.up()
+			time.Sleep(time.Minute)
+			m.update("2", cluster("a", 2), endpoints("a", 0), routes("r"))
+			m.synced("2")
+			m.inForce("CDS a; EDS a; LDS static; RDS r")
+		})
 	})
 }

@@ -34,7 +34,7 @@ func newSession(c *Client, w wire) *session {
 		refs: map[*resource.Resource][]resource.Reference{}}
 	inForce := c.Set()
 	for _, t := range resource.Types {
-		s.kinds[t] = newKind(t, inForce)
+		s.kinds[t] = newKind(t, inForce, c.o.Static)
 	}
 	return s
 }
@@ -161,8 +161,10 @@ func (s *session) needed() (map[resource.Type]map[string]bool, error) {
 	needed := map[resource.Type]map[string]bool{}
 	refs := make(map[*resource.Resource][]resource.Reference, len(s.refs))
 	for _, t := range []resource.Type{resource.Cluster, resource.Listener} {
-		for _, name := range slices.Sorted(maps.Keys(s.kinds[t].candidate)) {
-			res := s.kinds[t].candidate[name]
+		wanting := maps.Clone(s.kinds[t].candidate)
+		maps.Copy(wanting, s.c.o.Static[t])
+		for _, name := range slices.Sorted(maps.Keys(wanting)) {
+			res := wanting[name]
 			found, ok := s.refs[res]
 			if !ok {
 				var err error
@@ -175,7 +177,9 @@ func (s *session) needed() (map[resource.Type]map[string]bool, error) {
 				if needed[ref.Type] == nil {
 					needed[ref.Type] = map[string]bool{}
 				}
-				needed[ref.Type][ref.Name] = true
+				if s.c.o.Static[ref.Type][ref.Name] == nil {
+					needed[ref.Type][ref.Name] = true
+				}
 			}
 		}
 	}
@@ -262,7 +266,7 @@ func (s *session) offer(needed map[resource.Type]map[string]bool) error {
 	return s.accept(needed)
 }
 
-// set is the candidate without what nothing refers to any more.
+// set is the candidate without what nothing refers to any more, and what is static.
 func (s *session) set(needed map[resource.Type]map[string]bool) resource.Set {
 	set := resource.Set{}
 	for t, k := range s.kinds {
@@ -270,6 +274,11 @@ func (s *session) set(needed map[resource.Type]map[string]bool) resource.Set {
 			if k.wildcard() || needed[t][name] {
 				set.Put(t, res)
 			}
+		}
+	}
+	for t, all := range s.c.o.Static {
+		for _, res := range all {
+			set.Put(t, res)
 		}
 	}
 	return set

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"maps"
 	"slices"
 
 	discoverypb "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -38,9 +37,14 @@ type kind struct {
 	err error
 }
 
-func newKind(t resource.Type, inForce resource.Set) *kind {
+// newKind begins with what is in force, but for what did not come over xDS.
+func newKind(t resource.Type, inForce, static resource.Set) *kind {
 	k := &kind{typ: t, names: map[string]bool{}, candidate: map[string]*resource.Resource{}}
-	maps.Copy(k.candidate, inForce[t])
+	for name, res := range inForce[t] {
+		if res != static[t][name] {
+			k.candidate[name] = res
+		}
+	}
 	return k
 }
 
