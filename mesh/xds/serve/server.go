@@ -180,7 +180,7 @@ func (s *Server) Status() []ProxyStatus {
 // that has connected and asked for nothing. A revision that was never given to
 // Update is not synced. Without proxies everything is.
 func (s *Server) Synced(revision string) bool {
-	done, err, _ := s.progress(revision)
+	done, _, err := s.progress(revision)
 	return done && err == nil
 }
 
@@ -189,7 +189,7 @@ func (s *Server) Synced(revision string) bool {
 // *RejectedError: waiting longer would change nothing. Otherwise it ends with ctx.
 func (s *Server) WaitSynced(ctx context.Context, revision string) error {
 	for {
-		done, err, changed := s.progress(revision)
+		done, changed, err := s.progress(revision)
 		if done {
 			return err
 		}
@@ -202,25 +202,25 @@ func (s *Server) WaitSynced(ctx context.Context, revision string) error {
 }
 
 // progress tells whether all proxies have answered for a revision, and how.
-func (s *Server) progress(revision string) (done bool, err error, changed <-chan struct{}) {
+func (s *Server) progress(revision string) (done bool, changed <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	seq, known := s.revisions[revision]
 	if !known {
-		return false, nil, s.changed
+		return false, s.changed, nil
 	}
 	var rejected RejectedError
 	for _, st := range s.streams {
 		r := &st.report
 		if r.seq < seq || !r.settled && r.status.Err == "" {
-			return false, nil, s.changed
+			return false, s.changed, nil
 		}
 		rejected.add(r.status)
 	}
 	if len(rejected.Rejections) > 0 {
-		return true, &rejected, s.changed
+		return true, s.changed, &rejected
 	}
-	return true, nil, s.changed
+	return true, s.changed, nil
 }
 
 // behind names the proxies that a revision is waiting for.
