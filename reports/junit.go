@@ -39,17 +39,17 @@ func testCase(s *result.Scenario) reporters.JUnitTestCase {
 	c := reporters.JUnitTestCase{Name: s.Name, Classname: s.File, Status: string(s.Status), Time: s.WallSeconds}
 	switch s.Status {
 	case result.Failed:
-		c.Failure = &reporters.JUnitFailure{Message: firstLine(failures(s)), Type: "expectation", Description: failures(s)}
+		c.Failure = &reporters.JUnitFailure{Message: firstLine(Failures(s)), Type: "expectation", Description: Failures(s)}
 	case result.Error:
-		c.Error = &reporters.JUnitError{Message: firstLine(failures(s)), Type: "error", Description: failures(s)}
+		c.Error = &reporters.JUnitError{Message: firstLine(Failures(s)), Type: "error", Description: Failures(s)}
 	case result.Skipped:
 		c.Skipped = &reporters.JUnitSkipped{Message: s.Message}
 	}
 	return c
 }
 
-// failures is all that went wrong in a scenario, a line or more per finding.
-func failures(s *result.Scenario) string {
+// Failures is all that went wrong in a scenario, a line or more per finding.
+func Failures(s *result.Scenario) string {
 	var lines []string
 	if s.Message != "" {
 		lines = append(lines, s.Message)

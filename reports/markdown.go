@@ -27,7 +27,7 @@ func Markdown(run *result.Run) ([]byte, error) {
 			continue
 		}
 		fmt.Fprintf(&b, "\n<details open><summary>%s: %s</summary>\n\n```\n%s\n```\n\n</details>\n",
-			cell(s.Name), s.Status, strings.ReplaceAll(failures(s), "```", "'''"))
+			cell(s.Name), s.Status, strings.ReplaceAll(Failures(s), "```", "'''"))
 		if b.Len() > maxSummary-4096 {
 			b.WriteString("\nMore failures are in " + HTMLFile + ".\n")
 			break
