@@ -40,7 +40,6 @@ type mesh struct {
 	refuse error
 	static proto.Message
 
-	dial net.Listener
 	grpc *grpc.Server
 	buf  *bufconn.Listener
 }
