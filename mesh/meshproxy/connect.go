@@ -127,7 +127,7 @@ func (p *Proxy) newClient() error {
 		return err
 	}
 	p.client, err = client.New(client.Options{
-		Conn: conn, Node: p.boot.Node, Delta: ads.Delta, OnUpdate: p.update, Logger: p.o.Logger, Seed: p.o.Seed.Sub("ads"),
+		Conn: conn, Node: p.boot.Node, Delta: ads.Delta, OnUpdate: p.update, Static: p.boot.Static, Logger: p.o.Logger, Seed: p.o.Seed.Sub("ads"),
 	})
 	return err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -126,7 +125,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	}
 	err := p.serveAdmin(ctx, func() { cancel(nil) }, background)
 	if err == nil && p.client == nil {
-		err = p.update(nil)
+		err = p.update(p.boot.Static)
 	}
 	if err != nil {
 		cancel(err)
@@ -147,9 +146,9 @@ func (p *Proxy) close() error {
 	return errors.Join(p.proxy.Close(), p.conns.close())
 }
 
-// update puts static and received resources in force together.
-func (p *Proxy) update(received resource.Set) error {
-	snapshot, err := p.compiler.Compile(union(p.boot.Static, received))
+// update puts a complete set of resources, the static ones among them, in force.
+func (p *Proxy) update(set resource.Set) error {
+	snapshot, err := p.compiler.Compile(set)
 	if err != nil {
 		return err
 	}
@@ -163,20 +162,6 @@ func (p *Proxy) update(received resource.Set) error {
 		close(p.ready)
 	}
 	return nil
-}
-
-// union is both sets; what is static stays what it is.
-func union(static, received resource.Set) resource.Set {
-	all := make(resource.Set)
-	for _, set := range []resource.Set{received, static} {
-		for t, byName := range set {
-			if all[t] == nil {
-				all[t] = make(map[string]*resource.Resource, len(byName))
-			}
-			maps.Copy(all[t], byName)
-		}
-	}
-	return all
 }
 
 // serveAdmin opens the admin port, where the bootstrap has one.
@@ -196,7 +181,7 @@ func (p *Proxy) adminHandler(quit func()) http.Handler {
 	e := p.proxy.Engine()
 	o := admin.Options{
 		Stats: e.Stats, Upstream: e.Upstream(), Snapshot: p.proxy.Snapshot,
-		ConfigDump: func() ([]byte, error) { return bootstrap.Dump(union(p.boot.Static, p.received()), p.boot) },
+		ConfigDump: func() ([]byte, error) { return bootstrap.Dump(p.resources(), p.boot) },
 		Ready:      p.state,
 		Level:      p.o.level.change,
 		Drain:      func(bool) { p.proxy.Drain() },
@@ -221,9 +206,10 @@ func (p *Proxy) state() (bool, string) {
 	}
 }
 
-func (p *Proxy) received() resource.Set {
+// resources are those in force.
+func (p *Proxy) resources() resource.Set {
 	if p.client == nil {
-		return nil
+		return p.boot.Static
 	}
 	return p.client.Set()
 }
