@@ -1,0 +1,20 @@
+package build
+
+// Codes of what only shows when objects are looked at together. Family 04, after
+// those of package config.
+const (
+	CodeUnsupported     = "WT0400" // a kind or setting that is not supported yet
+	CodeUnknownHost     = "WT0401" // a route to a host that no service has
+	CodeUnknownSubset   = "WT0402" // a route to a subset that no DestinationRule defines
+	CodeConflictingHost = "WT0403" // two VirtualServices for one host of the mesh
+	CodePortRequired    = "WT0404" // a destination without port where the service has several
+	CodeUnknownGateway  = "WT0405" // a VirtualService on a gateway that does not exist
+	CodeNoWorkload      = "WT0406" // a selector that matches no workload
+	CodeUnknownPort     = "WT0407" // a destination port that the service does not have
+	CodeUnknownDelegate = "WT0408" // a delegate that does not exist, or is not one
+	CodeEmptySubset     = "WT0409" // a subset whose labels no endpoint has
+	CodeNoCredential    = "WT0410" // a gateway's credential that is not there, or incomplete
+	CodePolicyHost      = "WT0411" // a DestinationRule for a host that no service has
+	CodeGatewayHost     = "WT0412" // a VirtualService whose hosts its gateway does not serve
+	CodeMergedPolicy    = "WT0413" // a second DestinationRule's policy that has no effect
+)

@@ -1,0 +1,61 @@
+package model
+
+import "time"
+
+// Gateway opens ports on the proxies that it selects.
+type Gateway struct {
+	Name, Namespace string
+	Selector        map[string]string
+	Servers         []*Server
+	Created         time.Time
+	Source          Source
+}
+
+// Ref is "namespace/name", as VirtualServices name it.
+func (g *Gateway) Ref() string { return g.Namespace + "/" + g.Name }
+
+// Server is one port with its hosts.
+type Server struct {
+	Port     uint32
+	Protocol Protocol
+	Name     string
+	Bind     string // "" is every address
+	Hosts    []ServerHost
+	TLS      *ServerTLS
+	Source   Source
+}
+
+// ServerHost is a host, and the namespace whose VirtualServices may claim it.
+type ServerHost struct {
+	Namespace string // "*": any; resolved from "."
+	Host      string
+}
+
+// ServerTLS terminates TLS, or redirects to where it is.
+type ServerTLS struct {
+	HTTPSRedirect   bool
+	Mutual          bool
+	Optional        bool
+	Credential      string
+	SubjectAltNames []string
+	MinVersion      uint8 // 0 default (1.2), else 10, 11, 12, 13
+	MaxVersion      uint8
+	CipherSuites    []string
+}
+
+// Admits reports whether a VirtualService of a namespace may claim a host on the
+// server, and the narrower of the two hosts.
+func (s *Server) Admits(namespace, host string) (string, bool) {
+	for _, h := range s.Hosts {
+		if h.Namespace != "*" && h.Namespace != namespace {
+			continue
+		}
+		if MatchesWildcard(h.Host, host) {
+			return host, true
+		}
+		if MatchesWildcard(host, h.Host) {
+			return h.Host, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,176 @@
+package model
+
+import "time"
+
+// MeshGateway is the reserved name of all sidecars.
+const MeshGateway = "mesh"
+
+// VirtualService routes requests for some hosts. Delegates are merged in already.
+type VirtualService struct {
+	Name, Namespace string
+	Hosts           []string // resolved, lower case
+	Gateways        []string // "mesh", "namespace/name"
+	Export          Visibility
+	HTTP            []*HTTPRule // in order
+	TCP             []*TCPRule
+	Created         time.Time
+	Source          Source
+}
+
+// Bound reports whether the rules hold for a gateway, or for the mesh.
+func (v *VirtualService) Bound(gateway string) bool {
+	for _, g := range v.Gateways {
+		if g == gateway {
+			return true
+		}
+	}
+	return false
+}
+
+// HTTPRule is one rule for HTTP. Exactly one of Routes, Redirect and Direct is set.
+type HTTPRule struct {
+	Name     string
+	Matches  []*HTTPMatch // any of them; none: always
+	Routes   []*Destination
+	Redirect *Redirect
+	Direct   *Direct
+	Rewrite  *Rewrite
+	Timeout  time.Duration // 0: none
+	Retry    *Retry        // nil: default
+	Fault    *Fault
+	Mirrors  []*Mirror
+	CORS     *CORS
+	Headers  HeaderRules
+	Source   Source
+}
+
+// HTTPMatch is a conjunction.
+type HTTPMatch struct {
+	Name                           string
+	URI, Scheme, Method, Authority *StringMatch
+	IgnoreURICase                  bool
+	Headers, Without, Query        []NamedMatch // sorted by name
+	Port                           uint32       // 0: any
+	SourceLabels                   map[string]string
+	SourceNamespace                string
+	Gateways                       []string // empty: the service's own
+	StatPrefix                     string
+	Source                         Source
+}
+
+// MatchKind is how a string is compared.
+type MatchKind uint8
+
+// The kinds. Present is any value at all.
+const (
+	Exact MatchKind = iota
+	Prefix
+	Regex
+	Present
+)
+
+// StringMatch is one comparison.
+type StringMatch struct {
+	Kind  MatchKind
+	Value string
+}
+
+// NamedMatch compares the value of a header or query parameter.
+type NamedMatch struct {
+	Name string
+	StringMatch
+}
+
+// Destination is a service's port, or a subset of it.
+type Destination struct {
+	Host    string // resolved
+	Subset  string
+	Port    uint32 // 0: not said
+	Weight  uint32
+	Headers HeaderRules
+	Source  Source
+}
+
+// HeaderRules change requests and responses.
+type HeaderRules struct{ Request, Response HeaderOps }
+
+// HeaderOps are sorted by name.
+type HeaderOps struct {
+	Set, Add []HeaderOp
+	Remove   []string
+}
+
+// HeaderOp is one of them.
+type HeaderOp struct{ Name, Value string }
+
+// Redirect answers with a Location.
+type Redirect struct {
+	URI, PrefixRewrite, Authority, Scheme string
+	Port                                  uint32
+	FromRequestPort                       bool
+	Code                                  uint32 // 301 by default
+}
+
+// Direct answers without a destination.
+type Direct struct {
+	Status uint32
+	Body   []byte
+	Text   bool // Body is a string
+}
+
+// Rewrite changes the request on its way.
+type Rewrite struct {
+	URI, Authority           string
+	RegexMatch, Substitution string
+}
+
+// Retry is a policy.
+type Retry struct {
+	Attempts            int32
+	PerTry              time.Duration // 0: the route's timeout
+	On                  string        // as written; empty: default
+	BackOff             time.Duration // 0: Envoy's default
+	RemoteLocalities    bool
+	IgnorePreviousHosts bool
+}
+
+// Fault delays and aborts, in percent of the requests.
+type Fault struct {
+	Delay        time.Duration
+	DelayPercent float64
+	HasDelay     bool
+	AbortStatus  uint32 // 0: none
+	AbortGRPC    string // status name; "": none
+	AbortPercent float64
+}
+
+// Mirror copies requests.
+type Mirror struct {
+	Destination *Destination
+	Percent     float64
+}
+
+// CORS is a policy of a rule.
+type CORS struct {
+	Origins          []StringMatch
+	Methods, Allow   []string
+	Expose           []string
+	MaxAge           *time.Duration
+	Credentials      *bool
+	IgnorePreflights bool
+}
+
+// TCPRule forwards connections.
+type TCPRule struct {
+	Matches []*TCPMatch
+	Routes  []*Destination
+	Source  Source
+}
+
+// TCPMatch is a conjunction.
+type TCPMatch struct {
+	Port            uint32
+	SourceLabels    map[string]string
+	SourceNamespace string
+	Gateways        []string
+}

@@ -1,0 +1,160 @@
+package model
+
+import (
+	"slices"
+	"time"
+)
+
+// MTLS is what a workload accepts.
+type MTLS uint8
+
+// The modes. Unset inherits.
+const (
+	Unset MTLS = iota
+	Disable
+	Permissive
+	Strict
+)
+
+// PeerAuthentication is one policy.
+type PeerAuthentication struct {
+	Name, Namespace string
+	Selector        map[string]string // nil: the namespace, or the mesh from the root namespace
+	Mode            MTLS
+	Ports           map[uint32]MTLS // workload ports
+	Created         time.Time
+	Source          Source
+}
+
+// Effective is what a workload accepts, with the policy behind it.
+type Effective struct {
+	Mode   MTLS
+	Ports  map[uint32]MTLS
+	Source Source
+}
+
+// On is the mode of a workload port.
+func (e Effective) On(port uint32) MTLS {
+	if m := e.Ports[port]; m != Unset {
+		return m
+	}
+	return e.Mode
+}
+
+// MTLS settles inheritance: mesh, namespace, workload, the oldest of each level,
+// an unset mode taking the level above. With no policy the mode is permissive.
+func (m *Mesh) MTLS(namespace string, labels map[string]string) Effective {
+	effective := Effective{Mode: Permissive}
+	levels := []func(*PeerAuthentication) bool{
+		func(p *PeerAuthentication) bool {
+			return p.Namespace == m.Settings.RootNamespace && p.Selector == nil
+		},
+		func(p *PeerAuthentication) bool {
+			return p.Namespace == namespace && p.Selector == nil && namespace != m.Settings.RootNamespace
+		},
+		func(p *PeerAuthentication) bool {
+			return p.Namespace == namespace && p.Selector != nil && Selects(p.Selector, labels)
+		},
+	}
+	for _, level := range levels {
+		i := slices.IndexFunc(m.peers, level) // peers are sorted by age
+		if i < 0 {
+			continue
+		}
+		p := m.peers[i]
+		if p.Mode != Unset {
+			effective.Mode, effective.Source = p.Mode, p.Source
+		}
+		if len(p.Ports) > 0 {
+			effective.Ports = p.Ports
+			if effective.Source.Config == "" {
+				effective.Source = p.Source
+			}
+		}
+	}
+	return effective
+}
+
+// SidecarScope limits what proxies see.
+type SidecarScope struct {
+	Name, Namespace string
+	Selector        map[string]string
+	Egress          []EgressHost // nil: everything
+	AllowAny        *bool
+	Created         time.Time
+	Source          Source
+}
+
+// EgressHost is "namespace/host".
+type EgressHost struct {
+	Namespace string // "*": any; "~": none; resolved from "."
+	Host      string
+}
+
+// Scope returns the Sidecar that holds for a workload, or nil: one that selects
+// it, else its namespace's, else the root namespace's; the oldest of each.
+func (m *Mesh) Scope(namespace string, labels map[string]string) *SidecarScope {
+	levels := []func(*SidecarScope) bool{
+		func(s *SidecarScope) bool {
+			return s.Namespace == namespace && s.Selector != nil && Selects(s.Selector, labels)
+		},
+		func(s *SidecarScope) bool { return s.Namespace == namespace && s.Selector == nil },
+		func(s *SidecarScope) bool { return s.Namespace == m.Settings.RootNamespace && s.Selector == nil },
+	}
+	for _, level := range levels {
+		if i := slices.IndexFunc(m.sidecars, level); i >= 0 {
+			return m.sidecars[i]
+		}
+	}
+	return nil
+}
+
+// Imports reports whether a scope lets a service or route of a namespace in.
+func (s *SidecarScope) Imports(namespace, host string) bool {
+	if s == nil || s.Egress == nil {
+		return true
+	}
+	for _, e := range s.Egress {
+		if (e.Namespace == "*" || e.Namespace == namespace) && Overlaps(e.Host, host) {
+			return true
+		}
+	}
+	return false
+}
+
+// LogRule switches access logs on or off for workloads.
+type LogRule struct {
+	Name, Namespace string
+	Selector        map[string]string
+	Client, Server  *AccessLog // nil with the Has flag: off
+	HasClient       bool
+	HasServer       bool
+	Created         time.Time
+	Source          Source
+}
+
+// AccessLog returns the log that holds for a workload; nil for none. Telemetry of
+// the workload wins over its namespace's, that over the root namespace's, that over MeshConfig.
+func (m *Mesh) AccessLog(namespace string, labels map[string]string, inbound bool) *AccessLog {
+	levels := []func(*LogRule) bool{
+		func(r *LogRule) bool {
+			return r.Namespace == namespace && r.Selector != nil && Selects(r.Selector, labels)
+		},
+		func(r *LogRule) bool { return r.Namespace == namespace && r.Selector == nil },
+		func(r *LogRule) bool { return r.Namespace == m.Settings.RootNamespace && r.Selector == nil },
+	}
+	for _, level := range levels {
+		i := slices.IndexFunc(m.logs, level)
+		if i < 0 {
+			continue
+		}
+		r := m.logs[i]
+		if inbound && r.HasServer {
+			return r.Server
+		}
+		if !inbound && r.HasClient {
+			return r.Client
+		}
+	}
+	return m.Settings.AccessLog
+}

@@ -1,0 +1,123 @@
+package translate
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerpb "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	httpinspectorpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
+	originaldstpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
+	tlsinspectorpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	tcppb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	typepb "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/model"
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/names"
+)
+
+// anyAddress is the wildcard address that listeners stand for.
+const anyAddress = "0.0.0.0"
+
+var (
+	plainHTTP = []string{"http/1.1", "h2c"}
+	meshHTTP  = []string{"istio-http/1.0", "istio-http/1.1", "istio-h2"}
+	meshTCP   = []string{"istio-peer-exchange", "istio"}
+	meshAny   = []string{"istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2"}
+)
+
+// handshake is how long a chain's transport socket may take.
+func handshake() *durationpb.Duration { return durationpb.New(15 * time.Second) }
+
+func listenerFilter(name string, m proto.Message, except *listenerpb.ListenerFilterChainMatchPredicate) *listenerpb.ListenerFilter {
+	return &listenerpb.ListenerFilter{Name: name, FilterDisabled: except,
+		ConfigType: &listenerpb.ListenerFilter_TypedConfig{TypedConfig: toAny(m)}}
+}
+
+func httpInspector(except *listenerpb.ListenerFilterChainMatchPredicate) *listenerpb.ListenerFilter {
+	return listenerFilter("envoy.filters.listener.http_inspector", &httpinspectorpb.HttpInspector{}, except)
+}
+
+func tlsInspector(except *listenerpb.ListenerFilterChainMatchPredicate) *listenerpb.ListenerFilter {
+	return listenerFilter("envoy.filters.listener.tls_inspector",
+		&tlsinspectorpb.TlsInspector{InitialReadBufferSize: wrapperspb.UInt32(512)}, except)
+}
+
+func originalDst() *listenerpb.ListenerFilter {
+	return listenerFilter("envoy.filters.listener.original_dst", &originaldstpb.OriginalDst{}, nil)
+}
+
+// onPort is a predicate that holds on one destination port.
+func onPort(port uint32) *listenerpb.ListenerFilterChainMatchPredicate {
+	return &listenerpb.ListenerFilterChainMatchPredicate{Rule: &listenerpb.ListenerFilterChainMatchPredicate_DestinationPortRange{
+		DestinationPortRange: &typepb.Int32Range{Start: int32(port), End: int32(port) + 1}}}
+}
+
+// inspected sets how long a listener waits for a client's first bytes.
+func (p *proxy) inspected(l *listenerpb.Listener) {
+	l.ListenerFiltersTimeout = durationpb.New(p.mesh.Settings.DetectTimeout)
+	l.ContinueOnListenerFiltersTimeout = true
+}
+
+// tcpProxy forwards to a cluster, or to several by weight.
+func (p *proxy) tcpProxy(stat string, to []*model.Destination, cluster func(*model.Destination) string, inbound bool) *listenerpb.Filter {
+	t := &tcppb.TcpProxy{StatPrefix: stat, AccessLog: p.accessLogs(inbound)}
+	to = weighted(to)
+	if len(to) == 1 {
+		t.ClusterSpecifier = &tcppb.TcpProxy_Cluster{Cluster: cluster(to[0])}
+		return networkFilter("envoy.filters.network.tcp_proxy", t)
+	}
+	w := &tcppb.TcpProxy_WeightedCluster{}
+	for _, d := range to {
+		w.Clusters = append(w.Clusters, &tcppb.TcpProxy_WeightedCluster_ClusterWeight{Name: cluster(d), Weight: d.Weight})
+	}
+	t.ClusterSpecifier = &tcppb.TcpProxy_WeightedClusters{WeightedClusters: w}
+	return networkFilter("envoy.filters.network.tcp_proxy", t)
+}
+
+// toCluster forwards to one cluster.
+func (p *proxy) toCluster(name string, inbound bool) *listenerpb.Filter {
+	return p.tcpProxy(name, []*model.Destination{{}}, func(*model.Destination) string { return name }, inbound)
+}
+
+// weighted leaves out destinations of weight 0, where there are several.
+func weighted(to []*model.Destination) []*model.Destination {
+	if len(to) < 2 {
+		return to
+	}
+	var list []*model.Destination
+	for _, d := range to {
+		if d.Weight > 0 {
+			list = append(list, d)
+		}
+	}
+	if list == nil {
+		return to[:1]
+	}
+	return list
+}
+
+// unknown is the cluster of connections that no service matches.
+func (s *scope) unknown() string {
+	if s.allowAny {
+		return names.Passthrough
+	}
+	return names.BlackHole
+}
+
+// prefixRange is an address or prefix of a filter chain match.
+func prefixRange(s string) (*corepb.CidrRange, error) {
+	prefix, err := netip.ParsePrefix(s)
+	if err != nil {
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return nil, fmt.Errorf("address %q: %w", s, err)
+		}
+		prefix = netip.PrefixFrom(a, a.BitLen())
+	}
+	return &corepb.CidrRange{AddressPrefix: prefix.Addr().String(), PrefixLen: wrapperspb.UInt32(uint32(prefix.Bits()))}, nil
+}

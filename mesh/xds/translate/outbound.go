@@ -1,0 +1,349 @@
+package translate
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerpb "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routepb "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/model"
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/names"
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/resource"
+)
+
+// binding is one outbound listener under construction.
+type binding struct {
+	address string
+	port    uint32
+	route   string // of the HTTP chain; "": none
+	chains  []*listenerpb.FilterChain
+	// rest takes what no chain matches; nil: the original destination, or nothing.
+	rest   *listenerpb.FilterChain
+	sniffs bool // TLS chains are told apart by server name
+}
+
+// outbound makes the listeners that connections of the application reach, and their routes.
+func (p *proxy) outbound() error {
+	key := "|" + p.scope.key + "|" + p.clientLabels() + "|"
+	m, err := p.once("|lds|"+key+p.logKey(false), func() (made, error) {
+		list, err := p.outboundListeners()
+		if err != nil {
+			return nil, err
+		}
+		return finish(list)
+	})
+	if err := p.put(resource.Listener, m, err); err != nil {
+		return err
+	}
+	for name := range p.set[resource.Listener] {
+		if strings.HasPrefix(name, p.node.IP+"_") { // a headless service's: the Pod's own address is passed through
+			delete(p.set[resource.Listener], name)
+		}
+	}
+	m, err = p.once("|rds|"+key, func() (made, error) { return finish(p.outboundRoutes()) })
+	return p.put(resource.Route, m, err)
+}
+
+func (p *proxy) outboundListeners() ([]*listenerpb.Listener, error) {
+	bindings := map[string]*binding{}
+	at := func(address string, port uint32) *binding {
+		name := names.Listener(address, port)
+		if bindings[name] == nil {
+			bindings[name] = &binding{address: address, port: port}
+		}
+		return bindings[name]
+	}
+	for _, s := range p.scope.services {
+		for _, port := range s.Ports {
+			if err := p.bind(at, s, port); err != nil {
+				return nil, err
+			}
+		}
+	}
+	list := []*listenerpb.Listener{p.virtualOutbound()}
+	for _, name := range slices.Sorted(maps.Keys(bindings)) {
+		list = append(list, p.outboundListener(bindings[name]))
+	}
+	return list, nil
+}
+
+// bind adds a service's port to the listeners that are to receive it: HTTP shares
+// the wildcard address, as the Host header tells services apart; the rest needs the
+// service's own address, a server name, or the port for itself.
+func (p *proxy) bind(at func(string, uint32) *binding, s *model.Service, port *model.Port) error {
+	vips := plainAddresses(s)
+	switch {
+	case port.Protocol.IsHTTP() || port.Protocol == model.Auto && len(vips) == 0:
+		if port.Protocol == model.Auto && s.Headless && len(s.Endpoints.On(port)) == 0 {
+			return nil
+		}
+		at(anyAddress, port.Number).route = strconv.Itoa(int(port.Number))
+	case port.Protocol == model.Auto:
+		for _, vip := range vips {
+			b := at(vip, port.Number)
+			b.route, b.rest = names.VirtualHost(s.Host, port.Number), p.tcpChain(s, port)
+		}
+	case len(vips) > 0:
+		for _, vip := range vips {
+			if b := at(vip, port.Number); b.rest == nil {
+				b.rest = p.tcpChain(s, port)
+			}
+		}
+	case s.Headless:
+		for _, e := range s.Endpoints.On(port) {
+			at(e.Address, port.Number).rest = p.tcpChain(s, port)
+		}
+	case port.Protocol == model.TLS || port.Protocol == model.HTTPS:
+		b := at(anyAddress, port.Number)
+		chain := p.tcpChain(s, port)
+		chain.FilterChainMatch = &listenerpb.FilterChainMatch{}
+		if s.Host != "*" {
+			chain.FilterChainMatch.ServerNames = []string{s.Host}
+		}
+		b.chains, b.sniffs = append(b.chains, chain), true
+	default:
+		return p.bindTCP(at(anyAddress, port.Number), s, port)
+	}
+	return nil
+}
+
+// bindTCP adds a service that has prefixes for addresses, or none at all.
+func (p *proxy) bindTCP(b *binding, s *model.Service, port *model.Port) error {
+	chain := p.tcpChain(s, port)
+	if len(s.Addresses) == 0 {
+		if b.rest == nil {
+			b.rest = chain
+		}
+		return nil
+	}
+	chain.FilterChainMatch = &listenerpb.FilterChainMatch{}
+	for _, a := range s.Addresses {
+		r, err := prefixRange(a)
+		if err != nil {
+			return err
+		}
+		chain.FilterChainMatch.PrefixRanges = append(chain.FilterChainMatch.PrefixRanges, r)
+	}
+	b.chains = append(b.chains, chain)
+	return nil
+}
+
+// plainAddresses are a service's addresses that are not prefixes.
+func plainAddresses(s *model.Service) []string {
+	var list []string
+	for _, a := range s.Addresses {
+		if !strings.Contains(a, "/") {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// tcpChain forwards connections to a service, or to where a VirtualService's tcp
+// rules send them.
+func (p *proxy) tcpChain(s *model.Service, port *model.Port) *listenerpb.FilterChain {
+	chain := &listenerpb.FilterChain{TransportSocketConnectTimeout: handshake()}
+	name := names.Outbound(port.Number, "", s.Host)
+	chain.Metadata = provenance(model.Source{File: s.Source.File, Line: s.Source.Line}, nil)
+	if v := p.scope.virtualFor(s.Host); v != nil {
+		for _, r := range v.TCP {
+			if p.tcpApplies(v, r, port.Number, model.MeshGateway) {
+				chain.Metadata = provenance(r.Source, nil)
+				chain.Filters = []*listenerpb.Filter{p.tcpProxy(name, r.Routes,
+					func(d *model.Destination) string { return p.clusterOf(d, port.Number) }, false)}
+				return chain
+			}
+		}
+	}
+	chain.Filters = []*listenerpb.Filter{p.toCluster(name, false)}
+	return chain
+}
+
+func (p *proxy) tcpApplies(v *model.VirtualService, r *model.TCPRule, port uint32, gateway string) bool {
+	if len(r.Matches) == 0 {
+		return v.Bound(gateway)
+	}
+	for _, m := range r.Matches {
+		if m.Port != 0 && m.Port != port {
+			continue
+		}
+		if p.sourceApplies(v, gateway, m.Gateways, m.SourceLabels, m.SourceNamespace) {
+			return true
+		}
+	}
+	return false
+}
+
+// sourceApplies evaluates what a match says about the client. Gateways of a match
+// replace the VirtualService's, and switch the other two conditions off, as in Istio.
+func (p *proxy) sourceApplies(v *model.VirtualService, gateway string, gateways []string, labels map[string]string, namespace string) bool {
+	if len(gateways) > 0 {
+		return slices.Contains(gateways, gateway)
+	}
+	return v.Bound(gateway) && model.Selects(labels, p.node.Labels) && (namespace == "" || namespace == p.node.Namespace)
+}
+
+func (p *proxy) outboundListener(b *binding) *listenerpb.Listener {
+	l := &listenerpb.Listener{
+		Name: names.Listener(b.address, b.port), Address: address(b.address, b.port),
+		TrafficDirection: corepb.TrafficDirection_OUTBOUND, BindToPort: wrapperspb.Bool(false),
+		FilterChains: b.chains, DefaultFilterChain: b.rest,
+	}
+	if b.route != "" {
+		m := p.manager("outbound_"+l.Name+";", false)
+		m.RouteSpecifier = rds(b.route)
+		l.FilterChains = append(l.FilterChains, &listenerpb.FilterChain{
+			FilterChainMatch: &listenerpb.FilterChainMatch{TransportProtocol: "raw_buffer", ApplicationProtocols: plainHTTP},
+			Filters:          []*listenerpb.Filter{managerFilter(m)}, TransportSocketConnectTimeout: handshake(),
+		})
+		l.ListenerFilters = append(l.ListenerFilters, httpInspector(nil))
+	}
+	if b.sniffs {
+		l.ListenerFilters = append([]*listenerpb.ListenerFilter{tlsInspector(nil)}, l.ListenerFilters...)
+	}
+	switch {
+	case len(l.FilterChains) == 0: // the one chain matches everything
+		l.FilterChains, l.DefaultFilterChain = []*listenerpb.FilterChain{b.rest}, nil
+	case b.rest == nil:
+		l.DefaultFilterChain = &listenerpb.FilterChain{Name: "PassthroughFilterChain", FilterChainMatch: &listenerpb.FilterChainMatch{},
+			Filters: []*listenerpb.Filter{p.toCluster(p.scope.unknown(), false)}}
+	}
+	p.inspected(l)
+	return l
+}
+
+// virtualOutbound receives all captured connections, and keeps those that no other
+// listener wants.
+func (p *proxy) virtualOutbound() *listenerpb.Listener {
+	port := p.mesh.Settings.OutboundPort
+	return &listenerpb.Listener{
+		Name: names.VirtualOutbound, Address: address(anyAddress, port), TrafficDirection: corepb.TrafficDirection_OUTBOUND,
+		UseOriginalDst:                       wrapperspb.Bool(true),
+		MaxConnectionsToAcceptPerSocketEvent: wrapperspb.UInt32(1),
+		FilterChains: []*listenerpb.FilterChain{
+			{Name: "virtualOutbound-blackhole", FilterChainMatch: &listenerpb.FilterChainMatch{DestinationPort: wrapperspb.UInt32(port)},
+				Filters: []*listenerpb.Filter{p.toCluster(names.BlackHole, false)}},
+			{Name: "virtualOutbound-catchall-tcp", Filters: []*listenerpb.Filter{p.toCluster(p.scope.unknown(), false)}},
+		},
+	}
+}
+
+// outboundRoutes makes a table per HTTP port, and one per service port that is sniffed.
+func (p *proxy) outboundRoutes() []*routepb.RouteConfiguration {
+	shared := map[uint32][]*model.Service{}
+	var list []*routepb.RouteConfiguration
+	for _, s := range p.scope.services {
+		for _, port := range s.Ports {
+			switch {
+			case port.Protocol.IsHTTP() || port.Protocol == model.Auto && len(plainAddresses(s)) == 0:
+				shared[port.Number] = append(shared[port.Number], s)
+			case port.Protocol == model.Auto:
+				list = append(list, p.outboundTable(names.VirtualHost(s.Host, port.Number), port.Number, []*model.Service{s}, true))
+			}
+		}
+	}
+	for _, port := range slices.Sorted(maps.Keys(shared)) {
+		list = append(list, p.outboundTable(strconv.Itoa(int(port)), port, shared[port], false))
+	}
+	return list
+}
+
+func (p *proxy) outboundTable(name string, port uint32, services []*model.Service, sniffed bool) *routepb.RouteConfiguration {
+	taken := map[string]bool{"*": true}
+	table := routeTable(name)
+	for _, s := range services {
+		domains := p.domains(s)
+		if sniffed { // whatever the Host header says, the address was the service's
+			domains = []string{"*"}
+		}
+		p.addHost(table, taken, names.VirtualHost(s.Host, port), domains, p.serviceRoutes(s, port))
+	}
+	if port == 80 && !sniffed {
+		p.addServiceless(table, taken, port)
+	}
+	slices.SortFunc(table.VirtualHosts, func(a, b *routepb.VirtualHost) int { return cmp.Compare(a.Name, b.Name) })
+	if !sniffed {
+		table.VirtualHosts = append(table.VirtualHosts, p.scope.catchAll())
+	}
+	return table
+}
+
+// addServiceless adds hosts that only VirtualServices know: Istio routes them on port 80.
+func (p *proxy) addServiceless(table *routepb.RouteConfiguration, taken map[string]bool, port uint32) {
+	p.serviceless = true
+	defer func() { p.serviceless = false }()
+	for _, v := range p.scope.virtual {
+		for _, h := range v.Hosts {
+			if s := p.scope.byHost[h]; s != nil && s.Port(port) != nil || taken[h] || p.scope.virtualFor(h) != v && !model.IsWildcard(h) {
+				continue
+			}
+			if routes := p.virtualRoutes(v, port, model.MeshGateway); len(routes) > 0 {
+				p.addHost(table, taken, names.VirtualHost(h, port), []string{h}, routes)
+			}
+		}
+	}
+}
+
+func (p *proxy) addHost(table *routepb.RouteConfiguration, taken map[string]bool, name string, domains []string, routes []*routepb.Route) {
+	h := &routepb.VirtualHost{Name: name, Routes: routes, IncludeRequestAttemptCount: true}
+	for _, d := range domains {
+		if d == "*" || !taken[d] {
+			taken[d] = true
+			h.Domains = append(h.Domains, d)
+		}
+	}
+	if len(h.Domains) > 0 {
+		table.VirtualHosts = append(table.VirtualHosts, h)
+	}
+}
+
+func (p *proxy) serviceRoutes(s *model.Service, port uint32) []*routepb.Route {
+	if v := p.scope.virtualFor(s.Host); v != nil && len(v.HTTP) > 0 {
+		return p.virtualRoutes(v, port, model.MeshGateway)
+	}
+	return []*routepb.Route{p.defaultRoute(s, port)}
+}
+
+// domains are the names under which a client finds a service: full, and short ones
+// by namespace, and its addresses.
+func (p *proxy) domains(s *model.Service) []string {
+	list := []string{s.Host}
+	if !model.IsWildcard(s.Host) {
+		list = append(list, s.Host+".")
+	}
+	if s.Kubernetes {
+		short := s.Name + "." + s.Namespace
+		if s.Namespace == p.scope.namespace {
+			list = append(list, s.Name, short+".svc", short)
+		} else {
+			list = append(list, short, short+".svc")
+		}
+		if s.Headless {
+			for _, d := range slices.Clone(list) {
+				list = append(list, "*."+d)
+			}
+		}
+	}
+	return append(list, plainAddresses(s)...)
+}
+
+// catchAll is the last virtual host: what no service matches.
+func (s *scope) catchAll() *routepb.VirtualHost {
+	h := &routepb.VirtualHost{Name: "block_all", Domains: []string{"*"}, IncludeRequestAttemptCount: true}
+	r := &routepb.Route{Name: "block_all", Match: prefixMatch("/"),
+		Action: &routepb.Route_DirectResponse{DirectResponse: &routepb.DirectResponseAction{Status: 502}}}
+	if s.allowAny {
+		h.Name, r.Name = "allow_any", "allow_any"
+		a := forward()
+		a.ClusterSpecifier = &routepb.RouteAction_Cluster{Cluster: names.Passthrough}
+		r.Action = &routepb.Route_Route{Route: a}
+	}
+	h.Routes = []*routepb.Route{r}
+	return h
+}

@@ -1,0 +1,190 @@
+package translate
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/model"
+)
+
+// scope is what the proxies of one namespace see, or those that one Sidecar selects.
+type scope struct {
+	namespace string
+	router    bool
+	sidecar   *model.SidecarScope
+	allowAny  bool
+	services  []*model.Service // one per host, by host
+	byHost    map[string]*model.Service
+	policies  map[*model.Service]*model.DestinationRule
+	virtual   []*model.VirtualService // for sidecars; oldest first
+	exact     map[string]*model.VirtualService
+	wild      []*model.VirtualService // with wildcard hosts
+	// labels are those that routes look at on the client.
+	labels []string
+	// key stands for all of the above, endpoints excepted.
+	key string
+}
+
+func (t *Translator) scopeOf(n model.Node) *scope {
+	s := &scope{namespace: n.Namespace, router: n.Type == model.Router, allowAny: t.mesh.Settings.AllowAny}
+	name := ""
+	if !s.router {
+		if s.sidecar = t.mesh.Scope(n.Namespace, n.Labels); s.sidecar != nil {
+			name = s.sidecar.Namespace + "/" + s.sidecar.Name
+		}
+	}
+	id := n.Type + "|" + n.Namespace + "|" + name
+	if known := t.scopes[id]; known != nil {
+		return known
+	}
+	if s.sidecar != nil && s.sidecar.AllowAny != nil {
+		s.allowAny = *s.sidecar.AllowAny
+	}
+	t.seeServices(s)
+	t.seeRoutes(s)
+	t.nameScope(s)
+	t.scopes[id] = s
+	return s
+}
+
+// seeServices picks one service per host: the namespace's own before exported ones.
+func (t *Translator) seeServices(s *scope) {
+	s.byHost = map[string]*model.Service{}
+	s.policies = map[*model.Service]*model.DestinationRule{}
+	for _, service := range t.mesh.Services {
+		if service.Namespace != s.namespace && !service.Export.To(s.namespace) || !s.sidecar.Imports(service.Namespace, service.Host) {
+			continue
+		}
+		if have := s.byHost[service.Host]; have != nil && service.Namespace != s.namespace {
+			continue
+		}
+		s.byHost[service.Host] = service
+	}
+	for _, host := range slices.Sorted(maps.Keys(s.byHost)) {
+		service := s.byHost[host]
+		s.services = append(s.services, service)
+		if d := t.mesh.Policy(s.namespace, service); d != nil {
+			s.policies[service] = d
+		}
+	}
+}
+
+func (t *Translator) seeRoutes(s *scope) {
+	s.exact = map[string]*model.VirtualService{}
+	labels := map[string]bool{}
+	for _, v := range t.mesh.Virtual {
+		if v.Namespace != s.namespace && !v.Export.To(s.namespace) || s.router {
+			continue
+		}
+		if !boundAnywhere(v, model.MeshGateway) || !imports(s.sidecar, v) {
+			continue
+		}
+		s.virtual = append(s.virtual, v)
+		wild := false
+		for _, h := range v.Hosts {
+			if model.IsWildcard(h) {
+				wild = true
+			} else if s.exact[h] == nil {
+				s.exact[h] = v
+			}
+		}
+		if wild {
+			s.wild = append(s.wild, v)
+		}
+		collectLabels(v, labels)
+	}
+	s.labels = slices.Sorted(maps.Keys(labels))
+}
+
+// boundAnywhere also looks at the gateways that single matches name.
+func boundAnywhere(v *model.VirtualService, gateway string) bool {
+	if v.Bound(gateway) {
+		return true
+	}
+	for _, r := range v.HTTP {
+		for _, m := range r.Matches {
+			if slices.Contains(m.Gateways, gateway) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func imports(s *model.SidecarScope, v *model.VirtualService) bool {
+	for _, h := range v.Hosts {
+		if s.Imports(v.Namespace, h) {
+			return true
+		}
+	}
+	return false
+}
+
+func collectLabels(v *model.VirtualService, labels map[string]bool) {
+	for _, r := range v.HTTP {
+		for _, m := range r.Matches {
+			for k := range m.SourceLabels {
+				labels[k] = true
+			}
+		}
+	}
+	for _, r := range v.TCP {
+		for _, m := range r.Matches {
+			for k := range m.SourceLabels {
+				labels[k] = true
+			}
+		}
+	}
+}
+
+// nameScope hashes the numbers of everything that the scope has.
+func (t *Translator) nameScope(s *scope) {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %v %v\n", s.namespace, s.router, s.allowAny)
+	for _, service := range s.services {
+		io.WriteString(h, t.id(service)) //nolint:errcheck // a hash does not fail
+		if d := s.policies[service]; d != nil {
+			io.WriteString(h, "+"+t.id(d)) //nolint:errcheck // as above
+		}
+		if service.Headless { // its listeners are made of its endpoints
+			io.WriteString(h, "@"+t.id(service.Endpoints)) //nolint:errcheck // as above
+		}
+		io.WriteString(h, "\n") //nolint:errcheck // as above
+	}
+	for _, v := range s.virtual {
+		io.WriteString(h, "v"+t.id(v)) //nolint:errcheck // as above
+	}
+	s.key = hex.EncodeToString(h.Sum(nil)[:12])
+}
+
+// virtualFor returns the VirtualService that routes a host for sidecars: an exact
+// host's oldest, else the one with the most specific wildcard.
+func (s *scope) virtualFor(host string) *model.VirtualService {
+	if v := s.exact[host]; v != nil {
+		return v
+	}
+	var best *model.VirtualService
+	length := 0
+	for _, v := range s.wild {
+		for _, h := range v.Hosts {
+			if model.IsWildcard(h) && model.MatchesWildcard(h, host) && len(h) > length {
+				best, length = v, len(h)
+			}
+		}
+	}
+	return best
+}
+
+// clientLabels are those of the proxy's labels that routes look at.
+func (p *proxy) clientLabels() string {
+	var b strings.Builder
+	for _, k := range p.scope.labels {
+		fmt.Fprintf(&b, "%q=%q,", k, p.node.Labels[k])
+	}
+	return b.String()
+}

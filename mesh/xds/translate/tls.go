@@ -1,0 +1,132 @@
+package translate
+
+import (
+	"strings"
+
+	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	rawpb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
+	tlspb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	matcherpb "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/model"
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/names"
+)
+
+const (
+	tlsSocket = "envoy.transport_sockets.tls"
+	rawSocket = "envoy.transport_sockets.raw_buffer"
+)
+
+// serverCiphers are what istiod allows below TLS 1.3.
+var serverCiphers = []string{
+	"ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256",
+	"ECDHE-RSA-AES128-GCM-SHA256", "AES256-GCM-SHA384", "AES128-GCM-SHA256",
+}
+
+// ADS is the configuration source of everything that comes on the same stream.
+func adsSource() *corepb.ConfigSource {
+	return &corepb.ConfigSource{
+		ConfigSourceSpecifier: &corepb.ConfigSource_Ads{Ads: &corepb.AggregatedConfigSource{}},
+		InitialFetchTimeout:   durationpb.New(0), ResourceApiVersion: corepb.ApiVersion_V3,
+	}
+}
+
+// agentSource is the workload's agent, which serves its own certificate and the roots.
+func agentSource() *corepb.ConfigSource {
+	return &corepb.ConfigSource{
+		ConfigSourceSpecifier: &corepb.ConfigSource_ApiConfigSource{ApiConfigSource: &corepb.ApiConfigSource{
+			ApiType: corepb.ApiConfigSource_GRPC, TransportApiVersion: corepb.ApiVersion_V3, SetNodeOnFirstMessageOnly: true,
+			GrpcServices: []*corepb.GrpcService{{TargetSpecifier: &corepb.GrpcService_EnvoyGrpc_{
+				EnvoyGrpc: &corepb.GrpcService_EnvoyGrpc{ClusterName: names.SDS}}}},
+		}},
+		InitialFetchTimeout: durationpb.New(0), ResourceApiVersion: corepb.ApiVersion_V3,
+	}
+}
+
+// workloadTLS are the parts that both ends of mTLS have in common.
+func (t *Translator) workloadTLS(alpn []string, sans ...*matcherpb.StringMatcher) *tlspb.CommonTlsContext {
+	low := tlspb.TlsParameters_TLSv1_2
+	if t.mesh.Settings.MinTLS13 {
+		low = tlspb.TlsParameters_TLSv1_3
+	}
+	return &tlspb.CommonTlsContext{
+		TlsParams:                      &tlspb.TlsParameters{TlsMinimumProtocolVersion: low, TlsMaximumProtocolVersion: tlspb.TlsParameters_TLSv1_3},
+		TlsCertificateSdsSecretConfigs: []*tlspb.SdsSecretConfig{{Name: names.WorkloadCertificate, SdsConfig: agentSource()}},
+		ValidationContextType: &tlspb.CommonTlsContext_CombinedValidationContext{
+			CombinedValidationContext: &tlspb.CommonTlsContext_CombinedCertificateValidationContext{
+				DefaultValidationContext:         &tlspb.CertificateValidationContext{MatchSubjectAltNames: sans}, //nolint:staticcheck // as istiod sends it
+				ValidationContextSdsSecretConfig: &tlspb.SdsSecretConfig{Name: names.Roots, SdsConfig: agentSource()},
+			}},
+		AlpnProtocols: alpn,
+	}
+}
+
+func exactSANs(values []string) []*matcherpb.StringMatcher {
+	var list []*matcherpb.StringMatcher
+	for _, v := range values {
+		list = append(list, &matcherpb.StringMatcher{MatchPattern: &matcherpb.StringMatcher_Exact{Exact: v}})
+	}
+	return list
+}
+
+// serverMTLS is the transport socket of inbound chains that want a mesh certificate
+// of this trust domain or one of its aliases.
+func (t *Translator) serverMTLS(alpn []string) *corepb.TransportSocket {
+	var sans []*matcherpb.StringMatcher
+	for _, domain := range append([]string{t.mesh.Settings.TrustDomain}, t.mesh.Settings.TrustAliases...) {
+		sans = append(sans, &matcherpb.StringMatcher{MatchPattern: &matcherpb.StringMatcher_Prefix{Prefix: "spiffe://" + domain + "/"}})
+	}
+	common := t.workloadTLS(alpn, sans...)
+	common.TlsParams.CipherSuites = serverCiphers
+	return socket(tlsSocket, &tlspb.DownstreamTlsContext{CommonTlsContext: common, RequireClientCertificate: wrapperspb.Bool(true)})
+}
+
+func socket(name string, m validated) *corepb.TransportSocket {
+	return &corepb.TransportSocket{Name: name, ConfigType: &corepb.TransportSocket_TypedConfig{TypedConfig: toAny(m)}}
+}
+
+func plaintext() *corepb.TransportSocket { return socket(rawSocket, &rawpb.RawBuffer{}) }
+
+// clientMTLS is the transport socket to a destination within the mesh.
+func (t *Translator) clientMTLS(s *model.Service, sni string, sans []string) *corepb.TransportSocket {
+	if len(sans) == 0 {
+		for _, a := range s.Endpoints.Accounts {
+			ns, account, _ := strings.Cut(a, "/")
+			sans = append(sans, names.SPIFFE(t.mesh.Settings.TrustDomain, ns, account))
+		}
+		sans = append(sans, s.SubjectAltNames...)
+	}
+	return socket(tlsSocket, &tlspb.UpstreamTlsContext{
+		CommonTlsContext: t.workloadTLS([]string{"istio-peer-exchange", "istio"}, exactSANs(sans)...), Sni: sni,
+	})
+}
+
+// clientTLS originates TLS with files, or with the system's roots.
+func clientTLS(c *model.ClientTLS, sans []string, alpn []string) *corepb.TransportSocket {
+	if len(c.SubjectAltNames) > 0 {
+		sans = c.SubjectAltNames
+	}
+	common := &tlspb.CommonTlsContext{
+		TlsParams:     &tlspb.TlsParameters{TlsMinimumProtocolVersion: tlspb.TlsParameters_TLSv1_2, TlsMaximumProtocolVersion: tlspb.TlsParameters_TLSv1_3},
+		AlpnProtocols: alpn,
+	}
+	if c.Mode == model.TLSMutual {
+		common.TlsCertificates = []*tlspb.TlsCertificate{{CertificateChain: fileSource(c.Certificate), PrivateKey: fileSource(c.Key)}}
+	}
+	if !c.InsecureSkipVerify {
+		v := &tlspb.CertificateValidationContext{MatchSubjectAltNames: exactSANs(sans)} //nolint:staticcheck // as istiod sends it
+		if c.CA != "" {
+			v.TrustedCa = fileSource(c.CA)
+		} else {
+			v.SystemRootCerts = &tlspb.CertificateValidationContext_SystemRootCerts{}
+		}
+		common.ValidationContextType = &tlspb.CommonTlsContext_ValidationContext{ValidationContext: v}
+	}
+	return socket(tlsSocket, &tlspb.UpstreamTlsContext{CommonTlsContext: common, Sni: c.SNI})
+}
+
+func fileSource(path string) *corepb.DataSource {
+	return &corepb.DataSource{Specifier: &corepb.DataSource_Filename{Filename: path}}
+}
