@@ -57,7 +57,7 @@ func (s *stream) get(p []byte) (int, error) {
 		case s.arrived > s.read:
 			n := copy(p, s.buf[s.read:s.arrived])
 			s.read += n
-			if s.want > 0 && !s.opening && s.room() >= s.want {
+			if s.full && !s.opening && s.room() >= reopens {
 				s.opening = true
 				s.schedule(s.back.route.latency, fWindow)
 			}
@@ -95,30 +95,28 @@ func (s *stream) write(p []byte) (n int, err error) {
 		if err := s.broken(); err != nil {
 			return n, err
 		}
-		size := min(len(p)-n, maxSegment)
-		if size == 0 {
+		if n == len(p) {
 			return n, nil
 		}
-		if s.room() < size {
-			s.await(size)
+		room := s.room()
+		if s.full = s.full || room == 0; s.full {
+			s.await()
 			continue
 		}
+		size := min(len(p)-n, maxSegment, room)
 		s.put(p[n : n+size])
 		s.transmit(size, 0)
 		n += size
 	}
 }
 
-// await waits for room, or for what ends the wait, as the only Write.
-func (s *stream) await(size int) {
-	s.writing, s.want = true, size
-	for s.room() < size || s.opening {
-		if s.broken() != nil {
-			break
-		}
+// await waits for the window's update, or for what ends the wait, as the only Write.
+func (s *stream) await() {
+	s.writing = true
+	for s.full && s.broken() == nil {
 		s.writable.Wait()
 	}
-	s.writing, s.want = false, 0
+	s.writing = false
 	s.writable.Broadcast()
 }
 

@@ -20,7 +20,7 @@ const (
 )
 
 // Segment is what a rule decides about, each time that it is sent. What is written
-// later in the same instant goes with it, and is in no Size.
+// later in the same instant goes with it, up to 64 KiB in all, and is in no Size.
 type Segment struct {
 	From, To            string // hosts; an address where there is no host
 	Source, Destination netip.AddrPort

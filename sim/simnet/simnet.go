@@ -209,6 +209,7 @@ type route struct {
 
 	mu    sync.Mutex
 	busy  int64 // until when the line is taken
+	carry int64 // and how much longer, in nanoseconds divided by bandwidth
 	conns int   // opened so far
 }
 
@@ -267,6 +268,12 @@ func (r *route) transmit(now int64, size int) int64 {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.busy = max(r.busy, now) + int64(float64(size)/float64(r.bandwidth)*float64(time.Second))
+	if r.busy < now {
+		r.busy, r.carry = now, 0
+	}
+	// Exact, so that it is the same for a segment at once and in pieces.
+	work := int64(size)*int64(time.Second) + r.carry
+	r.busy += work / r.bandwidth
+	r.carry = work % r.bandwidth
 	return r.busy
 }

@@ -27,6 +27,9 @@ const (
 const (
 	window     = 256 << 10 // bytes written and not yet read, per direction
 	maxSegment = 64 << 10  // bytes; a larger Write is several segments
+	// reopens is the room at which a window that was full opens again. That it is
+	// no single byte is RFC 9293's avoidance of silly windows (3.8.6.2.2).
+	reopens = maxSegment
 
 	headers = 40 // bytes of IPv4 and TCP, without options
 
@@ -55,6 +58,7 @@ type stream struct {
 	seq    uint64
 	lastAt int64 // the latest arrival so far
 	last   departure
+	grown  []departure // earlier ones that something joined and that are under way, in order
 
 	buf     []byte // buf[read:arrived] can be read, buf[arrived:] is under way
 	read    int
@@ -68,9 +72,9 @@ type stream struct {
 	rejecting bool // and has sent a reset for what still arrives
 
 	writable sync.Cond
-	writing  bool // a Write of several segments is on, or waits for room
-	want     int  // the room that it waits for; 0: none
-	opening  bool // the window update is under way
+	writing  bool // a Write waits for room
+	full     bool // the window has been filled, and nothing is written until its update
+	opening  bool // which is under way
 	writeErr error
 	writer   deadline
 	finSent  bool
@@ -84,17 +88,21 @@ type stream struct {
 	retries   int
 }
 
-// departure is the segment sent last. What is written at the instant at which it was
-// sent joins it: so how a library that is scheduled one way or the other cuts
-// its bytes into writes makes no difference to when they arrive.
+// departure is a segment sent. What is written at the instant at which the last one
+// was sent fills it up, and only the rest is a segment of its own: so how a library
+// that is scheduled one way or the other cuts its bytes into writes makes no difference
+// to when they arrive.
 type departure struct {
 	sentAt int64
-	leaves int64 // its last bit, which arrives at
-	at     int64
+	leaves int64 // its last bit
+	way    int64 // and how long that travels,
+	after  int64 // but arrives after the segment before,
+	at     int64 // which makes it this instant
 	seq    uint64
 	n      int
 	flags  flags
 	open   bool // neither arrived nor such that nothing can follow it
+	grown  bool // more than its event says
 }
 
 func (n *Net) newStream(r *route, link string, reply bool, source, destination netip.AddrPort) *stream {
@@ -123,26 +131,31 @@ func (s *stream) schedule(delay int64, f flags) {
 
 func (s *stream) offset() int64 { return 1 + int64(s.seed.At(s.seq)%999) }
 
-// arrival is when a segment gets there whose last bit leaves at an instant: never
-// before an earlier one.
-func (s *stream) arrival(leaves int64, extra time.Duration, firstRTO int64) int64 {
+// way is how long the segment travels once it has left.
+func (s *stream) way(extra time.Duration, firstRTO int64) int64 {
 	r := s.route
-	at := leaves + r.latency + int64(extra) + s.offset()
+	d := r.latency + int64(extra) + s.offset()
 	if r.jitter > 0 {
-		at += int64((s.seed.At(s.seq) >> 10) % r.jitter)
+		d += int64((s.seed.At(s.seq) >> 10) % r.jitter)
 	}
 	if r.loss > 0 {
-		at += s.lost(firstRTO)
+		d += s.lost(firstRTO)
 	}
-	s.lastAt = max(at, s.lastAt+1)
-	return s.lastAt
+	return d
+}
+
+// arrive sets when the segment gets there: never before an earlier one.
+func (d *departure) arrive() int64 {
+	d.at = max(d.leaves+d.way, d.after+1)
+	return d.at
 }
 
 // push schedules a segment of the handshake. The stream is locked.
 func (s *stream) push(extra time.Duration, f flags) {
 	s.seq++
 	leaves := s.route.transmit(s.net.now(), headers)
-	s.net.push(event{at: s.arrival(leaves, extra, synRTO), seq: s.seq, on: s, flags: f})
+	s.lastAt = max(leaves+s.way(extra, synRTO), s.lastAt+1)
+	s.net.push(event{at: s.lastAt, seq: s.seq, on: s, flags: f})
 }
 
 // lost is the time that losing the segment some times costs.
@@ -159,28 +172,35 @@ func (s *stream) lost(firstRTO int64) (delay int64) {
 
 // transmit sends payload that is in buf already, and flags. The stream is locked.
 func (s *stream) transmit(n int, f flags) {
-	switch {
-	case s.held:
+	if s.held {
 		s.heldBytes += n
 		s.heldFlags |= f
-	case f&fRST == 0 && s.join(n, f):
-	default:
-		s.send(n, f, 0)
+		return
+	}
+	if joined, all := s.join(n, f); !all {
+		s.send(n-joined, f, 0)
 	}
 }
 
-// join adds to the segment that was sent at this instant, if one was.
-func (s *stream) join(n int, f flags) bool {
+// join adds to the segment that was sent at this instant, if one was, as much payload
+// as it has room for, and the flags with the last of it. A reset goes alone.
+func (s *stream) join(n int, f flags) (joined int, all bool) {
 	d := &s.last
-	if !d.open || d.sentAt != s.net.now() || d.n+n > maxSegment {
-		return false
+	if !d.open || d.sentAt != s.net.now() || f&fRST != 0 {
+		return 0, false
 	}
-	d.n += n
+	if joined = min(n, max(0, maxSegment-d.n)); joined > 0 {
+		d.n += joined
+		d.leaves = s.route.transmit(d.sentAt, joined)
+		d.grown = true
+		s.lastAt = d.arrive()
+	}
+	if joined < n {
+		return joined, false
+	}
 	d.flags |= f
-	leaves := s.route.transmit(d.sentAt, n)
-	d.at += leaves - d.leaves
-	d.leaves, s.lastAt = leaves, d.at
-	return true
+	d.grown = d.grown || f != 0
+	return joined, true
 }
 
 func (s *stream) send(n int, f flags, retries int) {
@@ -195,16 +215,24 @@ func (s *stream) send(n int, f flags, retries int) {
 	}
 	s.seq++
 	now := s.net.now()
-	leaves := s.route.transmit(now, n+headers)
-	at := s.arrival(leaves, v.Delay, int64(minRTO))
-	s.last = departure{sentAt: now, leaves: leaves, at: at, seq: s.seq, n: n, flags: f, open: n > 0 && f == 0}
-	s.net.push(event{at: at, seq: s.seq, on: s, n: n, flags: f})
+	if s.last.grown {
+		s.grown = append(s.grown, s.last)
+	}
+	s.last = departure{
+		sentAt: now, leaves: s.route.transmit(now, n+headers), way: s.way(v.Delay, int64(minRTO)), after: s.lastAt,
+		seq: s.seq, n: n, flags: f, open: n > 0 && f == 0,
+	}
+	s.lastAt = s.last.arrive()
+	s.net.push(event{at: s.lastAt, seq: s.seq, on: s, n: n, flags: f})
 }
 
 // complete adds to an event what joined its segment; false: the last bit is not here
 // yet, and the event is scheduled again. The stream is locked.
 func (s *stream) complete(e *event) bool {
 	d := &s.last
+	if len(s.grown) > 0 && s.grown[0].seq == e.seq {
+		d = &s.grown[0]
+	}
 	if d.seq != e.seq {
 		return true
 	}
@@ -213,7 +241,12 @@ func (s *stream) complete(e *event) bool {
 		s.net.push(*e)
 		return false
 	}
-	e.n, e.flags, d.open = d.n, d.flags, false
+	e.n, e.flags = d.n, d.flags
+	if d == &s.last {
+		d.open, d.grown = false, false
+	} else {
+		s.grown = s.grown[1:] // they arrive in order
+	}
 	return true
 }
 
@@ -257,7 +290,7 @@ func (s *stream) deliver(e event) {
 		return
 	case e.flags&fWindow != 0:
 		s.mu.Lock()
-		s.opening = false
+		s.full, s.opening = false, false
 		s.writable.Broadcast()
 		s.mu.Unlock()
 		return
