@@ -20,7 +20,7 @@ import (
 // execute runs the jobs and returns their results in the jobs' order; nil for
 // those that an interrupt left out. The simulator's jobs run in worker processes,
 // each with one processor; the loopback world's one after the other in this one.
-func execute(ctx context.Context, jobs []job, o runOptions, done func(*result.Scenario)) []*result.Scenario {
+func execute(ctx context.Context, s Streams, jobs []job, o runOptions, done func(*result.Scenario)) []*result.Scenario {
 	results := make([]*result.Scenario, len(jobs))
 	var left []job
 	for _, j := range jobs {
@@ -37,14 +37,14 @@ func execute(ctx context.Context, jobs []job, o runOptions, done func(*result.Sc
 		done(r)
 	}
 	if o.env == "sim" {
-		runWorkers(ctx, left, min(o.parallel, len(left)), finished)
+		runWorkers(ctx, s.Err, left, min(o.parallel, len(left)), finished)
 		return results
 	}
 	for _, j := range left {
 		if ctx.Err() != nil {
 			break
 		}
-		r := runLoopback(ctx, j)
+		r := runLoopback(ctx, j, s.Err)
 		if ctx.Err() == nil {
 			finished(j, &r)
 		}
@@ -52,13 +52,13 @@ func execute(ctx context.Context, jobs []job, o runOptions, done func(*result.Sc
 	return results
 }
 
-func runLoopback(ctx context.Context, j job) result.Scenario {
-	return run.Run(ctx, &world.Loopback{}, j.scenario, run.Options{Seed: j.Seed, Timeout: j.Timeout})
+func runLoopback(ctx context.Context, j job, stderr io.Writer) result.Scenario {
+	return run.Run(ctx, &world.Loopback{Logger: logger(j, stderr)}, j.scenario, run.Options{Seed: j.Seed, Timeout: j.Timeout})
 }
 
 // runSim runs one job in this process, twice where determinism is to be checked.
-func runSim(ctx context.Context, j job, s *spec.Scenario, stacks io.Writer) result.Scenario {
-	first, events := simulate(ctx, j, s, stacks)
+func runSim(ctx context.Context, j job, s *spec.Scenario, stderr io.Writer) result.Scenario {
+	first, events := simulate(ctx, j, s, stderr)
 	if j.TraceFile != "" {
 		if err := writeTrace(j.TraceFile, events); err != nil {
 			first.Status, first.Message = result.Error, err.Error()
@@ -67,7 +67,7 @@ func runSim(ctx context.Context, j job, s *spec.Scenario, stacks io.Writer) resu
 	if !j.CheckDeterminism || first.Status == result.Error {
 		return first
 	}
-	second, again := simulate(ctx, j, s, stacks)
+	second, again := simulate(ctx, j, s, stderr)
 	first.WallSeconds += second.WallSeconds
 	if first.Digest != second.Digest {
 		first.Status = result.Error
@@ -77,14 +77,22 @@ func runSim(ctx context.Context, j job, s *spec.Scenario, stacks io.Writer) resu
 	return first
 }
 
-func simulate(ctx context.Context, j job, s *spec.Scenario, stacks io.Writer) (result.Scenario, []trace.Event) {
+func simulate(ctx context.Context, j job, s *spec.Scenario, stderr io.Writer) (result.Scenario, []trace.Event) {
 	var events []trace.Event
-	env := &world.Sim{Logger: slog.New(slog.DiscardHandler), Stacks: stacks, OnStuck: func() { os.Exit(codeEnvironment) },
+	env := &world.Sim{Logger: logger(j, stderr), Stacks: stderr, OnStuck: func() { os.Exit(codeEnvironment) },
 		OnTrace: func(_ *spec.Scenario, e []trace.Event) { events = e }}
 	start := time.Now()
 	r := run.Run(ctx, env, s, run.Options{Seed: j.Seed, Timeout: j.Timeout})
 	r.WallSeconds = time.Since(start).Seconds()
 	return r, events
+}
+
+// logger writes what the planes log, where that is wanted.
+func logger(j job, w io.Writer) *slog.Logger {
+	if !j.Verbose {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 func traceFile(out string, j job, repeat int) string {

@@ -27,6 +27,7 @@ type runOptions struct {
 	output           string
 	checkDeterminism bool
 	timeout          time.Duration
+	verbose          bool
 }
 
 func newRunCommand(s Streams) *cobra.Command {
@@ -53,6 +54,7 @@ func newRunCommand(s Streams) *cobra.Command {
 	f.StringVarP(&o.output, "output", "o", "table", "`format` of stdout: table, json or jsonl")
 	f.BoolVar(&o.checkDeterminism, "check-determinism", false, "run each scenario twice and compare what happened, event by event (simulator)")
 	f.DurationVar(&o.timeout, "timeout", 2*time.Minute, "wall time that one scenario may take")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "logs of the control plane and the proxies on stderr, in the world's time")
 	return c
 }
 
@@ -91,7 +93,7 @@ func runScenarios(ctx context.Context, s Streams, o runOptions) error {
 	start := time.Now()
 	jobs := plan(scenarios, o)
 	p := newProgress(s, o, len(jobs))
-	results := execute(ctx, jobs, o, p.done)
+	results := execute(ctx, s, jobs, o, p.done)
 	p.end()
 	run := summarize(results, o, time.Since(start))
 	run.Interrupted = ctx.Err() != nil
@@ -111,6 +113,7 @@ type job struct {
 	Timeout          time.Duration `json:"timeout"`
 	CheckDeterminism bool          `json:"checkDeterminism"`
 	TraceFile        string        `json:"traceFile,omitempty"`
+	Verbose          bool          `json:"verbose,omitempty"`
 
 	scenario *spec.Scenario
 	skip     string // why it does not run here
@@ -122,7 +125,7 @@ func plan(scenarios []*spec.Scenario, o runOptions) []job {
 	for _, s := range scenarios {
 		for r := range o.repeat {
 			j := job{Index: len(jobs), File: s.Position.File, Name: s.Name, Env: o.env, Seed: o.seed + uint64(r), Timeout: o.timeout,
-				CheckDeterminism: o.checkDeterminism, scenario: s}
+				CheckDeterminism: o.checkDeterminism, Verbose: o.verbose, scenario: s}
 			if s.Seed != nil {
 				j.Seed = *s.Seed + uint64(r)
 			}

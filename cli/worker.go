@@ -47,11 +47,11 @@ func newWorkerCommand(s Streams) *cobra.Command {
 	}
 }
 
-func work(ctx context.Context, j job, stacks io.Writer) result.Scenario {
+func work(ctx context.Context, j job, stderr io.Writer) result.Scenario {
 	scenarios, problems := run.Read([]string{j.File})
 	for _, s := range scenarios {
 		if s.Name == j.Name {
-			return runSim(ctx, j, s, stacks)
+			return runSim(ctx, j, s, stderr)
 		}
 	}
 	return failed(j, fmt.Sprintf("%s changed while it was run: no scenario %q, %d problems", j.File, j.Name, len(problems)))
@@ -63,7 +63,7 @@ func failed(j job, message string) result.Scenario {
 
 // runWorkers runs jobs in n worker processes. A worker that is stuck or dies takes
 // one job with it: the job's result says so, and another worker takes its place.
-func runWorkers(ctx context.Context, jobs []job, n int, finished func(job, *result.Scenario)) {
+func runWorkers(ctx context.Context, stderr io.Writer, jobs []job, n int, finished func(job, *result.Scenario)) {
 	queue := make(chan job, len(jobs))
 	for _, j := range jobs {
 		queue <- j
@@ -78,7 +78,7 @@ func runWorkers(ctx context.Context, jobs []job, n int, finished func(job, *resu
 					break
 				}
 				if w == nil {
-					w = startWorker()
+					w = startWorker(stderr, j.Verbose)
 				}
 				r := w.run(ctx, j)
 				if w.broken {
@@ -107,7 +107,7 @@ type worker struct {
 	err     error // why it did not start
 }
 
-func startWorker() *worker {
+func startWorker(stderr io.Writer, verbose bool) *worker {
 	w := &worker{}
 	self, err := os.Executable()
 	if err != nil {
@@ -118,6 +118,9 @@ func startWorker() *worker {
 	w.command.Args[0] = os.Args[0]
 	w.command.Env = append(os.Environ(), "GOMAXPROCS=1")
 	w.command.Stderr = &w.stderr
+	if verbose {
+		w.command.Stderr = io.MultiWriter(&w.stderr, stderr)
+	}
 	ownGroup(w.command)
 	var out io.ReadCloser
 	if w.in, err = w.command.StdinPipe(); err == nil {

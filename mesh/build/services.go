@@ -2,6 +2,7 @@ package build
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -27,6 +28,7 @@ func (b *builder) services() {
 		if !ok {
 			continue
 		}
+		b.unsupportedService(o, s)
 		service := b.service(o, s)
 		service.Endpoints = b.endpointsOf(o, s, slicesOf[o.Namespace+"/"+o.Name])
 		b.addService(service)
@@ -66,6 +68,20 @@ func (b *builder) service(o *config.Object, s *corev1.Service) *model.Service {
 		})
 	}
 	return m
+}
+
+// unsupportedService refuses the settings by which endpoints are chosen by distance.
+func (b *builder) unsupportedService(o *config.Object, s *corev1.Service) {
+	if s.Spec.TrafficDistribution != nil {
+		b.report(o, config.Error, CodeUnsupported, "spec.trafficDistribution", "trafficDistribution is not supported yet", "")
+	}
+	if s.Spec.InternalTrafficPolicy != nil && *s.Spec.InternalTrafficPolicy != corev1.ServiceInternalTrafficPolicyCluster {
+		b.report(o, config.Error, CodeUnsupported, "spec.internalTrafficPolicy",
+			fmt.Sprintf("internalTrafficPolicy %s is not supported yet", *s.Spec.InternalTrafficPolicy), "Cluster is")
+	}
+	if s.Annotations["networking.istio.io/traffic-distribution"] != "" {
+		b.report(o, config.Error, CodeUnsupported, "metadata.annotations", "the annotation networking.istio.io/traffic-distribution is not supported yet", "")
+	}
 }
 
 func splitList(s string) []string {

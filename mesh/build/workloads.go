@@ -39,8 +39,7 @@ func (b *builder) sidecars() {
 			}
 		}
 		if p := s.Spec.GetOutboundTrafficPolicy(); p != nil {
-			any := p.GetMode() == networkingpb.OutboundTrafficPolicy_ALLOW_ANY
-			m.AllowAny = &any
+			m.AllowAny = new(p.GetMode() == networkingpb.OutboundTrafficPolicy_ALLOW_ANY)
 		}
 		b.parts.Sidecars = append(b.parts.Sidecars, m)
 	}

@@ -2,7 +2,9 @@ package world
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -32,26 +34,31 @@ func injection() inject.Options {
 // the same shape on every run.
 func (w *World) keyType() identity.KeyType { return identity.Ed25519 }
 
+// installLimit is how long the mesh may take to come up, in the world's time.
+const installLimit = 2 * time.Minute
+
 // install brings up what every scenario starts from: the default namespace with
 // injection enabled, the control plane and the ingress gateway.
 func (w *World) install() error {
+	ctx, cancel := context.WithTimeoutCause(w.ctx, installLimit, errors.New("the mesh was not up after "+installLimit.String()))
+	defer cancel()
 	objects := []*config.Object{
 		object("Namespace", "", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: systemNamespace}}),
 		object("Namespace", "", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default",
 			Labels: map[string]string{"istio-injection": "enabled"}}}),
 	}
 	objects = append(objects, controlPlaneObjects()...)
-	if err := w.cluster.Apply(w.ctx, objects); err != nil {
+	if err := w.cluster.Apply(ctx, objects); err != nil {
 		return fmt.Errorf("start the control plane: %w", err)
 	}
 	var gateway []*config.Object
 	for _, o := range inject.Gateway(inject.GatewayOptions{Name: ingressGateway, Namespace: systemNamespace}, injection()) {
 		gateway = append(gateway, object(kindOf(o), groupOf(o), o))
 	}
-	if err := w.cluster.Apply(w.ctx, gateway); err != nil {
+	if err := w.cluster.Apply(ctx, gateway); err != nil {
 		return fmt.Errorf("start the ingress gateway: %w", err)
 	}
-	return w.settle(w.ctx)
+	return w.settle(ctx)
 }
 
 func object(kind, group string, value metav1.Object) *config.Object {

@@ -154,6 +154,9 @@ func (rt *Router) forward(ctx context.Context, x *filter.Exchange, a *action) (*
 		return nil, &reply.Reply{Status: status, Flag: message.NoClusterFound, Details: "cluster_not_found"}
 	}
 	r.Stream.Cluster = name
+	if cluster.Config().HTTP.HTTP2 {
+		return nil, &reply.Reply{Status: 503, Flag: message.UpstreamProtocolError, Details: "http2_not_supported", Body: "HTTP/2 to cluster " + name + " is not supported yet"}
+	}
 	if r.Upgrade != "" {
 		if allowed, ok := f.Upgrades[r.Upgrade]; ok && !allowed {
 			return nil, &reply.Reply{Status: 403, Details: "upgrade_failed"}

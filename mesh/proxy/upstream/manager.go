@@ -111,9 +111,6 @@ func check(c *snapshot.Cluster) error {
 	refuse := func(field string) {
 		problems = append(problems, fmt.Errorf("cluster %q: %s is not supported yet", c.Name, field))
 	}
-	if c.HTTP.HTTP2 {
-		refuse("http2_protocol_options")
-	}
 	if c.Balancer == snapshot.ClusterProvided && c.Discovery != snapshot.OriginalDst {
 		refuse("lb_policy CLUSTER_PROVIDED without ORIGINAL_DST")
 	}

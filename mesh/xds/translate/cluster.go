@@ -385,15 +385,15 @@ func (p *proxy) transport(c *clusterpb.Cluster, s *model.Service, port *model.Po
 	case tls == nil && c.GetType() == clusterpb.Cluster_ORIGINAL_DST:
 		// There is no metadata on such endpoints to match on: all of them, or none.
 		if allMTLS(s.Endpoints.On(port)) {
-			c.TransportSocket = p.clientMTLS(s, sni, nil)
+			c.TransportSocket = p.clientMTLS(s, port, sni, nil)
 		}
 	case tls == nil:
 		c.TransportSocketMatches = []*clusterpb.Cluster_TransportSocketMatch{
-			{Name: "tlsMode-istio", Match: stringsStruct(map[string]string{"tlsMode": "istio"}), TransportSocket: p.clientMTLS(s, sni, nil)},
+			{Name: "tlsMode-istio", Match: stringsStruct(map[string]string{"tlsMode": "istio"}), TransportSocket: p.clientMTLS(s, port, sni, nil)},
 			{Name: "tlsMode-disabled", Match: &structpb.Struct{}, TransportSocket: plaintext()},
 		}
 	case tls.Mode == model.TLSIstio:
-		c.TransportSocket = p.clientMTLS(s, cmp.Or(tls.SNI, sni), tls.SubjectAltNames)
+		c.TransportSocket = p.clientMTLS(s, port, cmp.Or(tls.SNI, sni), tls.SubjectAltNames)
 	case tls.Mode == model.TLSSimple || tls.Mode == model.TLSMutual:
 		var alpn []string
 		if port.Protocol.IsHTTP2() {

@@ -314,8 +314,7 @@ func (p *proxy) tcpServer(l *listenerpb.Listener, s served) {
 			stat := strings.Join([]string{"tcp", v.Name, v.Namespace}, ".")
 			l.FilterChains = []*listenerpb.FilterChain{{
 				Metadata: provenance(r.Source, nil),
-				Filters: []*listenerpb.Filter{p.tcpProxy(stat, r.Routes,
-					func(d *model.Destination) string { return p.clusterOf(d, s.server.Port) }, false)},
+				Filters:  []*listenerpb.Filter{p.tcpProxy(stat, r.Routes, s.server.Port)},
 			}}
 			return
 		}

@@ -63,17 +63,28 @@ func (p *proxy) inspected(l *listenerpb.Listener) {
 	l.ContinueOnListenerFiltersTimeout = true
 }
 
-// tcpProxy forwards to a cluster, or to several by weight.
-func (p *proxy) tcpProxy(stat string, to []*model.Destination, cluster func(*model.Destination) string, inbound bool) *listenerpb.Filter {
-	t := &tcppb.TcpProxy{StatPrefix: stat, AccessLog: p.accessLogs(inbound)}
+// tcpProxy forwards to a destination, or to several by weight. Idle timeout and hash
+// are those of the first one's policy.
+func (p *proxy) tcpProxy(stat string, to []*model.Destination, port uint32) *listenerpb.Filter {
+	t := &tcppb.TcpProxy{StatPrefix: stat, AccessLog: p.accessLogs(false)}
 	to = weighted(to)
+	if s := p.scope.byHost[to[0].Host]; s != nil {
+		d := p.scope.policies[s]
+		policy := p.policyFor(d, d.Subset(to[0].Subset), p.portOf(to[0], port))
+		if policy.Pool != nil && policy.Pool.TCPIdle != nil {
+			t.IdleTimeout = durationpb.New(*policy.Pool.TCPIdle)
+		}
+		if policy.Balancer != nil && policy.Balancer.Hash != nil && policy.Balancer.Hash.SourceIP {
+			t.HashPolicy = []*typepb.HashPolicy{{PolicySpecifier: &typepb.HashPolicy_SourceIp_{SourceIp: &typepb.HashPolicy_SourceIp{}}}}
+		}
+	}
 	if len(to) == 1 {
-		t.ClusterSpecifier = &tcppb.TcpProxy_Cluster{Cluster: cluster(to[0])}
+		t.ClusterSpecifier = &tcppb.TcpProxy_Cluster{Cluster: p.clusterOf(to[0], port)}
 		return networkFilter("envoy.filters.network.tcp_proxy", t)
 	}
 	w := &tcppb.TcpProxy_WeightedCluster{}
 	for _, d := range to {
-		w.Clusters = append(w.Clusters, &tcppb.TcpProxy_WeightedCluster_ClusterWeight{Name: cluster(d), Weight: d.Weight})
+		w.Clusters = append(w.Clusters, &tcppb.TcpProxy_WeightedCluster_ClusterWeight{Name: p.clusterOf(d, port), Weight: d.Weight})
 	}
 	t.ClusterSpecifier = &tcppb.TcpProxy_WeightedClusters{WeightedClusters: w}
 	return networkFilter("envoy.filters.network.tcp_proxy", t)
@@ -81,7 +92,8 @@ func (p *proxy) tcpProxy(stat string, to []*model.Destination, cluster func(*mod
 
 // toCluster forwards to one cluster.
 func (p *proxy) toCluster(name string, inbound bool) *listenerpb.Filter {
-	return p.tcpProxy(name, []*model.Destination{{}}, func(*model.Destination) string { return name }, inbound)
+	return networkFilter("envoy.filters.network.tcp_proxy", &tcppb.TcpProxy{
+		StatPrefix: name, AccessLog: p.accessLogs(inbound), ClusterSpecifier: &tcppb.TcpProxy_Cluster{Cluster: name}})
 }
 
 // weighted leaves out destinations of weight 0, where there are several.

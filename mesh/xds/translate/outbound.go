@@ -155,13 +155,12 @@ func (p *proxy) tcpChain(s *model.Service, port *model.Port) *listenerpb.FilterC
 		for _, r := range v.TCP {
 			if p.tcpApplies(v, r, port.Number, model.MeshGateway) {
 				chain.Metadata = provenance(r.Source, nil)
-				chain.Filters = []*listenerpb.Filter{p.tcpProxy(name, r.Routes,
-					func(d *model.Destination) string { return p.clusterOf(d, port.Number) }, false)}
+				chain.Filters = []*listenerpb.Filter{p.tcpProxy(name, r.Routes, port.Number)}
 				return chain
 			}
 		}
 	}
-	chain.Filters = []*listenerpb.Filter{p.toCluster(name, false)}
+	chain.Filters = []*listenerpb.Filter{p.tcpProxy(name, []*model.Destination{{Host: s.Host, Port: port.Number}}, port.Number)}
 	return chain
 }
 

@@ -90,7 +90,7 @@ func socket(name string, m validated) *corepb.TransportSocket {
 func plaintext() *corepb.TransportSocket { return socket(rawSocket, &rawpb.RawBuffer{}) }
 
 // clientMTLS is the transport socket to a destination within the mesh.
-func (t *Translator) clientMTLS(s *model.Service, sni string, sans []string) *corepb.TransportSocket {
+func (t *Translator) clientMTLS(s *model.Service, port *model.Port, sni string, sans []string) *corepb.TransportSocket {
 	if len(sans) == 0 {
 		for _, a := range s.Endpoints.Accounts {
 			ns, account, _ := strings.Cut(a, "/")
@@ -98,9 +98,11 @@ func (t *Translator) clientMTLS(s *model.Service, sni string, sans []string) *co
 		}
 		sans = append(sans, s.SubjectAltNames...)
 	}
-	return socket(tlsSocket, &tlspb.UpstreamTlsContext{
-		CommonTlsContext: t.workloadTLS([]string{"istio-peer-exchange", "istio"}, exactSANs(sans)...), Sni: sni,
-	})
+	alpn := []string{"istio-peer-exchange", "istio"}
+	if port.Protocol.IsHTTP2() {
+		alpn = append(alpn, "h2")
+	}
+	return socket(tlsSocket, &tlspb.UpstreamTlsContext{CommonTlsContext: t.workloadTLS(alpn, exactSANs(sans)...), Sni: sni})
 }
 
 // clientTLS originates TLS with files, or with the system's roots.
