@@ -1,0 +1,133 @@
+package build_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	meshpb "istio.io/api/mesh/v1alpha1"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/build"
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+	"github.com/windtunnel-mesh/windtunnel/mesh/model"
+	"github.com/windtunnel-mesh/windtunnel/mesh/store"
+)
+
+const services = `apiVersion: v1
+kind: Service
+metadata: {name: reviews}
+spec: {clusterIP: 10.96.0.1, ports: [{name: http, port: 9080}], selector: {app: reviews}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: two}
+spec: {clusterIP: 10.96.0.2, ports: [{name: http, port: 80}, {name: tcp-db, port: 81}], selector: {app: two}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: reviews-1, labels: {app: reviews, version: v1}}
+spec: {containers: [{name: a, image: a}], serviceAccountName: sa}
+status: {podIP: 10.1.0.1, conditions: [{type: Ready, status: "True"}]}
+---
+`
+
+func virtual(name, rest string) string {
+	return "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: " + name + "}\nspec: {" + rest + "}\n---\n"
+}
+
+func made(t *testing.T, yaml string, c *meshpb.MeshConfig) (*model.Mesh, []config.Diagnostic) {
+	t.Helper()
+	objects, found := config.Decode("a.yaml", 1, []byte(yaml))
+	for _, d := range found {
+		if d.Severity == config.Error {
+			t.Fatalf("%s: %s", d.Position, d.Message)
+		}
+	}
+	for i, o := range objects { // as written: the first is the oldest
+		o.Created = time.Unix(int64(i), 0)
+	}
+	return build.Build(store.NewView(objects...), build.Options{MeshConfig: c})
+}
+
+func TestFindings(t *testing.T) {
+	for _, c := range []struct{ name, yaml, want string }{
+		{"nothing", virtual("a", "hosts: [reviews], http: [{route: [{destination: {host: reviews}}]}]"), ""},
+		{"unknown host", virtual("a", "hosts: [reviews], http: [{route: [{destination: {host: review}}]}]"), "warning WT0401 review.default.svc.cluster.local"},
+		{"unknown subset", virtual("a", "hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v9}}]}]"), "warning WT0402 v9"},
+		{"conflict", virtual("a", "hosts: [reviews], http: [{route: [{destination: {host: reviews}}]}]") +
+			virtual("b", "hosts: [reviews.default.svc.cluster.local], http: [{route: [{destination: {host: reviews}}]}]"), "error WT0403 default/a"},
+		{"port required", virtual("a", "hosts: [two], http: [{route: [{destination: {host: two}}]}]"), "error WT0404 80, 81"},
+		{"unknown port", virtual("a", "hosts: [two], http: [{route: [{destination: {host: two, port: {number: 82}}}]}]"), "warning WT0407 82"},
+		{"unknown gateway", virtual("a", "hosts: [reviews], gateways: [mesh, none], http: [{route: [{destination: {host: reviews}}]}]"), "warning WT0405 default/none"},
+		{"no workload", "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p}\nspec: {selector: {matchLabels: {app: x}}, mtls: {mode: STRICT}}\n", "warning WT0406 app=x"},
+		{"unsupported kind", "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\nspec: {rules: [{}]}\n", "error WT0400 AuthorizationPolicy is not supported yet"},
+		{"unsupported field", virtual("a", "hosts: [reviews], tls: [{match: [{sniHosts: [reviews], port: 443}], route: [{destination: {host: reviews}}]}]"), "error WT0400 tls is not supported yet"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, found := made(t, services+c.yaml, nil)
+			var got []string
+			for _, d := range found {
+				got = append(got, fmt.Sprintf("%s %s %s", d.Severity, d.Code, d.Message))
+				if d.Position.Line <= strings.Count(services, "\n") || d.Position.Col == 0 {
+					t.Errorf("%s is at %s, not at the object that is wrong", d.Message, d.Position)
+				}
+			}
+			if c.want == "" {
+				if len(got) > 0 {
+					t.Errorf("found %q", got)
+				}
+				return
+			}
+			prefix, rest := c.want[:strings.LastIndex(c.want, "WT")+6], c.want[strings.LastIndex(c.want, "WT")+7:]
+			if len(got) != 1 || !strings.HasPrefix(got[0], prefix) || !strings.Contains(got[0], rest) {
+				t.Errorf("found %q, want one that is %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestMeshConfigIsRefusedByName(t *testing.T) {
+	_, found := made(t, services, &meshpb.MeshConfig{DiscoverySelectors: []*meshpb.LabelSelector{{}}})
+	if len(found) != 1 || !strings.Contains(found[0].Message, "meshConfig.discoverySelectors") {
+		t.Errorf("found %v", found)
+	}
+}
+
+func TestEndpointsComeFromPods(t *testing.T) {
+	m, _ := made(t, services, nil)
+	s := m.Service("reviews.default.svc.cluster.local", "elsewhere")
+	list := s.Endpoints.On(s.Port(9080))
+	if len(list) != 1 || list[0].Address != "10.1.0.1" || list[0].Port != 9080 || list[0].Revision != "v1" || !slices.Equal(s.Endpoints.Accounts, []string{"default/sa"}) {
+		t.Errorf("endpoints %+v of accounts %v", list, s.Endpoints.Accounts)
+	}
+	if p := m.Service("two.default.svc.cluster.local", "default").Port(81).Protocol; p != model.TCP {
+		t.Errorf("port tcp-db speaks %s", p)
+	}
+}
+
+func TestDelegatesMergeMatches(t *testing.T) {
+	m, found := made(t, services+virtual("root", "hosts: [reviews], http: [{match: [{uri: {prefix: /a}}], delegate: {name: below}}]")+
+		virtual("below", "http: [{match: [{uri: {prefix: /a/b}}], timeout: 1s, route: [{destination: {host: reviews}}]}]"), nil)
+	if len(found) > 0 || len(m.Virtual) != 1 || len(m.Virtual[0].HTTP) != 1 {
+		t.Fatalf("virtual services %+v, found %v", m.Virtual, found)
+	}
+	r := m.Virtual[0].HTTP[0]
+	if r.Matches[0].URI.Value != "/a/b" || r.Timeout != time.Second {
+		t.Errorf("rule %+v matches %+v", r, r.Matches[0].URI)
+	}
+}
+
+func TestPeerAuthenticationInherits(t *testing.T) {
+	const p = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: %s, namespace: %s}\nspec: {%s}\n---\n"
+	m, _ := made(t, services+fmt.Sprintf(p, "mesh", "istio-system", "mtls: {mode: STRICT}")+
+		fmt.Sprintf(p, "workload", "default", "selector: {matchLabels: {app: reviews}}, portLevelMtls: {9080: {mode: DISABLE}}"), nil)
+	e := m.MTLS("default", map[string]string{"app": "reviews"})
+	if e.On(80) != model.Strict || e.On(9080) != model.Disable {
+		t.Errorf("port 80 %v, port 9080 %v", e.On(80), e.On(9080))
+	}
+	if got := m.MTLS("other", nil).On(9080); got != model.Strict {
+		t.Errorf("another namespace has %v", got)
+	}
+}
