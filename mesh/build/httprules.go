@@ -147,7 +147,8 @@ func fault(f *networkingpb.HTTPFaultInjection) *model.Fault {
 	m := &model.Fault{}
 	if d := f.GetDelay(); d != nil && d.GetFixedDelay() != nil {
 		m.HasDelay, m.Delay = true, d.GetFixedDelay().AsDuration()
-		m.DelayPercent = float64(d.GetPercent()) //nolint:staticcheck // deprecated, and still written
+		//lint:ignore SA1019 deprecated, and still written
+		m.DelayPercent = float64(d.GetPercent())
 		if d.GetPercentage() != nil {
 			m.DelayPercent = d.GetPercentage().GetValue()
 		}
@@ -180,7 +181,8 @@ func cors(c *networkingpb.CorsPolicy) *model.CORS {
 			m.Origins = append(m.Origins, *s)
 		}
 	}
-	for _, origin := range c.GetAllowOrigin() { //nolint:staticcheck // deprecated, and still written
+	//lint:ignore SA1019 deprecated, and still written
+	for _, origin := range c.GetAllowOrigin() {
 		m.Origins = append(m.Origins, model.StringMatch{Kind: model.Exact, Value: origin})
 	}
 	if c.GetMaxAge() != nil {
@@ -203,8 +205,10 @@ func (b *builder) mirrors(o *config.Object, r *networkingpb.HTTPRoute, path stri
 		switch {
 		case r.GetMirrorPercentage() != nil:
 			percent = r.GetMirrorPercentage().GetValue()
-		case r.GetMirrorPercent() != nil: //nolint:staticcheck // deprecated, and still written
-			percent = float64(r.GetMirrorPercent().GetValue()) //nolint:staticcheck // as above
+		//lint:ignore SA1019 deprecated, and still written
+		case r.GetMirrorPercent() != nil:
+			//lint:ignore SA1019 deprecated, and still written
+			percent = float64(r.GetMirrorPercent().GetValue())
 		}
 		if percent > 0 {
 			list = append(list, &model.Mirror{Destination: b.destination(o, r.GetMirror(), path+".mirror"), Percent: percent})

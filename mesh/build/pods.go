@@ -96,15 +96,14 @@ func podReady(pod *corev1.Pod) bool {
 
 // controller is the Deployment's name: a ReplicaSet's without its hash.
 func controller(pod *corev1.Pod) string {
-	for _, o := range pod.OwnerReferences {
-		if o.Kind == "ReplicaSet" {
-			if hash := pod.Labels["pod-template-hash"]; hash != "" {
-				return strings.TrimSuffix(o.Name, "-"+hash)
-			}
-		}
-		return o.Name
+	if len(pod.OwnerReferences) == 0 {
+		return pod.Name
 	}
-	return pod.Name
+	o := pod.OwnerReferences[0]
+	if hash := pod.Labels["pod-template-hash"]; o.Kind == "ReplicaSet" && hash != "" {
+		return strings.TrimSuffix(o.Name, "-"+hash)
+	}
+	return o.Name
 }
 
 func podLocality(pod *corev1.Pod, nodes map[string]model.Locality) model.Locality {

@@ -112,7 +112,8 @@ func balancer(l *networkingpb.LoadBalancerSettings) *model.Balancer {
 	}
 	if h := l.GetConsistentHash(); h != nil {
 		m.Algorithm, m.Hash = model.RingHash, hashKey(h)
-		m.RingMin = h.GetMinimumRingSize() //nolint:staticcheck // deprecated, and still written
+		//lint:ignore SA1019 deprecated, and still written
+		m.RingMin = h.GetMinimumRingSize()
 		if r := h.GetRingHash(); r != nil {
 			m.RingMin = r.GetMinimumRingSize()
 		}
@@ -128,7 +129,7 @@ func balancer(l *networkingpb.LoadBalancerSettings) *model.Balancer {
 		if w.GetAggression() != nil {
 			m.Warmup.Aggression = w.GetAggression().GetValue()
 		}
-	} else if d := l.GetWarmupDurationSecs(); d != nil { //nolint:staticcheck // deprecated, and still written
+	} else if d := l.GetWarmupDurationSecs(); d != nil {
 		m.Warmup = &model.Warmup{Duration: d.AsDuration(), MinimumPercent: 10, Aggression: 1}
 	}
 	if e := l.GetLocalityLbSetting().GetEnabled(); e != nil {
@@ -216,7 +217,8 @@ func outlier(d *networkingpb.OutlierDetection) *model.Outlier {
 	if v := d.GetConsecutiveLocalOriginFailures(); v != nil {
 		m.ConsecutiveLocal = new(v.GetValue())
 	}
-	if n := d.GetConsecutiveErrors(); n > 0 && m.ConsecutiveGateway == nil { //nolint:staticcheck // deprecated, and still written
+	//lint:ignore SA1019 deprecated, and still written
+	if n := d.GetConsecutiveErrors(); n > 0 && m.ConsecutiveGateway == nil {
 		m.ConsecutiveGateway = new(uint32(n))
 	}
 	return m

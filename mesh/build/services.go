@@ -145,7 +145,8 @@ func (b *builder) endpointsOf(o *config.Object, s *corev1.Service, list []*disco
 			b.addSlice(byPort, s, slice)
 		}
 	case legacy != nil:
-		b.addLegacy(byPort, s, legacy.Value.(*corev1.Endpoints)) //nolint:staticcheck // people still write them
+		//lint:ignore SA1019 deprecated, and still written
+		b.addLegacy(byPort, s, legacy.Value.(*corev1.Endpoints))
 	case len(s.Spec.Selector) > 0:
 		b.addPods(byPort, s)
 	}
@@ -204,7 +205,8 @@ func (b *builder) workloadOf(namespace string, ref *corev1.ObjectReference, addr
 	return b.pods.byAddress[address]
 }
 
-func (b *builder) addLegacy(byPort map[uint32][]*model.Endpoint, s *corev1.Service, legacy *corev1.Endpoints) { //nolint:staticcheck // as above
+//lint:ignore SA1019 deprecated, and still written
+func (b *builder) addLegacy(byPort map[uint32][]*model.Endpoint, s *corev1.Service, legacy *corev1.Endpoints) {
 	for _, p := range s.Spec.Ports {
 		for _, set := range legacy.Subsets {
 			for _, sp := range set.Ports {

@@ -187,9 +187,11 @@ func (p *proxy) discovery(c *clusterpb.Cluster, s *model.Service, port *model.Po
 	case clusterpb.Cluster_EDS:
 		c.EdsClusterConfig = &clusterpb.Cluster_EdsClusterConfig{EdsConfig: adsSource(), ServiceName: c.Name}
 	case clusterpb.Cluster_STRICT_DNS, clusterpb.Cluster_LOGICAL_DNS:
-		c.DnsLookupFamily = clusterpb.Cluster_V4_ONLY                         //nolint:staticcheck // as istiod sends it
-		c.DnsRefreshRate = durationpb.New(p.mesh.Settings.DNSRefresh)         //nolint:staticcheck // as above
-		c.RespectDnsTtl = true                                                //nolint:staticcheck // as above
+		c.DnsLookupFamily = clusterpb.Cluster_V4_ONLY
+		//lint:ignore SA1019 as istiod sends it
+		c.DnsRefreshRate = durationpb.New(p.mesh.Settings.DNSRefresh)
+		//lint:ignore SA1019 as istiod sends it
+		c.RespectDnsTtl = true
 		c.LoadAssignment = p.assignment(c.Name, s, port, subset, policy, nil) // names, or a mix of names and addresses
 	case clusterpb.Cluster_ORIGINAL_DST:
 		c.LbPolicy = clusterpb.Cluster_CLUSTER_PROVIDED

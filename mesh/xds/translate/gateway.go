@@ -265,7 +265,8 @@ func (p *proxy) credential(t *model.ServerTLS) (*corepb.TransportSocket, bool, e
 			ValidationContext: &tlspb.CertificateValidationContext{TrustedCa: inlineBytes(roots)}}})
 		common.ValidationContextType = &tlspb.CommonTlsContext_CombinedValidationContext{
 			CombinedValidationContext: &tlspb.CommonTlsContext_CombinedCertificateValidationContext{
-				DefaultValidationContext:         &tlspb.CertificateValidationContext{MatchSubjectAltNames: exactSANs(t.SubjectAltNames)}, //nolint:staticcheck // as istiod sends it
+				//lint:ignore SA1019 as istiod sends it
+				DefaultValidationContext:         &tlspb.CertificateValidationContext{MatchSubjectAltNames: exactSANs(t.SubjectAltNames)},
 				ValidationContextSdsSecretConfig: &tlspb.SdsSecretConfig{Name: name + "-cacert", SdsConfig: adsSource()},
 			}}
 	}

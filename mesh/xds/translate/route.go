@@ -30,7 +30,8 @@ func prefixMatch(prefix string) *routepb.RouteMatch {
 
 // forward is an action without time limit: not of its own, nor of grpc-timeout.
 func forward() *routepb.RouteAction {
-	return &routepb.RouteAction{Timeout: durationpb.New(0), MaxGrpcTimeout: durationpb.New(0)} //nolint:staticcheck // as istiod sends it
+	//lint:ignore SA1019 as istiod sends it
+	return &routepb.RouteAction{Timeout: durationpb.New(0), MaxGrpcTimeout: durationpb.New(0)}
 }
 
 func decorate(operation string) *routepb.Decorator { return &routepb.Decorator{Operation: operation} }

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -147,17 +146,17 @@ func (t *Translator) nameScope(s *scope) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s %v %v\n", s.namespace, s.router, s.allowAny)
 	for _, service := range s.services {
-		io.WriteString(h, t.id(service)) //nolint:errcheck // a hash does not fail
+		fmt.Fprint(h, t.id(service))
 		if d := s.policies[service]; d != nil {
-			io.WriteString(h, "+"+t.id(d)) //nolint:errcheck // as above
+			fmt.Fprint(h, "+"+t.id(d))
 		}
 		if service.Headless { // its listeners are made of its endpoints
-			io.WriteString(h, "@"+t.id(service.Endpoints)) //nolint:errcheck // as above
+			fmt.Fprint(h, "@"+t.id(service.Endpoints))
 		}
-		io.WriteString(h, "\n") //nolint:errcheck // as above
+		fmt.Fprint(h, "\n")
 	}
 	for _, v := range s.virtual {
-		io.WriteString(h, "v"+t.id(v)) //nolint:errcheck // as above
+		fmt.Fprint(h, "v"+t.id(v))
 	}
 	s.key = hex.EncodeToString(h.Sum(nil)[:12])
 }

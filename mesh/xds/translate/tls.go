@@ -56,7 +56,8 @@ func (t *Translator) workloadTLS(alpn []string, sans ...*matcherpb.StringMatcher
 		TlsCertificateSdsSecretConfigs: []*tlspb.SdsSecretConfig{{Name: names.WorkloadCertificate, SdsConfig: agentSource()}},
 		ValidationContextType: &tlspb.CommonTlsContext_CombinedValidationContext{
 			CombinedValidationContext: &tlspb.CommonTlsContext_CombinedCertificateValidationContext{
-				DefaultValidationContext:         &tlspb.CertificateValidationContext{MatchSubjectAltNames: sans}, //nolint:staticcheck // as istiod sends it
+				//lint:ignore SA1019 as istiod sends it
+				DefaultValidationContext:         &tlspb.CertificateValidationContext{MatchSubjectAltNames: sans},
 				ValidationContextSdsSecretConfig: &tlspb.SdsSecretConfig{Name: names.Roots, SdsConfig: agentSource()},
 			}},
 		AlpnProtocols: alpn,
@@ -118,7 +119,8 @@ func clientTLS(c *model.ClientTLS, sans []string, alpn []string) *corepb.Transpo
 		common.TlsCertificates = []*tlspb.TlsCertificate{{CertificateChain: fileSource(c.Certificate), PrivateKey: fileSource(c.Key)}}
 	}
 	if !c.InsecureSkipVerify {
-		v := &tlspb.CertificateValidationContext{MatchSubjectAltNames: exactSANs(sans)} //nolint:staticcheck // as istiod sends it
+		//lint:ignore SA1019 as istiod sends it
+		v := &tlspb.CertificateValidationContext{MatchSubjectAltNames: exactSANs(sans)}
 		if c.CA != "" {
 			v.TrustedCa = fileSource(c.CA)
 		} else {
