@@ -2,6 +2,7 @@ package run
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -18,11 +19,21 @@ type index struct {
 // update takes the entries that are new.
 func (x *index) update(log []Seen) {
 	for i := len(x.log); i < len(log); i++ {
-		if id := log[i].RequestID; id != "" {
+		if id := untraced(log[i].RequestID); id != "" {
 			x.byID[id] = append(x.byID[id], i)
 		}
 	}
 	x.log = log
+}
+
+// untraced is a request id as its client made it. Envoy notes in the version digit of
+// a UUID why a request is traced (9 sampled, a forced, b by the client; 4 not at all).
+func untraced(id string) string {
+	const digit = 14
+	if len(id) != 36 || !strings.ContainsRune("9ab", rune(id[digit])) {
+		return id
+	}
+	return id[:digit] + "4" + id[digit+1:]
 }
 
 // about counts the entries of some exchanges, and tells whether there is one at

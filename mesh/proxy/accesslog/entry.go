@@ -41,6 +41,7 @@ type Entry struct {
 	UpstreamHost  netip.AddrPort
 	UpstreamLocal netip.AddrPort
 
+	// DownstreamRemote is the direct peer, whatever x-forwarded-for says.
 	DownstreamRemote netip.AddrPort
 	DownstreamLocal  netip.AddrPort
 	ServerName       string // requested SNI

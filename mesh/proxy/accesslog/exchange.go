@@ -39,8 +39,8 @@ func FromExchange(x *Exchange) Entry {
 	if c := s.Conn; c != nil {
 		e.Listener, e.Inbound = c.Listener, c.Inbound
 		e.DownstreamRemote, e.DownstreamLocal = c.Remote, c.Local
+		e.ServerName = c.RequestedServerName
 		if c.TLS != nil {
-			e.ServerName = c.TLS.ServerName
 			e.MutualTLS = c.TLS.PeerHash != "" || len(c.TLS.PeerURIs) > 0
 			if len(c.TLS.PeerURIs) > 0 {
 				e.PeerURI = c.TLS.PeerURIs[0]

@@ -131,22 +131,28 @@ func upstreamOperator(name string) operator {
 
 func downstreamOperator(name string) operator {
 	switch name {
-	case "DOWNSTREAM_REMOTE_ADDRESS", "DOWNSTREAM_DIRECT_REMOTE_ADDRESS":
-		return downstream(func(c *message.Conn) string { return addrPort(c.Remote) })
-	case "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT":
-		return downstream(func(c *message.Conn) string { return addr(c.Remote) })
+	case "DOWNSTREAM_REMOTE_ADDRESS":
+		return text(func(x *Exchange) string { return addrPort(remote(x.Stream)) })
+	case "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT":
+		return text(func(x *Exchange) string { return addr(remote(x.Stream)) })
 	case "DOWNSTREAM_REMOTE_PORT":
-		return downstream(func(c *message.Conn) string { return strconv.Itoa(int(c.Remote.Port())) })
+		return text(func(x *Exchange) string { return port(remote(x.Stream)) })
+	case "DOWNSTREAM_DIRECT_REMOTE_ADDRESS":
+		return downstream(func(c *message.Conn) string { return addrPort(c.Remote) })
+	case "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT":
+		return downstream(func(c *message.Conn) string { return addr(c.Remote) })
+	case "DOWNSTREAM_DIRECT_REMOTE_PORT":
+		return downstream(func(c *message.Conn) string { return port(c.Remote) })
 	case "DOWNSTREAM_LOCAL_ADDRESS":
 		return downstream(func(c *message.Conn) string { return addrPort(c.Local) })
 	case "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT":
 		return downstream(func(c *message.Conn) string { return addr(c.Local) })
 	case "DOWNSTREAM_LOCAL_PORT":
-		return downstream(func(c *message.Conn) string { return strconv.Itoa(int(c.Local.Port())) })
+		return downstream(func(c *message.Conn) string { return port(c.Local) })
 	case "CONNECTION_ID":
 		return downstream(func(c *message.Conn) string { return strconv.FormatUint(c.ID, 10) })
 	case "REQUESTED_SERVER_NAME":
-		return downstreamTLS(func(t *message.TLS) string { return t.ServerName })
+		return downstream(func(c *message.Conn) string { return c.RequestedServerName })
 	case "DOWNSTREAM_PEER_URI_SAN":
 		return downstreamTLS(func(t *message.TLS) string { return strings.Join(t.PeerURIs, ",") })
 	case "DOWNSTREAM_LOCAL_URI_SAN":
@@ -161,6 +167,22 @@ func downstreamOperator(name string) operator {
 		return downstreamTLS(func(t *message.TLS) string { return tls.CipherSuiteName(t.Cipher) })
 	}
 	return nil
+}
+
+// remote is the client as Envoy's DOWNSTREAM_REMOTE_ADDRESS has it: from
+// x-forwarded-for where that is trusted, else the direct peer.
+func remote(s *message.Stream) netip.AddrPort {
+	if !s.Remote.IsValid() && s.Conn != nil {
+		return s.Conn.Remote
+	}
+	return s.Remote
+}
+
+func port(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return strconv.Itoa(int(a.Port()))
 }
 
 func addrPort(a netip.AddrPort) string {

@@ -55,7 +55,7 @@ func (f *fault) inject(ctx context.Context, x *Exchange) error {
 		}
 	}
 	delay := config.Delay > 0 && draw(x, drawDelay, config.DelayPercent)
-	abort := (config.AbortStatus > 0 || config.AbortGRPC > 0) && draw(x, drawAbort, config.AbortPercent)
+	abort := (config.AbortStatus > 0 || config.AbortGRPC >= 0) && draw(x, drawAbort, config.AbortPercent)
 	if !delay && !abort {
 		return nil
 	}
@@ -71,7 +71,7 @@ func (f *fault) inject(ctx context.Context, x *Exchange) error {
 		}
 	}
 	if abort {
-		return aborted(config)
+		return aborted(config, x.Request)
 	}
 	return nil
 }
@@ -98,11 +98,16 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func aborted(config *snapshot.Fault) error {
-	r := &reply.Reply{Status: config.AbortStatus, Flag: message.FaultInjected, Details: "fault_filter_abort", Body: "fault filter abort"}
-	if config.AbortGRPC > 0 {
-		r.Status = 200
-		r.Header.Add("grpc-status", strconv.Itoa(config.AbortGRPC))
+// aborted is the answer in place of the upstream's. An HTTP status goes before a gRPC
+// status; the latter comes with 200, and only gRPC clients hear of it.
+func aborted(config *snapshot.Fault, r *message.Request) error {
+	answer := reply.Reply{Status: config.AbortStatus, Flag: message.FaultInjected, Details: "fault_filter_abort", Body: "fault filter abort"}
+	if config.AbortStatus > 0 {
+		return &answer
 	}
-	return r
+	answer.Status = 200
+	if route.IsGRPC(r.Header) {
+		answer.Header.Add("grpc-status", strconv.Itoa(config.AbortGRPC))
+	}
+	return &answer
 }

@@ -19,6 +19,9 @@ type Selection struct {
 	// Key is the request's draw; Attempt counts choices made for one request.
 	Key     uint64
 	Attempt int
+	// Rejected counts the choices for one try that were not wanted: consistent
+	// balancers go on from the host of the hash by so many steps.
+	Rejected int
 	// Hash is the hash of the route's policies, where they gave one.
 	Hash    uint64
 	HasHash bool
@@ -39,6 +42,7 @@ type view struct {
 type group struct {
 	hosts      []*Host // what may be chosen: the healthy ones, or all in panic
 	localities []*group
+	shares     []weighted        // of hosts, for consistent balancers
 	schedule   *schedule[*group] // of localities, where they are weighted
 	weighted   *schedule[*Host]  // where weights differ
 	table      hashTable
@@ -100,19 +104,42 @@ func (c *Cluster) newView(config *snapshot.Cluster, localities []locality) *view
 	}
 	normalized := min(100, total)
 	v.loads = loads(health, normalized)
+	everywhere, sizes := true, make([]uint32, last+1)
 	for p := range health {
 		panicking := normalized < 100 && belowPanic(localities, uint32(p), config.PanicThreshold)
-		v.groups = append(v.groups, c.newGroup(config, localities, uint32(p), panicking))
+		everywhere = everywhere && panicking
+		g := c.newGroup(config, localities, uint32(p), panicking)
+		sizes[p] = uint32(len(g.hosts))
+		v.groups = append(v.groups, g)
 	}
-	if normalized == 0 && len(v.groups) > 0 {
-		for p, g := range v.groups { // everything is in panic, or nothing can be reached
-			if len(g.hosts) > 0 {
-				v.loads[p] = 100
-				break
-			}
-		}
+	if everywhere {
+		v.loads = loadsBySize(sizes)
 	}
 	return v
+}
+
+// loadsBySize spreads 100 percent where all priorities are in panic: by the number of
+// their hosts (Envoy: panic threshold).
+func loadsBySize(sizes []uint32) []uint32 {
+	shares, total, left := make([]uint32, len(sizes)), uint32(0), uint32(100)
+	for _, n := range sizes {
+		total += n
+	}
+	first := -1
+	for p, n := range sizes {
+		if n == 0 {
+			continue
+		}
+		shares[p] = n * 100 / total
+		left -= shares[p]
+		if first < 0 {
+			first = p
+		}
+	}
+	if first >= 0 {
+		shares[first] += left // what rounding left over
+	}
+	return shares
 }
 
 // loads spreads 100 percent over priorities: each takes its health's share of the
@@ -153,7 +180,7 @@ func belowPanic(localities []locality, priority uint32, threshold float64) bool 
 			healthy += countAvailable(l.hosts)
 		}
 	}
-	return all > 0 && 100*float64(healthy)/float64(all) < threshold
+	return 100*float64(healthy)/float64(max(all, 1)) < threshold
 }
 
 func (c *Cluster) newGroup(config *snapshot.Cluster, localities []locality, priority uint32, panicking bool) *group {
@@ -172,6 +199,12 @@ func (c *Cluster) newGroup(config *snapshot.Cluster, localities []locality, prio
 		if !config.LocalityWeighted || l.config.Weight == 0 || len(hosts) == 0 {
 			continue
 		}
+		if consistent(config) { // one table: a hash finds the same host whatever came before
+			g.shares = append(g.shares, normalize(hosts, float64(l.config.Weight))...)
+		}
+		if consistent(config) || panicking { // and panic knows no localities
+			continue
+		}
 		name := l.config.Region + "/" + l.config.Zone + "/" + l.config.SubZone
 		sub := &group{hosts: hosts, cursor: c.cursor(int(priority), name),
 			weight: float64(l.config.Weight) * min(1, overprovisioning*float64(len(hosts))/float64(len(l.hosts)))}
@@ -182,8 +215,16 @@ func (c *Cluster) newGroup(config *snapshot.Cluster, localities []locality, prio
 		g.schedule = newSchedule(g.localities, c.seed.Uint64("localities"), func(g *group) float64 { return g.weight })
 		return g
 	}
+	if consistent(config) && len(g.shares) == 0 {
+		g.shares = normalize(g.hosts, 1)
+	}
 	c.prepare(config, g)
 	return g
+}
+
+// consistent tells whether hosts are chosen by a hash.
+func consistent(config *snapshot.Cluster) bool {
+	return config.Balancer == snapshot.RingHash || config.Balancer == snapshot.Maglev
 }
 
 // prepare makes the tables that a policy chooses by.
@@ -193,9 +234,9 @@ func (c *Cluster) prepare(config *snapshot.Cluster, g *group) {
 	}
 	switch config.Balancer {
 	case snapshot.RingHash:
-		g.table = newRing(g.hosts, max(config.RingMin, 1), max(config.RingMax, config.RingMin, 1))
+		g.table = newRing(g.shares, max(config.RingMin, 1), max(config.RingMax, config.RingMin, 1))
 	case snapshot.Maglev:
-		g.table = newMaglev(g.hosts, config.MaglevSize)
+		g.table = newMaglev(g.shares, config.MaglevSize)
 	case snapshot.RoundRobin, snapshot.LeastRequest:
 		if config.SlowStart == nil && equalWeights(g.hosts) {
 			return
@@ -249,9 +290,9 @@ func (v *view) choose(s seed.Seed, sel *Selection) *Host {
 	if g.table != nil {
 		hash := sel.Hash
 		if !sel.HasHash {
-			hash = s.At(sel.Key)
+			hash = draw(s, sel, 0)
 		}
-		return g.table.pick(hash, sel.Attempt)
+		return g.table.pick(hash, sel.Rejected)
 	}
 	if g.weighted != nil {
 		return g.weighted.pick()
@@ -286,13 +327,13 @@ func draw(s seed.Seed, sel *Selection, n uint64) uint64 {
 	return s.At(sel.Key + uint64(sel.Attempt)<<32 + n<<16)
 }
 
-// group picks the priority: by hash where there is one, so that a client stays.
+// group picks the priority: consistent balancers by their hash, so that a client stays.
 func (v *view) group(s seed.Seed, sel *Selection) *group {
 	if len(v.groups) == 1 {
 		return v.groups[0]
 	}
 	n := uint32(draw(s, sel, 99) % 100)
-	if sel.HasHash {
+	if sel.HasHash && consistent(v.config) {
 		n = uint32(sel.Hash % 100)
 	}
 	for p, load := range v.loads {

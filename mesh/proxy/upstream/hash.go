@@ -22,18 +22,32 @@ func Hash(s string) uint64 { return xxhash.Sum64String(s) }
 
 type weighted struct {
 	host   *Host
-	weight float64 // normalized: all sum up to 1
+	weight float64
 }
 
-func normalize(hosts []*Host) (list []weighted, least, most float64) {
+// normalize spreads a weight over hosts by theirs.
+func normalize(hosts []*Host, weight float64) []weighted {
 	total := 0.0
 	for _, h := range hosts {
 		total += float64(h.weight())
 	}
+	list := make([]weighted, len(hosts))
+	for i, h := range hosts {
+		list[i] = weighted{h, weight * float64(h.weight()) / total}
+	}
+	return list
+}
+
+// unit scales weights so that all sum up to 1.
+func unit(shares []weighted) (list []weighted, least, most float64) {
+	total := 0.0
+	for _, s := range shares {
+		total += s.weight
+	}
 	least = math.Inf(1)
-	for _, h := range hosts {
-		w := float64(h.weight()) / total
-		list = append(list, weighted{h, w})
+	for _, s := range shares {
+		w := s.weight / total
+		list = append(list, weighted{s.host, w})
 		least, most = min(least, w), max(most, w)
 	}
 	return list, least, most
@@ -46,8 +60,8 @@ type ring []struct {
 	host *Host
 }
 
-func newRing(hosts []*Host, minSize, maxSize uint64) ring {
-	list, least, _ := normalize(hosts)
+func newRing(shares []weighted, minSize, maxSize uint64) ring {
+	list, least, _ := unit(shares)
 	scale := min(math.Ceil(least*float64(minSize))/least, float64(maxSize))
 	r := make(ring, 0, int(math.Ceil(scale)))
 	var current, target float64
@@ -85,8 +99,8 @@ func (r ring) pick(hash uint64, attempt int) *Host {
 // Balancer" (NSDI 2016), 3.4, with weights as Envoy adds them.
 type maglev []*Host
 
-func newMaglev(hosts []*Host, size uint64) maglev {
-	list, _, most := normalize(hosts)
+func newMaglev(shares []weighted, size uint64) maglev {
+	list, _, most := unit(shares)
 	slices.SortStableFunc(list, func(a, b weighted) int { return strings.Compare(a.host.name, b.host.name) })
 	type turn struct{ offset, skip, next uint64 }
 	turns, targets := make([]turn, len(list)), make([]float64, len(list))

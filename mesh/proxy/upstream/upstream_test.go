@@ -117,7 +117,7 @@ func TestPrioritiesAndPanic(t *testing.T) {
 		{"half carry 70%", 50, []int{0, 1}, 70, 100},
 		{"none: all spills over", 0, []int{0, 1, 2, 3}, 0, 100},
 		{"nothing left, no panic", 0, []int{0, 1, 2, 3, 4, 5, 6, 7}, 0, 0},
-		{"nothing left, panic", 50, []int{0, 1, 2, 3, 4, 5, 6, 7}, 100, 100},
+		{"nothing left, panic: by their number of hosts", 50, []int{0, 1, 2, 3, 4, 5, 6, 7}, 50, 100},
 	} {
 		cluster := clusterOf(t, snapshot.Cluster{Balancer: snapshot.Random, PanicThreshold: c.threshold}, four, four)
 		var hosts []*Host
