@@ -11,12 +11,15 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/model"
 )
 
-// toAny packs an extension's configuration, deterministically. A configuration
-// that breaks its own rules is a mistake of this package.
+// invalid carries a message that breaks its own rules out to Proxy, which returns it.
+type invalid struct{ error }
+
+// toAny packs an extension's configuration, deterministically. One that breaks its
+// own rules ends the translation: Proxy makes an error of the panic.
 func toAny(m proto.Message) *anypb.Any {
 	if v, ok := m.(validated); ok {
 		if err := v.Validate(); err != nil {
-			panic(fmt.Sprintf("translate: %T: %v", m, err))
+			panic(invalid{fmt.Errorf("%T: %w", m, err)})
 		}
 	}
 	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)

@@ -112,9 +112,18 @@ func (t *Translator) once(key string, make func() (made, error)) (made, error) {
 }
 
 // Proxy returns all resources of a proxy. Every type is present, if only empty.
-func (t *Translator) Proxy(n model.Node) (resource.Set, error) {
+func (t *Translator) Proxy(n model.Node) (_ resource.Set, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case invalid:
+			err = fmt.Errorf("translate for %s %s.%s: %w", n.Type, n.ID, n.Namespace, r.error)
+		default:
+			panic(r)
+		}
+	}()
 	set := resource.Set{}
 	for _, typ := range resource.Types {
 		set[typ] = map[string]*resource.Resource{}
@@ -128,7 +137,6 @@ func (t *Translator) Proxy(n model.Node) (resource.Set, error) {
 		}
 	}
 	p := &proxy{Translator: t, node: n, scope: t.scopeOf(n), set: set}
-	var err error
 	switch n.Type {
 	case model.Sidecar:
 		err = p.sidecar()

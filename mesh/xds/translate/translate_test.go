@@ -387,3 +387,14 @@ func BenchmarkProxy(b *testing.B) {
 		})
 	}
 }
+
+func TestWhatEnvoyWouldRefuseIsAnError(t *testing.T) {
+	m := model.New(model.Parts{Virtual: []*model.VirtualService{{
+		Name: "a", Namespace: "default", Hosts: []string{"a.example.com"}, Gateways: []string{model.MeshGateway}, Export: model.Visibility{All: true},
+		HTTP: []*model.HTTPRule{{Routes: []*model.Destination{{Host: "a.example.com"}}, Fault: &model.Fault{AbortStatus: 7, AbortPercent: 1}}},
+	}}, Services: []*model.Service{{Host: "a.example.com", Namespace: "default", Export: model.Visibility{All: true},
+		Ports: []*model.Port{{Number: 80, Protocol: model.HTTP}}, Endpoints: &model.Endpoints{}}}})
+	if _, err := translate.New(m, nil).Proxy(productpage); err == nil || !strings.Contains(err.Error(), "HttpStatus") {
+		t.Errorf("error %v, want one that names HttpStatus", err)
+	}
+}
