@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpointpb "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
@@ -389,7 +390,7 @@ func BenchmarkProxy(b *testing.B) {
 }
 
 func TestWhatEnvoyWouldRefuseIsAnError(t *testing.T) {
-	m := model.New(model.Parts{Virtual: []*model.VirtualService{{
+	m := model.New(model.Parts{Settings: model.Settings{ConnectTimeout: time.Second, InboundPort: 15006, OutboundPort: 15001}, Virtual: []*model.VirtualService{{
 		Name: "a", Namespace: "default", Hosts: []string{"a.example.com"}, Gateways: []string{model.MeshGateway}, Export: model.Visibility{All: true},
 		HTTP: []*model.HTTPRule{{Routes: []*model.Destination{{Host: "a.example.com"}}, Fault: &model.Fault{AbortStatus: 7, AbortPercent: 1}}},
 	}}, Services: []*model.Service{{Host: "a.example.com", Namespace: "default", Export: model.Visibility{All: true},
