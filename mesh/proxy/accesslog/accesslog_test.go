@@ -21,7 +21,8 @@ func sample() *Exchange {
 			Flags: message.UpstreamOverflow | message.UpstreamRetryLimitExceeded, Details: "via_upstream", BytesSent: 81, Attempts: 3,
 			OriginalPath: "/reviews",
 			Conn: &message.Conn{ID: 7, Remote: netip.MustParseAddrPort("10.0.0.7:40000"), Local: netip.MustParseAddrPort("10.96.0.3:9080"),
-				TLS: &message.TLS{PeerURIs: []string{"spiffe://cluster.local/ns/default/sa/a"}, ServerName: "sni", Version: 0x304}}}}
+				RequestedServerName: "sni", TLS: &message.TLS{PeerURIs: []string{"spiffe://cluster.local/ns/default/sa/a"}, Version: 0x304}},
+			Remote: netip.MustParseAddrPort("192.0.2.4:0")}}
 	resp := &message.Response{Status: 503, Header: message.Header{{Name: "x-envoy-upstream-service-time", Value: "4"}}}
 	return Of(r, resp, start.Add(5*time.Millisecond))
 }
@@ -29,10 +30,10 @@ func sample() *Exchange {
 func TestFormats(t *testing.T) {
 	for _, c := range []struct{ format, want string }{
 		{IstioFormat, `[2026-11-21T10:00:00.123Z] "GET /reviews HTTP/1.1" 503 UO,URX via_upstream - "-" 0 81 5 4 "-" "curl"x" "id-1" ` +
-			`"reviews:9080" "10.0.0.9:9080" outbound|9080|v2|reviews.default.svc.cluster.local 10.0.0.7:41000 10.96.0.3:9080 10.0.0.7:40000 sni default` + "\n"},
+			`"reviews:9080" "10.0.0.9:9080" outbound|9080|v2|reviews.default.svc.cluster.local 10.0.0.7:41000 10.96.0.3:9080 192.0.2.4:0 sni default` + "\n"},
 		{DefaultFormat, `[2026-11-21T10:00:00.123Z] "GET /reviews HTTP/1.1" 503 UO,URX 0 81 5 4 "-" "curl"x" "id-1" "reviews:9080" "10.0.0.9:9080"` + "\n"},
 		{"%REQ(X-NONE?:PATH):4%|100%%|%START_TIME(%Y/%m/%d %s %3f)%", "/v2/|100%|2026/11/21 1795255200 123"},
-		{"%DOWNSTREAM_TLS_VERSION% %UPSTREAM_REQUEST_ATTEMPT_COUNT% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", "TLSv1.3 3 10.0.0.7"},
+		{"%DOWNSTREAM_TLS_VERSION% %UPSTREAM_REQUEST_ATTEMPT_COUNT% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS%", "TLSv1.3 3 192.0.2.4 10.0.0.7:40000"},
 	} {
 		f, err := CompileFormat(c.format)
 		if err != nil {

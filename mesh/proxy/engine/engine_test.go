@@ -406,9 +406,10 @@ func TestStateOutlivesUpdates(t *testing.T) {
 		}
 		refused := *w.cluster
 		refused.HTTP.HTTP2 = true
-		if err := w.engine.UpdateClusters(map[string]*snapshot.Cluster{"web": &refused}); err == nil || !strings.Contains(err.Error(), "http2_protocol_options") {
-			t.Errorf("HTTP/2 was not refused by name: %v", err)
+		if err := w.engine.UpdateClusters(map[string]*snapshot.Cluster{"web": &refused}); err != nil {
+			t.Fatal(err)
 		}
+		w.expect("HTTP/2", w.get(), 503, "UPE", "http2_not_supported")
 		if err := w.engine.UpdateClusters(nil); err != nil {
 			t.Fatal(err)
 		}

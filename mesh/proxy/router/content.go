@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
 )
@@ -24,31 +25,55 @@ type content struct {
 	over    bool        // too long to be kept
 	ended   atomic.Bool // the upload has come to the end of source
 	started bool
+	moved   func()    // what to do when a piece went through; nil: nothing
+	leave   chan bool // of the server to send the body, for "Expect: 100-continue"; nil: not needed
+	began   bool      // the wait for that is over
 }
 
-// newContent reads what is short. An error is the client's.
-func newContent(r *message.Request, keep bool) (*content, error) {
-	c := &content{source: r.Body, keep: keep}
+// continueWait is how long a body is held back for the server's "100 Continue". A
+// client need not wait longer, and there are servers that never say it.
+const continueWait = time.Second
+
+// read reads what is short. An error is the client's.
+func (c *content) read(r *message.Request, keep bool) error {
+	c.source, c.keep = r.Body, keep
 	if r.Body == nil {
 		c.inHand = true
-		return c, nil
+		return nil
 	}
 	if r.ContentLength < 0 || r.ContentLength > replayLimit || r.Header.Has("expect") || r.Continue != nil || r.Upgrade != "" {
-		return c, nil
+		if r.Continue != nil && r.Header.Has("expect") {
+			c.leave = make(chan bool, 1)
+		}
+		return nil
 	}
 	c.whole = make([]byte, r.ContentLength)
 	if _, err := io.ReadFull(r.Body, c.whole); err != nil {
-		return nil, gone()
+		return gone()
 	}
 	if n, err := r.Body.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) { // notices its end
-		return nil, gone()
+		return gone()
 	}
 	c.trailer, c.inHand, c.source = r.Body.Trailer(), true, nil
-	return c, nil
+	return nil
 }
 
-// streams tells whether the body has to be uploaded while the answer may come.
+// complete tells whether all of the request has come.
+func (c *content) complete() bool { return c.inHand || c.ended.Load() }
+
+// permit gives or refuses leave to send the body.
+func (c *content) permit(send bool) {
+	select {
+	case c.leave <- send:
+	default: // not needed, or given already
+	}
+}
+
+// streams tells whether the body was not read before the first try.
 func (c *content) streams() bool { return !c.inHand }
+
+// uploads tells whether the next try has to upload the body while the answer may come.
+func (c *content) uploads() bool { return !c.inHand && !c.started }
 
 // canReplay tells whether another try could send the body again. What streams can be
 // sent again once all of it came and was short.
@@ -76,7 +101,13 @@ type upload content
 
 // Read implements io.Reader.
 func (u *upload) Read(p []byte) (int, error) {
+	if u.leave != nil && !u.mayBegin() {
+		return 0, io.ErrUnexpectedEOF
+	}
 	n, err := u.source.Read(p)
+	if u.moved != nil {
+		u.moved()
+	}
 	if u.keep && !u.over {
 		if len(u.kept)+n > replayLimit {
 			u.over, u.kept = true, nil
@@ -90,8 +121,24 @@ func (u *upload) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// mayBegin waits for leave. Reading the source would make the client send.
+func (u *upload) mayBegin() bool {
+	if u.began {
+		return true
+	}
+	u.began = true
+	timer := time.NewTimer(continueWait)
+	defer timer.Stop()
+	select {
+	case send := <-u.leave:
+		return send
+	case <-timer.C:
+		return true
+	}
+}
+
 // Ready implements message.ReadyBody.
-func (u *upload) Ready() bool { return message.Ready(u.source) }
+func (u *upload) Ready() bool { return (u.leave == nil || u.began) && message.Ready(u.source) }
 
 // Close does nothing: the source belongs to whoever made the request.
 func (u *upload) Close() error { return nil }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/reply"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/route"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/upstream"
 )
 
@@ -85,8 +86,10 @@ func (f *failure) account(t *try) {
 		s.TxReset.Inc()
 		if f.timer == globalTimer {
 			s.RqTimeout.Inc()
-		} else if f.timer == perTryTimer || f.timer == perTryIdleTimer {
+		} else if f.timer == perTryTimer {
 			s.PerTryTimeout.Inc()
+		} else if f.timer == perTryIdleTimer {
+			s.PerTryIdleTimeout.Inc()
 		}
 	case connectionTermination, protocolError:
 		s.RxReset.Inc()
@@ -150,7 +153,15 @@ func (f *failure) timeout(c *call) error {
 	case idleTimer:
 		r.Flag, r.Details, r.Body = message.StreamIdleTimeout, "stream_idle_timeout", "stream timeout"
 	case durationTimer:
-		r.Status, r.Flag, r.Details, r.Body = 408, message.DurationTimeout, "max_duration_timeout", "downstream duration timeout"
+		r.Flag, r.Details, r.Body = message.DurationTimeout, "max_duration_timeout", "downstream duration timeout"
+	}
+	if f.timer == idleTimer || f.timer == durationTimer { // the client's side: it may be the client who is late
+		if !c.body.complete() {
+			r.Status = 408
+		}
+		if route.IsGRPC(c.r.Header) {
+			r.Header.Set("grpc-status", "4")
+		}
 	}
 	if c.limits.alternative && f.timer <= perTryIdleTimer {
 		r.Status, r.Body = 204, ""
@@ -159,11 +170,19 @@ func (f *failure) timeout(c *call) error {
 	return r
 }
 
-// deadline is the earliest of the limits of a try that began at begin, with what it is.
-// Idle limits count from now.
-func (t timeouts) deadline(start, begin, now time.Time, responding bool) (time.Time, timer) {
-	var at time.Time
-	which := noTimer
+// moment is where a try stands, as far as its limits go.
+type moment struct {
+	stream, start, begin, now time.Time
+	complete                  bool // the whole request came: at start
+	connected                 bool // the try has its connection: since begin, or since the request was complete
+	answering                 bool // the head of the answer came
+}
+
+// deadline is the earliest of the limits, with what it is. max_stream_duration counts
+// from the stream's begin and idle limits from now; the request's timeout counts once
+// the request is complete, a try's limits once it has a connection besides (Envoy:
+// route timeouts; RetryPolicy.per_try_idle_timeout).
+func (t *timeouts) deadline(m moment) (at time.Time, which timer) {
 	consider := func(from time.Time, d time.Duration, what timer) {
 		if d > 0 {
 			if end := from.Add(d); at.IsZero() || end.Before(at) {
@@ -171,12 +190,16 @@ func (t timeouts) deadline(start, begin, now time.Time, responding bool) (time.T
 			}
 		}
 	}
-	consider(start, t.global, globalTimer)
-	if !responding {
-		consider(begin, t.perTry, perTryTimer)
+	if m.complete {
+		consider(m.start, t.global, globalTimer)
+		if m.connected && !m.answering {
+			consider(m.begin, t.perTry, perTryTimer)
+		}
+		if m.connected {
+			consider(m.now, t.perTryIdle, perTryIdleTimer)
+		}
 	}
-	consider(now, t.perTryIdle, perTryIdleTimer)
-	consider(now, t.idle, idleTimer)
-	consider(start, t.duration, durationTimer)
+	consider(m.now, t.idle, idleTimer)
+	consider(m.stream, t.duration, durationTimer)
 	return at, which
 }

@@ -13,8 +13,8 @@ import (
 
 // hashOf combines a route's hash policies as Envoy does: each hash is mixed into the
 // one before, rotated by a bit, and a terminal policy ends the list once there is a
-// hash. setCookie is the field to send where a policy makes a cookie.
-func hashOf(policies []snapshot.HashPolicy, r *message.Request) (hash uint64, found bool, setCookie string) {
+// hash. setCookies are the fields to send where policies make cookies.
+func hashOf(policies []snapshot.HashPolicy, r *message.Request) (hash uint64, found bool, setCookies []string) {
 	for i := range policies {
 		p := &policies[i]
 		value, ok := "", false
@@ -25,10 +25,10 @@ func hashOf(policies []snapshot.HashPolicy, r *message.Request) (hash uint64, fo
 			value, ok = cookie(r.Header, p.Cookie.Name)
 			if !ok && p.Cookie.TTL != nil {
 				value, ok = newCookie(r), true
-				setCookie = cookieField(p.Cookie, value)
+				setCookies = append(setCookies, cookieField(p.Cookie, value))
 			}
-		case p.SourceIP && r.Stream.Conn != nil:
-			value, ok = r.Stream.Conn.Remote.Addr().String(), true
+		case p.SourceIP:
+			value, ok = sourceIP(r.Stream)
 		case p.Query != "":
 			value, ok = queryValue(r.Path, p.Query)
 		}
@@ -43,7 +43,19 @@ func hashOf(policies []snapshot.HashPolicy, r *message.Request) (hash uint64, fo
 			break
 		}
 	}
-	return hash, found, setCookie
+	return hash, found, setCookies
+}
+
+// sourceIP is the client's address as far as it is trusted.
+func sourceIP(s *message.Stream) (string, bool) {
+	switch {
+	case s.Remote.IsValid():
+		return s.Remote.Addr().String(), true
+	case s.Conn != nil && s.Conn.Remote.IsValid():
+		return s.Conn.Remote.Addr().String(), true
+	default:
+		return "", false
+	}
 }
 
 func cookie(h message.Header, name string) (string, bool) {

@@ -35,7 +35,8 @@ func (rt *Router) mirror(c *call) {
 			continue
 		}
 		shadow := &call{rt: rt, x: shadowExchange(c, m), action: &action{}, forward: &snapshot.Forward{}, cluster: cluster,
-			limits: timeouts{global: c.limits.global}, body: &content{whole: c.body.whole, trailer: c.body.trailer, inHand: true}, start: time.Now(), sel: c.sel}
+			limits: timeouts{global: c.limits.global}, start: time.Now(), sel: c.sel}
+		shadow.body.whole, shadow.body.trailer, shadow.body.inHand = c.body.whole, c.body.trailer, true
 		if shadow.limits.global == 0 {
 			shadow.limits.global = mirrorTimeout
 		}

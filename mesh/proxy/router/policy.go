@@ -15,6 +15,7 @@ import (
 type timeouts struct {
 	global, perTry, perTryIdle, idle, duration time.Duration
 	alternative                                bool // x-envoy-upstream-rq-timeout-alt-response: answer 204 instead of 504
+	grpc                                       bool // grpc-timeout is in force, and is told to the upstream
 }
 
 // takeTimeouts reads the limits of a request: the route's, then gRPC's own, then
@@ -29,6 +30,7 @@ func takeTimeouts(f *snapshot.Forward, retry *snapshot.Retry, r *message.Request
 		t.perTry, t.perTryIdle = retry.PerTryTimeout, retry.PerTryIdleTimeout
 	}
 	if f.MaxGRPCTimeout != nil && route.IsGRPC(r.Header) {
+		t.grpc = true
 		t.global = grpcTimeout(r.Header.Get("grpc-timeout"))
 		if most := *f.MaxGRPCTimeout; most > 0 && (t.global == 0 || t.global > most) {
 			t.global = most
@@ -51,12 +53,46 @@ func takeTimeouts(f *snapshot.Forward, retry *snapshot.Retry, r *message.Request
 	return t
 }
 
-// expected is what x-envoy-expected-rq-timeout-ms says: the try's limit, else the request's.
-func (t timeouts) expected() time.Duration {
-	if t.perTry > 0 {
+// expected is what x-envoy-expected-rq-timeout-ms says to a try that begins so long
+// after the request's start: the try's limit, but at most what is left of the request's.
+// 0 says nothing, so where nothing is left it is a millisecond.
+func (t timeouts) expected(elapsed time.Duration) time.Duration {
+	if t.global == 0 {
 		return t.perTry
 	}
-	return t.global
+	left := max(t.global-elapsed, time.Millisecond)
+	if t.perTry > 0 {
+		return min(t.perTry, left)
+	}
+	return left
+}
+
+// announce tells the upstream how long a try may take.
+func (t timeouts) announce(r *message.Request, elapsed time.Duration, suppress bool) {
+	expected := t.expected(elapsed)
+	if expected == 0 {
+		return
+	}
+	if !suppress {
+		r.Header.Set("x-envoy-expected-rq-timeout-ms", itoa(int(expected.Milliseconds())))
+	}
+	if t.grpc {
+		r.Header.Set("grpc-timeout", formatGRPCTimeout(expected))
+	}
+}
+
+// formatGRPCTimeout is a grpc-timeout in the smallest unit whose number has at most
+// eight digits, from milliseconds on.
+func formatGRPCTimeout(d time.Duration) string {
+	const most = 99_999_999
+	switch {
+	case d.Milliseconds() <= most:
+		return itoa(int(d.Milliseconds())) + "m"
+	case d/time.Second <= most:
+		return itoa(int(d/time.Second)) + "S"
+	default:
+		return itoa(int(min(d/time.Minute, most))) + "M"
+	}
 }
 
 func takeHeader(r *message.Request, name string) (string, bool) {
@@ -120,6 +156,9 @@ var grpcStatuses = map[string]when{"1": onGRPCCancelled, "4": onGRPCDeadline, "8
 // Known tells whether a word may stand in a retry policy.
 func Known(word string) bool { return words[word] != 0 }
 
+// onGRPC are the conditions of x-envoy-retry-grpc-on; x-envoy-retry-on has the others.
+const onGRPC = onGRPCCancelled | onGRPCDeadline | onGRPCExhausted | onGRPCUnavailable | onGRPCInternal
+
 func parseWords(list []string) when {
 	var w when
 	for _, word := range list {
@@ -137,7 +176,7 @@ type retries struct {
 	base     time.Duration
 	max      time.Duration
 	previous bool
-	choices  int // host selections per retry
+	choices  int // host selections per retry: the first, and so many again
 }
 
 // compiledRetry has the compiled retry conditions of a route.
@@ -147,12 +186,12 @@ type compiledRetry struct {
 }
 
 // takeRetries reads the retry policy of a request: the route's, and what Envoy's
-// headers add, which it takes out. nil: no retries.
-func takeRetries(c *compiledRetry, r *message.Request) *retries {
-	s := &retries{base: 25 * time.Millisecond, choices: 1}
-	if c != nil && c.Retry != nil {
+// headers add, which it takes out. It fills s in, or returns nil: no retries.
+func takeRetries(s *retries, c *compiledRetry, r *message.Request) *retries {
+	*s = retries{base: 25 * time.Millisecond, left: 1, choices: 1}
+	if c != nil {
 		s.on, s.left, s.statuses, s.headers = c.on, c.Attempts, c.Statuses, c.Headers
-		s.previous, s.choices = c.PreviousHosts, max(c.HostAttempts, 1)
+		s.previous, s.choices = c.PreviousHosts, 1+max(c.HostAttempts, 1)
 		if c.BackOffBase > 0 {
 			s.base = c.BackOffBase
 		}
@@ -161,21 +200,19 @@ func takeRetries(c *compiledRetry, r *message.Request) *retries {
 	if s.max == 0 {
 		s.max = 10 * s.base
 	}
-	s.takeHeaders(r, c == nil || c.Retry == nil)
+	s.takeHeaders(r)
 	if s.on == 0 {
 		return nil
 	}
 	return s
 }
 
-func (s *retries) takeHeaders(r *message.Request, bare bool) {
-	for _, name := range [...]string{"x-envoy-retry-on", "x-envoy-retry-grpc-on"} {
-		if v, ok := takeHeader(r, name); ok {
-			s.on |= parseWords(strings.Split(v, ","))
-			if bare {
-				s.left, bare = 1, false
-			}
-		}
+func (s *retries) takeHeaders(r *message.Request) {
+	if v, ok := takeHeader(r, "x-envoy-retry-on"); ok {
+		s.on |= parseWords(strings.Split(v, ",")) &^ onGRPC
+	}
+	if v, ok := takeHeader(r, "x-envoy-retry-grpc-on"); ok {
+		s.on |= parseWords(strings.Split(v, ",")) & onGRPC
 	}
 	if v, ok := takeHeader(r, "x-envoy-retriable-status-codes"); ok {
 		s.statuses = slices.Clone(s.statuses)
@@ -204,7 +241,7 @@ func (s *retries) wantsResponse(p *message.Response) bool {
 		return s.on&onRateLimited != 0
 	}
 	switch {
-	case s.on&on5xx != 0 && p.Status >= 500,
+	case s.on&on5xx != 0 && p.Status >= 500 && p.Status <= 599,
 		s.on&onGateway != 0 && p.Status >= 502 && p.Status <= 504,
 		s.on&on4xx != 0 && p.Status == 409,
 		s.on&onStatusCodes != 0 && slices.Contains(s.statuses, p.Status):
@@ -217,8 +254,7 @@ func (s *retries) wantsResponse(p *message.Response) bool {
 			}
 		}
 	}
-	const grpc = onGRPCCancelled | onGRPCDeadline | onGRPCExhausted | onGRPCUnavailable | onGRPCInternal
-	return s.on&grpc != 0 && s.on&grpcStatuses[p.Header.Get("grpc-status")] != 0
+	return s.on&onGRPC != 0 && s.on&grpcStatuses[p.Header.Get("grpc-status")] != 0
 }
 
 // wantsReset tells whether a try that ended without an answer asks for a retry.

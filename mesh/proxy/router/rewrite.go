@@ -75,10 +75,23 @@ func rewriteHost(f *snapshot.Forward, c *snapshot.WeightedCluster, r *message.Re
 }
 
 func setHost(f *snapshot.Forward, r *message.Request, host string) {
-	if f.AppendXForwardedHost && r.Authority != host {
-		r.Header.Add("x-forwarded-host", r.Authority)
+	if f.AppendXForwardedHost {
+		appendForwardedHost(r)
 	}
 	r.Authority = host
+}
+
+// appendForwardedHost appends the authority to x-forwarded-host, unless it is the last
+// one there already.
+func appendForwardedHost(r *message.Request) {
+	list, ok := r.Header.Lookup("x-forwarded-host")
+	if !ok || list == "" {
+		r.Header.Set("x-forwarded-host", r.Authority)
+		return
+	}
+	if last := list[strings.LastIndexByte(list, ',')+1:]; strings.TrimSpace(last) != r.Authority {
+		r.Header.Set("x-forwarded-host", list+","+r.Authority)
+	}
 }
 
 // location is where a redirect sends to.

@@ -117,7 +117,8 @@ func (rt *Router) redirect(x *filter.Exchange, a *action) (*message.Response, er
 	return p, nil
 }
 
-// call is one request that is being forwarded, over all its tries.
+// call is one request that is being forwarded, over all its tries. All that nearly
+// every request needs is inside, so that it costs one allocation.
 type call struct {
 	rt      *Router
 	x       *filter.Exchange
@@ -126,14 +127,18 @@ type call struct {
 	forward *snapshot.Forward
 	cluster *upstream.Cluster
 	limits  timeouts
-	retries *retries
-	body    *content
+	retries *retries // nil: none
+	body    content
 	start   time.Time // when the request had come completely, or as far as it is known
 	sel     upstream.Selection
 	tried   []*upstream.Host
-	cookie  string // Set-Cookie of a hash policy
-	holding bool   // a retry is counted at the breaker
+	cookies []string // Set-Cookie fields of hash policies
+	holding bool     // a retry is counted at the breaker
 	retried bool
+	named   bool // the client named the operation: x-envoy-decorator-operation
+
+	policy retries // what retries points to
+	first  try
 }
 
 func (rt *Router) forward(ctx context.Context, x *filter.Exchange, a *action) (*message.Response, error) {
@@ -177,10 +182,10 @@ func (c *call) prepare() error {
 		policy = c.action.retry.Retry
 	}
 	c.limits = takeTimeouts(c.forward, policy, c.r)
-	c.retries = takeRetries(c.action.retry, c.r)
+	c.retries = takeRetries(&c.policy, c.action.retry, c.r)
 	c.sel = upstream.Selection{Key: c.x.Key, OriginalDst: upstream.OriginalDst(c.r.Stream.Conn)}
 	if len(c.forward.HashPolicy) > 0 {
-		c.sel.Hash, c.sel.HasHash, c.cookie = hashOf(c.forward.HashPolicy, c.r)
+		c.sel.Hash, c.sel.HasHash, c.cookies = hashOf(c.forward.HashPolicy, c.r)
 	}
 	if ops := c.action.clusters[c.x.Cluster]; ops != nil {
 		applyRequest(ops.request, c.r)
@@ -188,19 +193,35 @@ func (c *call) prepare() error {
 	applyRequest(c.action.request, c.r)
 	rewriteHost(c.forward, c.x.Cluster, c.r)
 	rewritePath(c.x.Rule, c.r)
-	if expected := c.limits.expected(); expected > 0 && !c.rt.options.SuppressEnvoyHeaders {
-		c.r.Header.Set("x-envoy-expected-rq-timeout-ms", itoa(int(expected.Milliseconds())))
+	c.limits.announce(c.r, 0, c.rt.options.SuppressEnvoyHeaders)
+	if c.rt.options.Decorate {
+		c.decorateRequest()
 	}
-	if c.decorates() && !c.inbound() {
-		c.r.Header.Set("x-envoy-decorator-operation", c.x.Rule.Decorator)
-	}
-	body, err := newContent(c.r, c.retries != nil || len(c.forward.Mirrors) > 0)
-	c.body = body
+	err := c.body.read(c.r, c.retries != nil || len(c.forward.Mirrors) > 0)
 	c.start = time.Now()
 	return err
 }
 
-func (c *call) decorates() bool { return c.rt.options.Decorate && c.x.Rule.Decorator != "" }
+// decorateRequest tells the server's proxy the name of the operation. That proxy takes
+// the name out again, and answers with its own where it was told none.
+func (c *call) decorateRequest() {
+	if !c.inbound() {
+		if name := c.x.Rule.Decorator; name != "" {
+			c.r.Header.Set("x-envoy-decorator-operation", name)
+		}
+		return
+	}
+	name, _ := takeHeader(c.r, "x-envoy-decorator-operation")
+	c.named = name != ""
+}
+
+func (c *call) decorateResponse(p *message.Response) {
+	if !c.inbound() {
+		p.Header.Del("x-envoy-decorator-operation")
+	} else if name := c.x.Rule.Decorator; name != "" && !c.named {
+		p.Header.Set("x-envoy-decorator-operation", name)
+	}
+}
 
 func (c *call) inbound() bool { return c.r.Stream.Conn != nil && c.r.Stream.Conn.Inbound }
 
@@ -217,7 +238,7 @@ func (c *call) run(ctx context.Context) (*message.Response, error) {
 			c.cluster.Stats.Codes.Inc(503)
 			return nil, &reply.Reply{Status: 503, Flag: message.NoHealthyUpstream, Details: "no_healthy_upstream", Body: "no healthy upstream"}
 		}
-		t := &try{call: c, host: h}
+		t := c.newTry(h)
 		p, f := t.do(ctx)
 		if f != nil {
 			f.account(t)
@@ -234,6 +255,16 @@ func (c *call) run(ctx context.Context) (*message.Response, error) {
 			return nil, err
 		}
 	}
+}
+
+func (c *call) newTry(h *upstream.Host) *try {
+	t := &c.first
+	if c.r.Stream.Attempts > 1 {
+		t = &try{}
+		c.limits.announce(c.r, time.Since(c.start), c.rt.options.SuppressEnvoyHeaders)
+	}
+	t.call, t.host = c, h
+	return t
 }
 
 // again decides about a retry that the policy wants, and counts it.
@@ -277,14 +308,14 @@ func (c *call) choose(ctx context.Context) *upstream.Host {
 	if c.retries != nil && c.retries.previous && len(c.tried) > 0 {
 		choices = c.retries.choices
 	}
-	for range choices {
+	for c.sel.Rejected = range choices {
 		h = c.cluster.Choose(ctx, &c.sel)
 		c.sel.Attempt++
 		if h == nil || !contains(c.tried, h) {
 			break
 		}
 	}
-	if h != nil && c.retries != nil {
+	if h != nil && c.retries != nil && c.retries.previous {
 		c.tried = append(c.tried, h)
 	}
 	return h
@@ -302,11 +333,12 @@ func contains(list []*upstream.Host, h *upstream.Host) bool {
 // backOff waits before the next try; the request's timeout goes on meanwhile.
 func (c *call) backOff(ctx context.Context, n int) error {
 	d := c.retries.backOff(n, c.x.Rule.Draw(c.x.Key, 16+uint64(n)))
-	expires := false
-	if c.limits.global > 0 {
-		if left := time.Until(c.start.Add(c.limits.global)); left <= d {
-			d, expires = left, true
-		}
+	now := time.Now()
+	at, which := c.limits.deadline(moment{stream: c.r.Stream.Start, start: c.start, now: now, complete: true})
+	if left := at.Sub(now); at.IsZero() || left > d {
+		which = noTimer
+	} else {
+		d = left
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -315,12 +347,14 @@ func (c *call) backOff(ctx context.Context, n int) error {
 		return gone()
 	case <-timer.C:
 	}
-	if expires {
-		f := &failure{reason: timedOut, timer: globalTimer}
-		c.cluster.Stats.RqTimeout.Inc()
-		return f.reply(c)
+	if which == noTimer {
+		return nil
 	}
-	return nil
+	if which == globalTimer {
+		c.cluster.Stats.RqTimeout.Inc()
+	}
+	f := &failure{reason: timedOut, timer: which}
+	return f.reply(c)
 }
 
 // gone is the end of an exchange whose client went away.
@@ -339,13 +373,10 @@ func (c *call) answer(t *try, p *message.Response) (*message.Response, error) {
 		p.Header.Set("x-envoy-upstream-service-time", itoa(int(s.UpstreamDuration.Milliseconds())))
 	}
 	if c.rt.options.Decorate {
-		p.Header.Del("x-envoy-decorator-operation")
-		if c.decorates() && c.inbound() {
-			p.Header.Add("x-envoy-decorator-operation", c.x.Rule.Decorator)
-		}
+		c.decorateResponse(p)
 	}
-	if c.cookie != "" {
-		p.Header.Add("set-cookie", c.cookie)
+	for _, cookie := range c.cookies {
+		p.Header.Add("set-cookie", cookie)
 	}
 	if ops := c.action.clusters[c.x.Cluster]; ops != nil {
 		applyResponse(ops.response, c.r, p)

@@ -6,7 +6,8 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync/atomic"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/http1"
@@ -17,32 +18,37 @@ import (
 
 // try is one attempt at one host. As the response's body it lives on until that ends.
 type try struct {
-	call *call
-	host *upstream.Host
-	conn *upstream.Conn
+	call    *call
+	host    *upstream.Host
+	conn    *upstream.Conn
+	request message.Request // as it is sent
 
-	begin   time.Time
-	timer   timer       // what the connection's deadline stands for
-	limited bool        // it has one
-	stop    func() bool // ends the watch of the client's context; nil: there is none
-	ctx     context.Context
-	upload  chan error // result of the upload; nil: the request was sent at once
-	broken  atomic.Bool
-	inner   message.Body
-	done    bool
+	stop   func() bool // ends the watch of the client's context; nil: there is none
+	ctx    context.Context
+	upload chan error // result of the upload; nil: the request was sent at once
+	inner  message.Body
+	done   bool
+
+	mu        sync.Mutex // guards what follows: an upload has a goroutine of its own
+	begin     time.Time  // when it had a connection, and the whole request
+	sent      time.Time  // when the upload ended
+	timer     timer      // what the connection's deadline stands for
+	limited   bool       // it has one
+	answering bool
+	broken    bool // interrupted: the deadline stays in the past
 }
 
 // do sends the request and reads the head of the answer.
 func (t *try) do(ctx context.Context) (*message.Response, *failure) {
 	c, s := t.call, t.call.r.Stream
-	t.ctx, t.begin = ctx, time.Now()
-	deadline, which := c.limits.deadline(c.start, t.begin, t.begin, false)
+	t.ctx = ctx
+	deadline, which := c.limits.deadline(moment{stream: s.Start, start: c.start, now: time.Now(), complete: !c.body.uploads()})
 	s.UpstreamHost = t.host.Address
 	conn, f := t.host.Acquire(ctx, upstream.Want{Priority: c.forward.Priority, ALPN: c.x.ALPN, SNI: hostOnly(c.r.Authority), Deadline: deadline})
 	if f != nil {
 		return nil, failureOf(f, which, ctx.Err() != nil)
 	}
-	t.conn, s.UpstreamLocal = conn, conn.Local
+	t.conn, s.UpstreamLocal, t.begin = conn, conn.Local, time.Now()
 	if host := t.host.Endpoint().Hostname; c.forward.AutoHostRewrite && host != "" {
 		setHost(c.forward, c.r, host)
 	}
@@ -52,10 +58,11 @@ func (t *try) do(ctx context.Context) (*message.Response, *failure) {
 	if c.r.Continue != nil {
 		conn.Reader.Inform = t.inform
 	}
-	if fail := t.send(deadline, which); fail != nil {
+	if fail := t.send(); fail != nil {
 		return nil, t.end(fail)
 	}
 	p, err := conn.ReadResponse(c.r.Method)
+	t.noteUpload()
 	if err != nil {
 		return nil, t.end(t.classify(err))
 	}
@@ -64,15 +71,17 @@ func (t *try) do(ctx context.Context) (*message.Response, *failure) {
 }
 
 func hostOnly(authority string) string {
-	if host, _, err := net.SplitHostPort(authority); err == nil {
-		return host
+	if i := strings.LastIndexByte(authority, ':'); i > strings.LastIndexByte(authority, ']') {
+		authority = authority[:i]
 	}
-	return authority
+	return strings.Trim(authority, "[]")
 }
 
 // interrupt ends whatever waits on the connection.
 func (t *try) interrupt() {
-	t.broken.Store(true)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.broken = true
 	_ = t.conn.SetDeadline(upstream.Past())
 }
 
@@ -80,40 +89,42 @@ func (t *try) interrupt() {
 func (t *try) inform(status int, _ message.Header) {
 	if next := t.call.r.Continue; status == 100 && next != nil {
 		next()
+		t.call.body.permit(true)
 	}
 }
 
 // send writes the request: all of it, or its head while a goroutine uploads the body.
-// Where the body streams, limits begin to count when it has been sent.
-func (t *try) send(deadline time.Time, which timer) *failure {
+func (t *try) send() *failure {
 	c := t.call
-	streams := c.body.streams() && !c.body.started
-	request := *c.r
-	request.Body = c.body.body()
-	if request.Body != nil && !streams && c.r.ContentLength >= 0 {
-		request.ContentLength = c.r.ContentLength
-	}
-	if streams {
+	uploads := c.body.uploads()
+	t.request = *c.r
+	t.request.Body = c.body.body()
+	if uploads {
 		t.upload = make(chan error, 1)
-		go t.stream(&request)
+		if c.limits.idle > 0 {
+			c.body.moved = t.limit
+		}
+		t.limit()
+		go t.stream()
 		return nil
 	}
-	t.limit(deadline, which)
-	if err := t.conn.WriteRequest(&request); err != nil {
+	t.limit()
+	if err := t.conn.WriteRequest(&t.request); err != nil {
 		return t.classify(err)
 	}
 	return nil
 }
 
-// stream uploads. It ends when the connection does, or the client.
-func (t *try) stream(request *message.Request) {
-	err := t.conn.WriteRequest(request)
+// stream uploads. It ends when the connection does, or the client. The limits of a
+// complete request begin to count when the body has been sent.
+func (t *try) stream() {
+	err := t.conn.WriteRequest(&t.request)
 	if err == nil {
 		now := time.Now()
-		c := t.call
-		if at, _ := c.limits.deadline(now, now, now, false); !at.IsZero() && !t.broken.Load() {
-			_ = t.conn.SetReadDeadline(at)
-		}
+		t.mu.Lock()
+		t.begin, t.sent = now, now
+		t.mu.Unlock()
+		t.limit()
 	} else {
 		var body *http1.BodyError
 		if errors.As(err, &body) { // the client's fault: nothing will come of this
@@ -123,46 +134,59 @@ func (t *try) stream(request *message.Request) {
 	t.upload <- err
 }
 
-// limit sets the connection's deadline; zero is none.
-func (t *try) limit(at time.Time, which timer) {
+// noteUpload has the request's time begin when its body was sent.
+func (t *try) noteUpload() {
+	if t.upload == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.sent.IsZero() {
+		t.call.start = t.sent
+	}
+}
+
+// limit sets the connection's deadline anew.
+func (t *try) limit() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.call
+	m := moment{stream: c.r.Stream.Start, start: c.start, begin: t.begin, now: time.Now(), complete: true, connected: true, answering: t.answering}
+	if t.upload != nil {
+		m.start, m.complete = t.sent, !t.sent.IsZero()
+	}
+	at, which := c.limits.deadline(m)
+	t.setDeadline(at, which)
+}
+
+// setDeadline is called with the lock held; zero is none.
+func (t *try) setDeadline(at time.Time, which timer) {
 	if at.IsZero() && !t.limited {
 		return
 	}
 	t.timer, t.limited = which, !at.IsZero()
-	_ = t.conn.SetDeadline(at)
-	if t.ctx.Err() != nil { // the client went in this instant: its interrupt stays in force
-		_ = t.conn.SetDeadline(upstream.Past())
+	if !t.broken {
+		_ = t.conn.SetDeadline(at)
 	}
 }
 
 // classify finds out what an error on the connection means.
 func (t *try) classify(err error) *failure {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	f := &failure{reason: connectionTermination, started: true}
 	var protocol *http1.ProtocolError
 	var body *http1.BodyError
 	var network net.Error
 	switch {
-	case t.ctx.Err() != nil, errors.As(err, &body):
+	case t.broken, t.ctx.Err() != nil, errors.As(err, &body):
 		f.reason = clientGone
 	case errors.As(err, &protocol):
 		f.reason = protocolError
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		f.reason, f.timer = timedOut, t.timer
-		if t.upload != nil {
-			f.timer = t.streamTimer()
-			if t.broken.Load() {
-				f.reason = clientGone
-			}
-		}
 	}
 	return f
-}
-
-// streamTimer is the limit behind the deadline that an upload's end has set.
-func (t *try) streamTimer() timer {
-	now := time.Now()
-	_, which := t.call.limits.deadline(now, now, now, false)
-	return which
 }
 
 // outcome is what the outlier detector hears of an answer: gRPC's failures too.
@@ -203,7 +227,8 @@ func (t *try) release(good bool) {
 			good = false
 		}
 	}
-	if good && (t.limited || t.upload != nil) {
+	t.call.body.permit(false)
+	if good && t.limited {
 		_ = t.conn.SetDeadline(time.Time{})
 	}
 	t.conn.Reader.Inform = nil
@@ -220,16 +245,18 @@ func (t *try) abandon(p *message.Response) {
 func (t *try) handOver(p *message.Response) {
 	switch {
 	case p.Status == 101 || t.call.r.Method == "CONNECT" && p.Status < 300:
-		t.limit(time.Time{}, noTimer)
+		t.mu.Lock()
+		t.setDeadline(time.Time{}, noTimer)
+		t.mu.Unlock()
 		p.Upgraded = &tunnel{try: t, early: append([]byte(nil), t.conn.Rest()...)}
 	case p.Body == nil:
 		t.release(t.conn.KeepAlive())
 	default:
 		t.inner, p.Body = p.Body, t
-		now := time.Now()
-		if t.upload == nil {
-			t.limit(t.call.limits.deadline(t.call.start, t.begin, now, true))
-		}
+		t.mu.Lock()
+		t.answering = true
+		t.mu.Unlock()
+		t.limit()
 	}
 }
 
@@ -239,7 +266,7 @@ func (t *try) Read(b []byte) (int, error) {
 	switch {
 	case err == nil:
 		if l := &t.call.limits; l.perTryIdle > 0 || l.idle > 0 {
-			t.limit(l.deadline(t.call.start, t.begin, time.Now(), true))
+			t.limit()
 		}
 	case err == io.EOF:
 		t.release(t.conn.KeepAlive())

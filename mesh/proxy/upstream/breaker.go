@@ -53,14 +53,16 @@ type Stats struct {
 	PendingFailure  *stats.Counter
 	RqTimeout       *stats.Counter
 	PerTryTimeout   *stats.Counter
-	RxReset         *stats.Counter
-	TxReset         *stats.Counter
-	Retry           *stats.Counter
-	RetrySuccess    *stats.Counter
-	RetryOverflow   *stats.Counter
-	RetryLimit      *stats.Counter
-	Codes           *stats.Codes
-	Time            *stats.Histogram // milliseconds
+	// PerTryIdleTimeout is upstream_rq_per_try_idle_timeout.
+	PerTryIdleTimeout *stats.Counter
+	RxReset           *stats.Counter
+	TxReset           *stats.Counter
+	Retry             *stats.Counter
+	RetrySuccess      *stats.Counter
+	RetryOverflow     *stats.Counter
+	RetryLimit        *stats.Counter
+	Codes             *stats.Codes
+	Time              *stats.Histogram // milliseconds
 
 	cxTotal, cxConnectFail, cxConnectTimeout, cxOverflow              *stats.Counter
 	cxDestroy, cxDestroyRemote, cxIdleTimeout, cxMaxRequests, noHosts *stats.Counter
@@ -76,7 +78,8 @@ func newStats(r *stats.Registry, name string) *Stats {
 		PendingTotal: s.Counter("upstream_rq_pending_total"), PendingActive: s.Gauge("upstream_rq_pending_active"),
 		PendingOverflow: s.Counter("upstream_rq_pending_overflow"), PendingFailure: s.Counter("upstream_rq_pending_failure_eject"),
 		RqTimeout: s.Counter("upstream_rq_timeout"), PerTryTimeout: s.Counter("upstream_rq_per_try_timeout"),
-		RxReset: s.Counter("upstream_rq_rx_reset"), TxReset: s.Counter("upstream_rq_tx_reset"),
+		PerTryIdleTimeout: s.Counter("upstream_rq_per_try_idle_timeout"),
+		RxReset:           s.Counter("upstream_rq_rx_reset"), TxReset: s.Counter("upstream_rq_tx_reset"),
 		Retry: s.Counter("upstream_rq_retry"), RetrySuccess: s.Counter("upstream_rq_retry_success"),
 		RetryOverflow: s.Counter("upstream_rq_retry_overflow"), RetryLimit: s.Counter("upstream_rq_retry_limit_exceeded"),
 		Codes: s.Codes("upstream_rq"), Time: s.Histogram("upstream_rq_time"),
