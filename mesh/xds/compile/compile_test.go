@@ -175,7 +175,9 @@ func TestProblems(t *testing.T) {
 		"no router":    {resource.Listener, listener, "envoy.extensions.filters.http.router.v3.Router", "envoy.extensions.filters.http.cors.v3.Cors", []string{"httpFilters: the router has to be there once, and last"}},
 		"regex":        {resource.Route, routes, "/a|/b", "/a(", []string{"virtualHosts[0].routes[0].match.safeRegex.regex: error parsing regexp"}},
 		"address":      {resource.Endpoint, endpoints, "10.1.0.3", "reviews", []string{`cluster "outbound|9080|v1|reviews": endpoints.endpoints[0].lbEndpoints[0].endpoint.address.socketAddress.address: "reviews" is not an IP address`}},
-		"validation":   {resource.Route, routes, `"domains":["reviews","10.96.0.1"]`, `"domains":[]`, []string{`route configuration "9080": `, "Domains"}},
+		"subsets": {resource.Route, routes, `"timeout":"0s"`, `"timeout":"0s","metadataMatch":{"filterMetadata":{"envoy.lb":{"version":"v1"}}}`,
+			[]string{`virtualHosts[0].routes[0].route.metadataMatch: not supported`}},
+		"validation": {resource.Route, routes, `"domains":["reviews","10.96.0.1"]`, `"domains":[]`, []string{`route configuration "9080": `, "Domains"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if !strings.Contains(tt.text, tt.old) {

@@ -28,11 +28,9 @@ var fields = map[string]string{
 	"envoy.config.core.v3.CidrRange":                                                       "address_prefix prefix_len",
 	"envoy.config.core.v3.TransportSocket":                                                 "name typed_config",
 	"envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer":                           "",
-	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy":                               "stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts hash_policy",
+	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy":                               "stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts",
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster":               "clusters",
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight": "name weight",
-	"envoy.type.v3.HashPolicy":                                                             "source_ip",
-	"envoy.type.v3.HashPolicy.SourceIp":                                                    "",
 
 	// The HTTP connection manager and its filters.
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": "codec_type stat_prefix rds route_config " +
@@ -85,7 +83,7 @@ var fields = map[string]string{
 	"envoy.config.route.v3.HeaderMatcher": "name string_match present_match invert_match treat_missing_header_as_empty range_match " +
 		"exact_match safe_regex_match prefix_match suffix_match contains_match",
 	"envoy.config.route.v3.QueryParameterMatcher": "name string_match present_match",
-	"envoy.config.route.v3.RouteAction": "cluster cluster_header weighted_clusters cluster_not_found_response_code metadata_match prefix_rewrite " +
+	"envoy.config.route.v3.RouteAction": "cluster cluster_header weighted_clusters cluster_not_found_response_code prefix_rewrite " +
 		"regex_rewrite host_rewrite_literal auto_host_rewrite append_x_forwarded_host timeout idle_timeout retry_policy request_mirror_policies " +
 		"priority hash_policy max_grpc_timeout upgrade_configs max_stream_duration",
 	"envoy.config.route.v3.WeightedCluster": "clusters total_weight",

@@ -179,9 +179,6 @@ func tcpProxy(at place, m *tcppb.TcpProxy) *snapshot.TCPProxy {
 	for _, w := range m.GetWeightedClusters().GetClusters() {
 		t.Clusters = append(t.Clusters, snapshot.WeightedCluster{Name: w.GetName(), Weight: w.GetWeight()})
 	}
-	for _, h := range m.GetHashPolicy() {
-		t.HashSourceIP = t.HashSourceIP || h.GetSourceIp() != nil
-	}
 	return t
 }
 

@@ -131,7 +131,6 @@ func forward(at place, m *routepb.RouteAction) *snapshot.Forward {
 		HostRewrite:          m.GetHostRewriteLiteral(),
 		AutoHostRewrite:      m.GetAutoHostRewrite().GetValue(),
 		AppendXForwardedHost: m.GetAppendXForwardedHost(),
-		MetadataMatch:        stringsOf(at.field("metadataMatch"), m.GetMetadataMatch().GetFilterMetadata()["envoy.lb"]),
 	}
 	switch m.GetClusterNotFoundResponseCode() {
 	case routepb.RouteAction_NOT_FOUND:
