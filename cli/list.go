@@ -9,6 +9,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 )
 
 func newListCommand(s Streams) *cobra.Command {
@@ -46,7 +48,11 @@ func list(s Streams, sel selection, output string) error {
 	}
 	var rows []listed
 	for _, sc := range scenarios {
-		rows = append(rows, listed{sc.Name, sc.Position.File, sc.Position.Line, sc.Labels, sc.Environments, sc.Description})
+		environments := sc.Environments
+		if len(environments) == 0 {
+			environments = spec.Environments()
+		}
+		rows = append(rows, listed{sc.Name, sc.Position.File, sc.Position.Line, sc.Labels, environments, sc.Description})
 	}
 	switch output {
 	case "json":

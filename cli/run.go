@@ -129,7 +129,7 @@ func plan(scenarios []*spec.Scenario, o runOptions) []job {
 			if s.Seed != nil {
 				j.Seed = *s.Seed + uint64(r)
 			}
-			if !slices.Contains(s.Environments, o.env) {
+			if len(s.Environments) > 0 && !slices.Contains(s.Environments, o.env) {
 				j.skip = fmt.Sprintf("it runs in %s only", strings.Join(s.Environments, ", "))
 			}
 			if o.out != "" && o.env == "sim" {

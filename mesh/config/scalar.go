@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/windtunnel-mesh/windtunnel/spelling"
 )
 
 // wrong reports a value of the wrong type.
@@ -137,7 +139,7 @@ func (d *document) enum(n *yaml.Node, path string, allowed []string) (any, bool)
 }
 
 func enumHint(s string, allowed []string) string {
-	if best := nearest(s, allowed); best != "" {
+	if best := spelling.Nearest(s, allowed); best != "" {
 		return fmt.Sprintf("did you mean %q?", best)
 	}
 	return ""

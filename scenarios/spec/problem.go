@@ -3,6 +3,8 @@ package spec
 import (
 	"fmt"
 	"strings"
+
+	"github.com/windtunnel-mesh/windtunnel/spelling"
 )
 
 // Problem is one thing that is wrong with a scenario file.
@@ -37,40 +39,11 @@ func (p Problem) Detail() string {
 func (p Problem) Text() string { return p.Detail() + "\n" }
 
 // Suggest is " (did you mean X?)" for the candidate that is nearest to a word, or
-// "" where none is near: more than a third of the letters would have to change.
+// "" where none is near.
 func Suggest(word string, candidates []string) string {
-	best, distance := "", max(1, len(word)/3)+1
-	for _, c := range candidates {
-		if d := edits(strings.ToLower(word), strings.ToLower(c)); d < distance {
-			best, distance = c, d
-		}
-	}
+	best := spelling.Nearest(word, candidates)
 	if best == "" || best == word {
 		return ""
 	}
 	return fmt.Sprintf(" (did you mean %s?)", best)
-}
-
-// edits is the Levenshtein distance in bytes, cut off for words that nobody writes.
-func edits(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return len(a) + len(b)
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		corner := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := corner
-			if a[i] != b[j] {
-				change++
-			}
-			corner = row[j+1]
-			row[j+1] = min(change, row[j]+1, corner+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -61,9 +61,24 @@ func (c *Catalogue) Find(workload, image string) (Image, error) {
 			return entry.image(repository), nil
 		}
 	}
-	return Image{}, fmt.Errorf("%w %q: the catalogue does not know what it does; declare it in the scenario, by image "+
-		"(behaviours: [{image: %q, http: {status: 200, body: ok}}]) or by workload (behaviours: [{workload: %s, http: {status: 200}}])",
-		ErrUnknown, image, repository+":*", workload)
+	return Image{}, &UnknownError{Workload: workload, Image: image}
+}
+
+// UnknownError says that nobody can play an image. It is an ErrUnknown.
+type UnknownError struct{ Workload, Image string }
+
+// Error implements error.
+func (e *UnknownError) Error() string {
+	return fmt.Sprintf("%s: the catalogue does not know what %q does", ErrUnknown, e.Image)
+}
+
+// Is makes it an ErrUnknown.
+func (e *UnknownError) Is(target error) bool { return target == ErrUnknown }
+
+// Hint is the two ways to declare it in the scenario.
+func (e *UnknownError) Hint() string {
+	return fmt.Sprintf("declare it in the scenario, by image (behaviours: [{image: %q, http: {status: 200, body: ok}}]) or by workload (behaviours: [{workload: %s, http: {status: 200}}])",
+		Repository(e.Image)+":*", e.Workload)
 }
 
 // Repository is an image's name without registry docker.io, library/, tag and digest.

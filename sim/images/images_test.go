@@ -46,9 +46,14 @@ func TestFind(t *testing.T) {
 	if !errors.Is(err, ErrUnknown) {
 		t.Fatalf("an unknown image was found: %v", err)
 	}
+	var unknown *UnknownError
+	if !errors.As(err, &unknown) {
+		t.Fatalf("%T is no UnknownError", err)
+	}
+	text := err.Error() + unknown.Hint()
 	for _, want := range []string{"example.com/unheard-of:v1", "behaviours: [{image:", "behaviours: [{workload: other"} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%v\nlacks %q", err, want)
+		if !strings.Contains(text, want) {
+			t.Errorf("%s\nlacks %q", text, want)
 		}
 	}
 }

@@ -50,11 +50,9 @@ func checkImages(catalogue *images.Catalogue, o *config.Object) []config.Diagnos
 	}
 	var findings []config.Diagnostic
 	for i, c := range pod.Containers {
-		if _, err := catalogue.Find(o.Name, c.Image); errors.Is(err, images.ErrUnknown) {
-			findings = append(findings, config.Diagnostic{
-				Severity: config.Error, Code: config.CodeUnknownImage, Message: err.Error(), Object: o.Key(),
-				Position: o.At(fmt.Sprintf("%s[%d].image", field, i)),
-			})
+		var unknown *images.UnknownError
+		if _, err := catalogue.Find(o.Name, c.Image); errors.As(err, &unknown) {
+			findings = append(findings, o.Diagnose(config.Error, config.CodeUnknownImage, fmt.Sprintf("%s[%d].image", field, i), err.Error(), unknown.Hint()))
 		}
 	}
 	return findings

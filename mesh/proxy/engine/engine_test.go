@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -26,18 +27,19 @@ import (
 
 // world is a proxy and some servers on a virtual network.
 type world struct {
-	t       *testing.T
-	net     *simnet.Net
-	proxy   fabric.Host
-	engine  *Engine
-	handler message.Handler
-	route   *snapshot.Route
-	vhost   *snapshot.VirtualHost
-	cluster *snapshot.Cluster
-	events  []upstream.Event
-	calls   uint64
-	servers []*http.Server
-	idle    time.Duration // of the servers to come
+	t         *testing.T
+	net       *simnet.Net
+	proxy     fabric.Host
+	engine    *Engine
+	handler   message.Handler
+	route     *snapshot.Route
+	vhost     *snapshot.VirtualHost
+	cluster   *snapshot.Cluster
+	events    []upstream.Event
+	calls     uint64
+	servers   []*http.Server
+	listeners []net.Listener
+	idle      time.Duration // of the servers to come
 }
 
 // bubble runs f in a world in virtual time, and takes it down.
@@ -61,6 +63,9 @@ func bubble(t *testing.T, f func(w *world)) {
 		}
 		for _, s := range w.servers {
 			_ = s.Close()
+		}
+		for _, l := range w.listeners {
+			_ = l.Close()
 		}
 		_ = w.net.Close()
 		time.Sleep(time.Minute)
