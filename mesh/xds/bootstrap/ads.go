@@ -1,5 +1,7 @@
 package bootstrap
 
+//lint:file-ignore SA1019 Envoy still takes what is deprecated, and control planes still send it.
+
 import (
 	"fmt"
 	"iter"
