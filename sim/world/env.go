@@ -52,11 +52,11 @@ func (e *Sim) Do(ctx context.Context, s *spec.Scenario, o run.Options, f func(co
 		if err != nil {
 			return err
 		}
-		err = errors.Join(f(ctx, w), w.close())
-		if e.OnTrace != nil {
+		err = f(ctx, w)
+		if e.OnTrace != nil { // what the digest is of: the end of the world is not part of it
 			e.OnTrace(s, recorder.Events())
 		}
-		return err
+		return errors.Join(err, w.close())
 	})
 }
 

@@ -18,7 +18,8 @@ import (
 
 // misbehave adds an endpoint that answers its n-th request (from 1) as f says:
 // "503" or "200 x-name: value" is an answer without content, "reset" closes,
-// "garbage" is no HTTP, "silence" says nothing for a minute.
+// "garbage" is no HTTP, "silence" says nothing for a minute; "early 503" does not wait
+// for the request's body.
 func (w *world) misbehave(f func(n int) string) {
 	addr := fmt.Sprintf("10.0.0.%d", len(w.cluster.Endpoints[0].Endpoints)+11)
 	l, err := w.host("server-"+addr, addr).Network(0, 0).Listen(context.Background(), addr+":80")
@@ -41,8 +42,11 @@ func (w *world) misbehave(f func(n int) string) {
 					if err != nil {
 						return
 					}
-					_, _ = io.Copy(io.Discard, r.Body)
-					if !answerAs(c, f(int(n.Add(1)))) {
+					what, early := strings.CutPrefix(f(int(n.Add(1))), "early ")
+					if !early {
+						_, _ = io.Copy(io.Discard, r.Body)
+					}
+					if !answerAs(c, what) || early {
 						return
 					}
 				}
@@ -286,10 +290,6 @@ func TestStreamedBodyIsRetriedOnceItCame(t *testing.T) {
 				rw.WriteHeader(503)
 				return
 			}
-			if n == 3 { // before the body came: nothing could send it again
-				rw.WriteHeader(503)
-				return
-			}
 			b, _ := io.ReadAll(r.Body)
 			_, _ = rw.Write(b)
 		})
@@ -299,16 +299,28 @@ func TestStreamedBodyIsRetriedOnceItCame(t *testing.T) {
 		if w.expect("replayed", r, 200, "-", "via_upstream"); r.body != "012345678901234567890123456789" || r.stream.Attempts != 2 {
 			t.Errorf("%d attempts gave %q", r.stream.Attempts, r.body)
 		}
-		r = w.do(context.Background(), w.upload(100, 100*time.Millisecond))
-		if w.expect("early", r, 503, "-", "via_upstream"); r.stream.Attempts != 1 || r.took > time.Second {
-			t.Errorf("early answer came after %v and %d attempts", r.took, r.stream.Attempts)
-		}
 		long := w.upload(replayable/10+1, time.Microsecond)
 		n = 0
 		if r = w.do(context.Background(), long); r.status != 503 || r.stream.Attempts != 1 {
 			t.Errorf("a long body: %d after %d attempts", r.status, r.stream.Attempts)
 		}
 		w.stat("cluster.web.upstream_rq_active", 0)
+	})
+}
+
+// TestEarlyAnswerDuringAnUpload: it goes to the client at once and is not retried, as
+// the body could not be sent again.
+func TestEarlyAnswerDuringAnUpload(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.misbehave(func(int) string { return "early 503" })
+		w.route.Forward.Retry = &snapshot.Retry{On: []string{"5xx"}, Attempts: 2}
+		w.build()
+		r := w.do(context.Background(), w.upload(100, 100*time.Millisecond))
+		if w.expect("early", r, 503, "-", "via_upstream"); r.stream.Attempts != 1 || r.took > time.Second {
+			t.Errorf("early answer came after %v and %d attempts", r.took, r.stream.Attempts)
+		}
+		w.stat("cluster.web.upstream_rq_active", 0)
+		w.stat("cluster.web.upstream_cx_active", 0)
 	})
 }
 

@@ -43,12 +43,12 @@ func (t *try) do(ctx context.Context) (*message.Response, *failure) {
 	c, s := t.call, t.call.r.Stream
 	t.ctx = ctx
 	deadline, which := c.limits.deadline(moment{stream: s.Start, start: c.start, now: time.Now(), complete: !c.body.uploads()})
-	s.UpstreamHost = t.host.Address
+	s.UpstreamHost = t.host.Target()
 	conn, f := t.host.Acquire(ctx, upstream.Want{Priority: c.forward.Priority, ALPN: c.x.ALPN, SNI: hostOnly(c.r.Authority), Deadline: deadline})
 	if f != nil {
 		return nil, failureOf(f, which, ctx.Err() != nil)
 	}
-	t.conn, s.UpstreamLocal, t.begin = conn, conn.Local, time.Now()
+	t.conn, s.UpstreamHost, s.UpstreamLocal, t.begin = conn, conn.Peer, conn.Local, time.Now()
 	if host := t.host.Endpoint().Hostname; c.forward.AutoHostRewrite && host != "" {
 		setHost(c.forward, c.r, host)
 	}

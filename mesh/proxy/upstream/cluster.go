@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -38,6 +39,7 @@ type Cluster struct {
 	detector   *detector
 	cursors    map[string]*cursor
 	resolved   map[string][]netip.Addr
+	logical    map[string]*Host // of LOGICAL_DNS, by name and port
 	sweeping   bool
 	answered   bool // DNS did, or failed, once
 	closed     bool
@@ -121,9 +123,10 @@ func (c *Cluster) refresh() {
 	}
 	var gone []*Host
 	for address, h := range c.hosts {
-		if kept[address] == nil {
+		if kept[address] != h {
 			h.gone.Store(true)
 			gone = append(gone, h)
+			maps.DeleteFunc(c.logical, func(_ string, other *Host) bool { return other == h })
 		}
 	}
 	c.hosts = kept
@@ -143,6 +146,12 @@ func (c *Cluster) refresh() {
 func (c *Cluster) hostsOf(config *snapshot.Cluster, l *snapshot.Locality, kept map[netip.AddrPort]*Host) []*Host {
 	var hosts []*Host
 	for _, e := range l.Endpoints {
+		if config.Discovery == snapshot.LogicalDNS {
+			if h := c.logicalHost(e, c.addresses(config, e)); h != nil && kept[h.Address] == nil {
+				kept[h.Address], hosts = h, append(hosts, h)
+			}
+			continue
+		}
 		for _, address := range c.addresses(config, e) {
 			if kept[address] != nil {
 				continue // Envoy too counts an address once
@@ -160,6 +169,27 @@ func (c *Cluster) hostsOf(config *snapshot.Cluster, l *snapshot.Locality, kept m
 		}
 	}
 	return hosts
+}
+
+// logicalHost is the host behind a name of a LOGICAL_DNS cluster. It stays what it is
+// when the name gets another address, or none: that counts for new connections only,
+// and those that are there are never drained (Envoy: service discovery, logical DNS).
+// The lock must be held.
+func (c *Cluster) logicalHost(e *snapshot.Endpoint, found []netip.AddrPort) *Host {
+	name := e.Hostname + ":" + strconv.Itoa(int(e.Address.Port()))
+	h := c.logical[name]
+	if h == nil {
+		if len(found) == 0 {
+			return nil
+		}
+		h = newHost(c, e, found[0])
+		c.logical[name] = h
+	}
+	h.endpoint.Store(e)
+	if len(found) > 0 {
+		h.moved.Store(&found[0])
+	}
+	return h
 }
 
 // rebuild computes the view anew. The lock must be held.
@@ -381,6 +411,11 @@ func (c *Cluster) Endpoint(address netip.AddrPort) *snapshot.Endpoint {
 	defer c.mu.Unlock()
 	if h := c.hosts[address]; h != nil {
 		return h.endpoint.Load()
+	}
+	for _, h := range c.logical { // at most one is there
+		if h.Target() == address {
+			return h.endpoint.Load()
+		}
 	}
 	return nil
 }

@@ -22,6 +22,8 @@ type Conn struct {
 	*http1.Reader
 	*http1.Writer
 	Local netip.AddrPort
+	// Peer is where it goes: the host's address, or one that its name had before.
+	Peer netip.AddrPort
 
 	pool       *pool
 	key        string // what it was made for: ALPN and SNI
@@ -285,12 +287,13 @@ func (p *pool) dial(ctx context.Context, w Want, key string, generation uint64) 
 	s := p.host.cluster.Stats
 	s.cxTotal.Inc()
 	s.cxActive.Add(1)
-	raw, failure := p.host.connect(ctx, w, true)
+	peer := p.host.Target()
+	raw, failure := p.host.connect(ctx, peer, w, true)
 	if failure != nil {
 		p.closedFailing(failure)
 		return nil, failure
 	}
-	return &Conn{Conn: raw, Reader: http1.NewReader(raw), Writer: http1.NewWriter(raw), Local: netx.AddrPort(raw.LocalAddr()),
+	return &Conn{Conn: raw, Reader: http1.NewReader(raw), Writer: http1.NewWriter(raw), Local: netx.AddrPort(raw.LocalAddr()), Peer: peer,
 		pool: p, key: key, generation: generation}, nil
 }
 
@@ -308,7 +311,7 @@ func (p *pool) closedFailing(f *Failure) {
 }
 
 // connect dials the host and does the TLS handshake, within the connect timeout.
-func (h *Host) connect(ctx context.Context, w Want, http bool) (net.Conn, *Failure) {
+func (h *Host) connect(ctx context.Context, to netip.AddrPort, w Want, http bool) (net.Conn, *Failure) {
 	c := h.cluster.config()
 	limit := time.Now().Add(c.ConnectTimeout)
 	ours := true
@@ -317,7 +320,7 @@ func (h *Host) connect(ctx context.Context, w Want, http bool) (net.Conn, *Failu
 	}
 	within, cancel := context.WithDeadline(ctx, limit)
 	defer cancel()
-	raw, err := h.cluster.network.DialFrom(within, c.BindSource, h.name)
+	raw, err := h.cluster.network.DialFrom(within, c.BindSource, to.String())
 	if err == nil {
 		if t := h.cluster.transport(h); t != nil && t.TLS != nil {
 			raw, err = h.cluster.handshake(within, raw, t.TLS, w, http)

@@ -20,6 +20,8 @@ type Host struct {
 	endpoint atomic.Pointer[snapshot.Endpoint]
 	ejected  atomic.Bool
 	gone     atomic.Bool // no longer in the configuration
+	// moved is where new connections go, where that is no longer Address: LOGICAL_DNS.
+	moved atomic.Pointer[netip.AddrPort]
 
 	active                     atomic.Int64
 	requests, success, failure atomic.Uint64
@@ -39,6 +41,14 @@ func newHost(c *Cluster, e *snapshot.Endpoint, address netip.AddrPort) *Host {
 
 // Endpoint is the host's configuration.
 func (h *Host) Endpoint() *snapshot.Endpoint { return h.endpoint.Load() }
+
+// Target is where new connections go.
+func (h *Host) Target() netip.AddrPort {
+	if a := h.moved.Load(); a != nil {
+		return *a
+	}
+	return h.Address
+}
 
 // Cluster is the cluster that the host belongs to.
 func (h *Host) Cluster() *Cluster { return h.cluster }
@@ -216,7 +226,7 @@ type HostStatus struct {
 
 func (h *Host) status(l *snapshot.Locality) HostStatus {
 	e := h.endpoint.Load()
-	s := HostStatus{Address: h.Address, Hostname: e.Hostname, Workload: e.Workload, Weight: h.weight(), Health: e.Health,
+	s := HostStatus{Address: h.Target(), Hostname: e.Hostname, Workload: e.Workload, Weight: h.weight(), Health: e.Health,
 		Healthy: h.available(), Ejected: h.ejected.Load(), Active: h.active.Load(), Connections: h.connections.Load(),
 		Requests: h.requests.Load(), Success: h.success.Load(), Failure: h.failure.Load()}
 	if l != nil {

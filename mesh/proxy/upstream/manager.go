@@ -131,7 +131,7 @@ func (m *Manager) newCluster(config *snapshot.Cluster) *Cluster {
 	}
 	c := &Cluster{Name: config.Name, Stats: newStats(m.options.Stats, name), network: m.options.Network, secrets: m.options.Secrets,
 		seed: m.options.Seed.Sub("cluster/" + config.Name), onEvent: onEvent, hosts: map[netip.AddrPort]*Host{},
-		cursors: map[string]*cursor{}, resolved: map[string][]netip.Addr{}, tasks: &m.tasks}
+		cursors: map[string]*cursor{}, resolved: map[string][]netip.Addr{}, logical: map[string]*Host{}, tasks: &m.tasks}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	if isDNS(config) {
 		c.ready = make(chan struct{})
@@ -185,10 +185,10 @@ func (m *Manager) Connect(ctx context.Context, downstream *message.Conn, name st
 		if f.Kind != Overflow && ctx.Err() == nil {
 			h.Report(Outcome{Local: true, Timeout: f.Kind == ConnectionTimeout})
 		}
-		return nil, h.Address, &reply.Reply{Status: 503, Flag: tcpFlag(f), Details: "upstream_connect_failure", Body: f.Reason, Reset: true}
+		return nil, h.Target(), &reply.Reply{Status: 503, Flag: tcpFlag(f), Details: "upstream_connect_failure", Body: f.Reason, Reset: true}
 	}
 	h.Report(Outcome{Status: 200})
-	return conn, h.Address, nil
+	return conn, netx.AddrPort(conn.RemoteAddr()), nil
 }
 
 func tcpFlag(f *Failure) message.Flags {
@@ -211,7 +211,7 @@ func (h *Host) connectTCP(ctx context.Context) (net.Conn, *Failure) {
 	h.connections.Add(1)
 	s.cxTotal.Inc()
 	s.cxActive.Add(1)
-	raw, failure := h.connect(ctx, Want{}, false)
+	raw, failure := h.connect(ctx, h.Target(), Want{}, false)
 	if failure != nil {
 		p.closedFailing(failure)
 		return nil, failure
