@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -256,11 +257,14 @@ func TestConnectionLimits(t *testing.T) {
 // TestLogicalDNS: the first address counts, for new connections only.
 func TestLogicalDNS(t *testing.T) {
 	bubble(t, func(w *world) {
+		w.idle = time.Minute
 		for range 2 {
 			w.serve(func(http.ResponseWriter, *http.Request) {})
 		}
-		answer := []netip.Addr{netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("10.0.0.12")}
-		w.net.SetResolver(func(fabric.Host, string) ([]netip.Addr, error) { return answer, nil })
+		both := []netip.Addr{netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("10.0.0.12")}
+		var answer atomic.Pointer[[]netip.Addr]
+		answer.Store(&both)
+		w.net.SetResolver(func(fabric.Host, string) ([]netip.Addr, error) { return *answer.Load(), nil })
 		w.cluster.Discovery, w.cluster.DNSRefresh = snapshot.LogicalDNS, 5*time.Second
 		w.cluster.Endpoints = []*snapshot.Locality{{Endpoints: []*snapshot.Endpoint{{Address: netip.MustParseAddrPort("0.0.0.0:80"), Hostname: "web.example", Weight: 1}}}}
 		w.build()
@@ -270,16 +274,22 @@ func TestLogicalDNS(t *testing.T) {
 			}
 		}
 		w.stat("cluster.web.membership_total", 1)
-		answer = answer[1:]
+		second, none := both[1:], []netip.Addr{}
+		answer.Store(&second)
 		time.Sleep(6 * time.Second)
 		if r := w.get(); r.stream.UpstreamHost.String() != "10.0.0.11:80" {
 			t.Errorf("the connection that was there is not used: %v", r.stream.UpstreamHost)
 		}
 		w.stat("cluster.web.upstream_cx_total", 1)
 		w.stat("cluster.web.membership_total", 1)
-		answer = nil
+		answer.Store(&none)
 		time.Sleep(6 * time.Second)
 		w.expect("no address any more", w.get(), 200, "-", "via_upstream")
 		w.stat("cluster.web.upstream_cx_total", 1)
+		answer.Store(&second)
+		time.Sleep(4 * time.Minute) // the server closes what is idle for long
+		if r := w.get(); r.stream.UpstreamHost.String() != "10.0.0.12:80" {
+			t.Errorf("a new connection went to %v", r.stream.UpstreamHost)
+		}
 	})
 }

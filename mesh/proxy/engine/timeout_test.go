@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,15 +60,16 @@ func TestTimeoutSources(t *testing.T) {
 		{"idle of 0 is none", snapshot.Forward{IdleTimeout: pointer(time.Duration(0))}, "", 0, " "},
 	} {
 		bubble(t, func(w *world) {
-			heard := ""
+			var last atomic.Value
 			w.serve(func(_ http.ResponseWriter, r *http.Request) {
-				heard = r.Header.Get("x-envoy-expected-rq-timeout-ms") + " " + r.Header.Get("grpc-timeout")
+				last.Store(r.Header.Get("x-envoy-expected-rq-timeout-ms") + " " + r.Header.Get("grpc-timeout"))
 				time.Sleep(10 * time.Second)
 			})
 			c.forward.Clusters = w.route.Forward.Clusters
 			w.route.Forward = &c.forward
 			w.build()
 			r := w.do(context.Background(), w.with(c.headers))
+			heard := last.Load()
 			if ok := r.stream.Flags == 0; ok != (c.took == 0) || !ok && (r.took-c.took).Abs() > 5*time.Millisecond || heard != c.heard {
 				t.Errorf("%s: %d %s after %v, upstream heard %q; want %v, %q", c.name, r.status, r.stream.Flags, r.took, heard, c.took, c.heard)
 			}
@@ -118,10 +120,10 @@ func TestTimeoutsHaveEnvoysWords(t *testing.T) {
 // try's ends with the head of the answer.
 func TestUploadsAreNotTimed(t *testing.T) {
 	bubble(t, func(w *world) {
-		var after time.Duration
+		var after atomic.Int64
 		w.serve(func(rw http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
-			time.Sleep(after)
+			time.Sleep(time.Duration(after.Load()))
 			for range 4 {
 				_, _ = io.WriteString(rw, "part ")
 				rw.(http.Flusher).Flush()
@@ -135,12 +137,13 @@ func TestUploadsAreNotTimed(t *testing.T) {
 		if w.expect("long upload", r, 200, "-", "via_upstream"); r.reset || len(r.body) != 20 || r.stream.UpstreamDuration > 10*time.Millisecond {
 			t.Errorf("%q after %v, upstream took %v", r.body, r.took, r.stream.UpstreamDuration)
 		}
-		after = 500 * time.Millisecond
+		after.Store(int64(500 * time.Millisecond))
 		r = w.do(context.Background(), w.upload(5, time.Second))
 		if w.expect("a try's", r, 504, "UT", "upstream_per_try_timeout"); r.took.Truncate(100*time.Millisecond) != 5300*time.Millisecond {
 			t.Errorf("it took %v", r.took)
 		}
-		after, f.Timeout, f.Retry = 1600*time.Millisecond, time.Second, nil
+		after.Store(int64(1600 * time.Millisecond))
+		f.Timeout, f.Retry = time.Second, nil
 		w.build()
 		r = w.do(context.Background(), w.upload(5, time.Second))
 		if w.expect("the request's", r, 504, "UT", "response_timeout"); r.took.Truncate(100*time.Millisecond) != 6*time.Second {
