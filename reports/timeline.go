@@ -77,8 +77,11 @@ func drawRow(b *strings.Builder, s result.Series, top, bucket float64, most int,
 func drawAxis(b *strings.Builder, y, span float64, x func(float64) float64) {
 	const ticks = 6
 	for i := range ticks + 1 {
-		at := span * float64(i) / ticks
-		fmt.Fprintf(b, `<text class="tick" x="%.1f" y="%.1f" text-anchor="middle">%s</text>`, x(at), y+axisHeight-8, seconds(at))
+		at, anchor := span*float64(i)/ticks, "middle"
+		if i == ticks {
+			anchor = "end"
+		}
+		fmt.Fprintf(b, `<text class="tick" x="%.1f" y="%.1f" text-anchor="%s">%s</text>`, x(at), y+axisHeight-8, anchor, seconds(at))
 	}
 }
 

@@ -132,7 +132,6 @@ func (m *Meshd) Check(v *store.View, objects []*config.Object) []config.Diagnost
 
 // Run serves until the context ends.
 func (m *Meshd) Run(ctx context.Context) error {
-	m.build(m.o.Source.View())
 	servers, err := m.listen(ctx)
 	if err != nil {
 		return err
@@ -147,9 +146,13 @@ func (m *Meshd) Run(ctx context.Context) error {
 		})
 	}
 	wait.Go(func() {
-		store.Watch(ctx, m.o.Source, store.WatchOptions{Quiet: m.o.Quiet, Max: m.o.Max}, m.build)
+		// The first View comes at once: who waits for Ready knows what was built by then.
+		first := sync.OnceFunc(func() { close(m.ready) })
+		store.Watch(ctx, m.o.Source, store.WatchOptions{Quiet: m.o.Quiet, Max: m.o.Max}, func(v *store.View) {
+			m.build(v)
+			first()
+		})
 	})
-	close(m.ready)
 	<-ctx.Done()
 	for _, s := range servers {
 		s.stop()

@@ -3,6 +3,7 @@ package run
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/reports/result"
@@ -32,24 +33,24 @@ func bucketWidth(total time.Duration) time.Duration {
 	return hours * time.Hour
 }
 
-// timeline is who answered over the world's time, with what happened to the mesh.
+// timeline is who answered over the world's time, with what happened to the mesh:
+// every workload that served a request of the scenario's, also of those that other
+// services made on the way, and the calls that nobody answered.
 func (x *execution) timeline() *result.Timeline {
+	x.log.update(x.world.Log())
+	answers := x.served()
 	total := x.world.Now().Sub(x.start)
-	for _, a := range x.answers {
+	for _, a := range answers {
 		total = max(total, a.done.Sub(x.start))
 	}
 	width := bucketWidth(total)
 	buckets := int(total/width) + 1
 	series := map[string]*result.Series{}
-	for _, a := range x.answers {
-		workload := a.workload
-		if workload == "" {
-			workload = Unanswered
-		}
-		s := series[workload]
+	for _, a := range answers {
+		s := series[a.workload]
 		if s == nil {
-			s = &result.Series{Workload: workload, OK: make([]int, buckets), Errors: make([]int, buckets), Status: map[string]int{}, Flags: map[string]int{}}
-			series[workload] = s
+			s = &result.Series{Workload: a.workload, OK: make([]int, buckets), Errors: make([]int, buckets), Status: map[string]int{}, Flags: map[string]int{}}
+			series[a.workload] = s
 		}
 		i := max(int(a.done.Sub(x.start)/width), 0)
 		if a.status < "400" {
@@ -68,6 +69,31 @@ func (x *execution) timeline() *result.Timeline {
 	}
 	t.Events = x.events()
 	return t
+}
+
+// served are the answers that servers gave, by what their sidecars saw, and those of
+// the scenario's own calls that no server gave. A server without a sidecar is known
+// by the calls that it answered.
+func (x *execution) served() []answer {
+	var all []answer
+	sidecars := map[string]bool{}
+	for i := range x.log.log {
+		s := &x.log.log[i]
+		if !s.Inbound || s.Workload == "" || s.RequestID == "" {
+			continue
+		}
+		sidecars[s.Workload] = true
+		all = append(all, answer{workload: s.Workload, status: strconv.Itoa(s.Status), flags: s.Flags, done: s.Time})
+	}
+	for _, a := range x.answers {
+		if a.workload == "" {
+			a.workload = Unanswered
+		}
+		if !sidecars[a.workload] {
+			all = append(all, a)
+		}
+	}
+	return all
 }
 
 // events are the world's and the engine's own, in order of time.

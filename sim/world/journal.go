@@ -18,7 +18,7 @@ import (
 
 // journal collects what the proxies saw and what happened to the mesh.
 type journal struct {
-	trace *trace.Recorder
+	trace *trace.Recorder // nil: none
 
 	mu     sync.Mutex
 	seen   []run.Seen
@@ -47,9 +47,7 @@ func (j *journal) allEvents() []run.Event {
 
 // event notes something that happened to the mesh.
 func (j *journal) event(kind, who, text string) {
-	if j.trace != nil {
-		j.trace.Add(kind, who, text)
-	}
+	j.trace.Add(kind, who, text)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if who != "" {
@@ -123,10 +121,14 @@ func (j *journal) ejection(proxy string, e upstream.Event) {
 	}
 }
 
-// push notes what the control plane sends and what it hears.
+// push notes what the control plane sends and what it hears; a refusal is an event
+// that people want to see.
 func (j *journal) push(e serve.Event) {
 	text := fmt.Sprintf("%s %s count=%d removed=%d bytes=%d %s", e.Kind, e.Type, e.Count, e.Removed, e.Bytes, e.Text)
-	j.event("xds", podOfNode(e.Node), strings.TrimSpace(text))
+	j.trace.Add("xds", podOfNode(e.Node), text)
+	if e.Kind == serve.Nacked || e.Kind == serve.Failed {
+		j.event("refused", podOfNode(e.Node), strings.TrimSpace(e.Text))
+	}
 }
 
 // onPod notes Pods that come and go.
