@@ -11,7 +11,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"slices"
 	"sync/atomic"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/http1"
@@ -89,26 +88,12 @@ type Connection struct {
 // Serve serves the connection to its end and closes it. Cancelling ctx ends the request
 // in progress and closes at once.
 func (s *Slot) Serve(ctx context.Context, c Connection) {
-	m := s.current.Load()
-	if refuseHTTP2(m, c) {
-		_ = c.Conn.Close()
+	if speaksHTTP2(s.current.Load(), c) {
+		serveHTTP2(ctx, s, c)
 		return
 	}
 	newSession(s, c).serve(ctx)
 }
-
-// refuseHTTP2 is the one place that turns HTTP/2 away, where TLS negotiated it or the
-// configuration insists; a connection preface is turned away where it is read.
-func refuseHTTP2(m *Manager, c Connection) bool {
-	negotiated := c.Facts.TLS != nil && slices.Contains(http2ALPN, c.Facts.TLS.ALPN) && m.config.Codec == snapshot.CodecAuto
-	if !negotiated && m.config.Codec != snapshot.CodecHTTP2 {
-		return false
-	}
-	m.logger.Warn("connection refused: HTTP/2 is not supported", "listener", c.Facts.Listener, "remote", c.Facts.Remote)
-	return true
-}
-
-var http2ALPN = []string{"h2", "istio-h2"}
 
 // tunnel copies bytes both ways after an upgrade, each direction to its end, and returns
 // how many went each way.

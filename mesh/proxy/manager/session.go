@@ -11,6 +11,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/http1"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/reply"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
 )
 
 // lingerTime is Envoy's delayed_close_timeout: how long a client that still sends may
@@ -28,6 +29,7 @@ type session struct {
 
 	requests  uint64 // begun so far
 	closing   bool   // no further request
+	preface   bool   // it is HTTP/2 after all
 	remoteIP  string
 	xfcc      string // this hop's element of x-forwarded-client-cert
 	xfccBy    *Manager
@@ -69,6 +71,13 @@ func (s *session) serve(ctx context.Context) {
 	}
 	stop()
 	s.watch.stop()
+	if s.preface {
+		_ = s.c.Conn.SetReadDeadline(time.Time{})
+		c := s.c
+		c.Conn = &prefixed{Conn: c.Conn, ahead: append([]byte(nil), s.reader.Rest()...)}
+		serveHTTP2(ctx, s.slot, c)
+		return
+	}
 	s.close()
 }
 
@@ -164,8 +173,11 @@ func (s *session) refuse(m *Manager, x *exchange, err error) bool {
 	local := &reply.Reply{Flag: message.DownstreamProtocolError}
 	var broken *http1.ProtocolError
 	switch {
+	case err == http1.ErrPreface && s.requests == 1 && m.config.Codec == snapshot.CodecAuto:
+		s.preface = true // prior knowledge of HTTP/2
+		return false
 	case err == http1.ErrPreface:
-		m.logger.Warn("connection refused: HTTP/2 is not supported", "listener", s.c.Facts.Listener, "remote", s.c.Facts.Remote)
+		m.logger.Warn("connection refused: HTTP/2 where HTTP/1 is configured", "listener", s.c.Facts.Listener, "remote", s.c.Facts.Remote)
 		return false
 	case errors.As(err, &broken):
 		local.Status, local.Details = broken.Status, broken.Details
