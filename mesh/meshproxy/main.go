@@ -35,5 +35,12 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fmt.Fprintln(stdout, "configuration OK")
 		return nil
 	}
+	go func() {
+		select {
+		case <-p.Ready():
+			trim()
+		case <-ctx.Done():
+		}
+	}()
 	return p.Run(ctx)
 }
