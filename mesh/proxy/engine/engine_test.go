@@ -409,12 +409,12 @@ func TestStateOutlivesUpdates(t *testing.T) {
 		if hosts := w.engine.Hosts("web"); len(hosts) != 2 || hosts[1].Requests != 2 {
 			t.Errorf("hosts are %+v", hosts)
 		}
-		refused := *w.cluster
-		refused.HTTP.HTTP2 = true
-		if err := w.engine.UpdateClusters(map[string]*snapshot.Cluster{"web": &refused}); err != nil {
+		multiplexed := *w.cluster
+		multiplexed.HTTP.HTTP2 = true
+		if err := w.engine.UpdateClusters(map[string]*snapshot.Cluster{"web": &multiplexed}); err != nil {
 			t.Fatal(err)
 		}
-		w.expect("HTTP/2", w.get(), 503, "UPE", "http2_not_supported")
+		w.expect("HTTP/2 to a server of HTTP/1", w.get(), 502, "UPE", "upstream_reset_before_response_started{protocol_error}")
 		if err := w.engine.UpdateClusters(nil); err != nil {
 			t.Fatal(err)
 		}

@@ -25,6 +25,8 @@ type Exchange struct {
 	Key uint64
 	// ALPN replaces the upstream's protocols in TLS handshakes; nil: they stay.
 	ALPN []string
+	// ALPN2 is ALPN where the request goes on as HTTP/2.
+	ALPN2 []string
 }
 
 // Handler answers exchanges.
@@ -51,11 +53,11 @@ func (x *Exchange) Config(name string) snapshot.Filter {
 }
 
 // ALPN is Istio's filter that tells the server's sidecar which HTTP comes inside of
-// mutual TLS. Upstream connections are HTTP/1.1 here.
+// mutual TLS. Which one it is the router knows.
 func ALPN(config snapshot.ALPN) Filter {
 	return func(next Handler) Handler {
 		return func(ctx context.Context, x *Exchange) (*message.Response, error) {
-			x.ALPN = config.HTTP11
+			x.ALPN, x.ALPN2 = config.HTTP11, config.HTTP2
 			return next(ctx, x)
 		}
 	}

@@ -207,6 +207,10 @@ func (c *conn) settle(err error) error {
 			code = http2.ErrCodeFrameSize
 		}
 		must(c.framer.WriteGoAway(c.lastID(), code, nil))
+		broken := &ResetError{Code: code, Reason: err.Error()}
+		for _, s := range c.inOrder() {
+			s.over(broken, broken)
+		}
 		c.closeLocked()
 	default:
 		err = ErrGone

@@ -262,7 +262,7 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	facts := <-server.facts
-	if f := facts.TLS; f.ServerName != "server" || f.ALPN != "http/1.1" || f.PeerURIs[0] != "spiffe://td/ns/n/sa/client" || len(f.PeerHash) != 64 ||
+	if f := facts.TLS; f.ServerName != "server" || f.ALPN != "h2" || f.PeerURIs[0] != "spiffe://td/ns/n/sa/client" || len(f.PeerHash) != 64 ||
 		f.PeerSubject != "CN=client" || f.LocalURIs[0] != "spiffe://td/ns/n/sa/one" || facts.RequestedServerName != "server" || c.ConnectionState().DidResume {
 		t.Fatalf("%+v", f)
 	}

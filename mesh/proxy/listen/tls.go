@@ -66,10 +66,10 @@ func newTerminator(chain *snapshot.FilterChain, secrets secret.Source) (*termina
 	return t, nil
 }
 
-// advertised is the chain's ALPN without HTTP/2 where a connection manager would have
-// to refuse it: clients that can do both then speak HTTP/1.1.
+// advertised is the chain's ALPN, without HTTP/2 where the connection manager is told to
+// speak HTTP/1 only: clients that can do both then do so.
 func advertised(chain *snapshot.FilterChain) []string {
-	if chain.HTTP == nil {
+	if chain.HTTP == nil || chain.HTTP.Codec != snapshot.CodecHTTP1 {
 		return chain.TLS.ALPN
 	}
 	return slices.DeleteFunc(slices.Clone(chain.TLS.ALPN), func(p string) bool { return p == "h2" || p == "istio-h2" })

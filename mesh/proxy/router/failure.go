@@ -22,10 +22,12 @@ const (
 	protocolError
 	timedOut
 	clientGone
+	remoteReset // HTTP/2 only, as the next
+	refusedStream
 )
 
 // reasons are Envoy's words for resets, as bodies and details have them.
-var reasons = [...]string{"overflow", "remote connection failure", "connection timeout", "connection termination", "protocol error", "local reset", ""}
+var reasons = [...]string{"overflow", "remote connection failure", "connection timeout", "connection termination", "protocol error", "local reset", "", "remote reset", "remote refused stream reset"}
 
 // timer is one of the limits of a request.
 type timer uint8
@@ -91,7 +93,7 @@ func (f *failure) account(t *try) {
 		} else if f.timer == perTryIdleTimer {
 			s.PerTryIdleTimeout.Inc()
 		}
-	case connectionTermination, protocolError:
+	case connectionTermination, protocolError, remoteReset, refusedStream:
 		s.RxReset.Inc()
 	}
 	t.host.Report(upstream.Outcome{Local: true, Timeout: f.reason == timedOut})
@@ -138,6 +140,8 @@ func (f *failure) flag() message.Flags {
 		return message.UpstreamConnectionFailure
 	case protocolError:
 		return message.UpstreamProtocolError
+	case remoteReset, refusedStream:
+		return message.UpstreamRemoteReset
 	default:
 		return message.UpstreamConnectionTermination
 	}

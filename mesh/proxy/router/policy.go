@@ -264,6 +264,8 @@ func (s *retries) wantsReset(f *failure) bool {
 		return false
 	case s.on&(onReset|on5xx|onGateway) != 0:
 		return true
+	case s.on&onRefusedStream != 0 && f.reason == refusedStream:
+		return true
 	case s.on&onResetBeforeRequest != 0 && !f.started:
 		return true
 	default:

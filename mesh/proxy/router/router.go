@@ -159,13 +159,14 @@ func (rt *Router) forward(ctx context.Context, x *filter.Exchange, a *action) (*
 		return nil, &reply.Reply{Status: status, Flag: message.NoClusterFound, Details: "cluster_not_found"}
 	}
 	r.Stream.Cluster = name
-	if cluster.Config().HTTP.HTTP2 {
-		return nil, &reply.Reply{Status: 503, Flag: message.UpstreamProtocolError, Details: "http2_not_supported", Body: "HTTP/2 to cluster " + name + " is not supported yet"}
-	}
 	if r.Upgrade != "" {
 		if allowed, ok := f.Upgrades[r.Upgrade]; ok && !allowed {
 			return nil, &reply.Reply{Status: 403, Details: "upgrade_failed"}
 		}
+	}
+	if (r.Upgrade != "" || r.Method == "CONNECT") && cluster.Protocol(r.Protocol) == message.HTTP2 {
+		return nil, &reply.Reply{Status: 503, Flag: message.UpstreamProtocolError, Details: "http2_upgrade_not_supported",
+			Body: "upgrades and CONNECT to cluster " + name + " are not supported over HTTP/2"}
 	}
 	c := &call{rt: rt, x: x, r: r, action: a, forward: f, cluster: cluster}
 	if err := c.prepare(); err != nil {

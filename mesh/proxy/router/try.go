@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/http1"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/http2"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/reply"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/upstream"
@@ -44,7 +45,7 @@ func (t *try) do(ctx context.Context) (*message.Response, *failure) {
 	t.ctx = ctx
 	deadline, which := c.limits.deadline(moment{stream: s.Start, start: c.start, now: time.Now(), complete: !c.body.uploads()})
 	s.UpstreamHost = t.host.Target()
-	conn, f := t.host.Acquire(ctx, upstream.Want{Priority: c.forward.Priority, ALPN: c.x.ALPN, SNI: hostOnly(c.r.Authority), Deadline: deadline})
+	conn, f := t.host.Acquire(ctx, t.want(deadline))
 	if f != nil {
 		return nil, failureOf(f, which, ctx.Err() != nil)
 	}
@@ -56,7 +57,7 @@ func (t *try) do(ctx context.Context) (*message.Response, *failure) {
 		t.stop = context.AfterFunc(ctx, t.interrupt)
 	}
 	if c.r.Continue != nil {
-		conn.Reader.Inform = t.inform
+		conn.SetInform(t.inform)
 	}
 	if fail := t.send(); fail != nil {
 		return nil, t.end(fail)
@@ -68,6 +69,16 @@ func (t *try) do(ctx context.Context) (*message.Response, *failure) {
 	}
 	t.host.Report(outcome(p))
 	return p, nil
+}
+
+// want is what the connection has to be like.
+func (t *try) want(deadline time.Time) upstream.Want {
+	c := t.call
+	w := upstream.Want{Priority: c.forward.Priority, ALPN: c.x.ALPN, SNI: hostOnly(c.r.Authority), Deadline: deadline}
+	if w.Protocol = c.cluster.Protocol(c.r.Protocol); w.Protocol == message.HTTP2 {
+		w.ALPN = c.x.ALPN2
+	}
+	return w
 }
 
 func hostOnly(authority string) string {
@@ -176,13 +187,18 @@ func (t *try) classify(err error) *failure {
 	defer t.mu.Unlock()
 	f := &failure{reason: connectionTermination, started: true}
 	var protocol *http1.ProtocolError
+	var reset *http2.ResetError
 	var body *http1.BodyError
 	var network net.Error
 	switch {
 	case t.broken, t.ctx.Err() != nil, errors.As(err, &body):
 		f.reason = clientGone
-	case errors.As(err, &protocol):
+	case errors.As(err, &protocol), errors.As(err, &reset) && reset.Malformed():
 		f.reason = protocolError
+	case reset != nil && reset.Refused():
+		f.reason = refusedStream
+	case reset != nil && reset.Remote:
+		f.reason = remoteReset
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		f.reason, f.timer = timedOut, t.timer
 	}
@@ -231,7 +247,7 @@ func (t *try) release(good bool) {
 	if good && t.limited {
 		_ = t.conn.SetDeadline(time.Time{})
 	}
-	t.conn.Reader.Inform = nil
+	t.conn.SetInform(nil)
 	t.conn.Release(good)
 }
 
@@ -291,8 +307,8 @@ func (t *try) fail(err error) error {
 		if errors.As(f.timeout(t.call), &late) {
 			r.Flag, r.Details = late.Flag, late.Details
 		}
-	case protocolError:
-		r.Details = "upstream_reset_after_response_started{protocol_error}"
+	case protocolError, remoteReset, refusedStream:
+		r.Details = "upstream_reset_after_response_started{" + strings.ReplaceAll(reasons[f.reason], " ", "_") + "}"
 	}
 	s.Flags |= r.Flag
 	s.Details = r.Details

@@ -13,10 +13,13 @@ import (
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/http1"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/http2"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
 )
 
-// Conn is an HTTP/1 connection that is lent to one request at a time.
+// Conn is an HTTP/1 connection that is lent to one request at a time, or a stream of an
+// HTTP/2 one.
 type Conn struct {
 	net.Conn
 	*http1.Reader
@@ -30,6 +33,10 @@ type Conn struct {
 	generation uint64 // of the cluster's transport settings
 	requests   int
 	since      time.Time // idle since
+
+	// The stream that stands for the connection where it is HTTP/2, and what it is on.
+	stream *http2.ClientStream
+	shared *shared
 
 	timer    *time.Timer   // starts the watch of an idle connection
 	watched  chan struct{} // closed when the watch has ended; nil: there is none
@@ -47,6 +54,8 @@ type Want struct {
 	ALPN []string
 	// SNI is the request's host, for auto_sni.
 	SNI string
+	// Protocol is HTTP/1.1 or HTTP/2.
+	Protocol message.Protocol
 	// Deadline is when the caller gives up; zero: never.
 	Deadline time.Time
 }
@@ -55,6 +64,9 @@ type Want struct {
 // that comes free. The caller must Release it. A request without an idle connection
 // is pending until it has one; it fails where too many are.
 func (h *Host) Acquire(ctx context.Context, w Want) (*Conn, *Failure) {
+	if w.Protocol == message.HTTP2 {
+		return h.acquireStream(ctx, w)
+	}
 	c, s := h.cluster, h.cluster.Stats
 	p := &h.pools[w.Priority]
 	limits := p.breaker.limits.Load()
@@ -159,6 +171,10 @@ func (p *pool) attach(c *Conn, limits *snapshot.Breaker) (*Conn, *Failure) {
 
 // Release ends a request. ok tells that the connection can carry another one.
 func (c *Conn) Release(ok bool) {
+	if c.stream != nil {
+		c.releaseStream()
+		return
+	}
 	h := c.pool.host
 	c.pool.breaker.requests.Add(-1)
 	h.active.Add(-1)

@@ -88,7 +88,7 @@ func (f *Failure) Error() string {
 	return [...]string{"overflow", "remote connection failure", "connection timeout", "deadline exceeded"}[f.Kind] + ": " + f.Reason
 }
 
-// pool has the HTTP/1 connections to one host for one priority.
+// pool has the connections to one host for one priority.
 type pool struct {
 	host    *Host
 	breaker *breaker
@@ -97,6 +97,8 @@ type pool struct {
 	idle    []*Conn // last in, first out
 	open    int     // connections that are up or being made
 	waiting []*waiter
+	shared  []*shared     // the HTTP/2 ones, in the order in which they were made
+	freed   chan struct{} // closed when there may be room on those; nil: nobody waits
 }
 
 // waiter is a request that waits for a connection. It gets exactly one grant.
@@ -147,6 +149,7 @@ func (p *pool) unreserve() {
 	p.open--
 	p.breaker.connections.Add(-1)
 	w := p.nextToDial()
+	p.wakeWaiting()
 	p.mu.Unlock()
 	if w != nil {
 		w.grant <- grant{}
@@ -204,6 +207,7 @@ func (p *pool) closeIdle(keep func(*Conn) bool) {
 	for _, c := range closing {
 		c.end()
 	}
+	p.retireShared(keep)
 }
 
 // HostStatus is the state of one host, for admin ports and worlds.

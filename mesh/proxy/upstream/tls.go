@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/http2"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/route"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/secret"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
@@ -94,8 +96,11 @@ func (c *Cluster) tlsConfig(t *snapshot.ClientTLS, w Want, http bool) (*tls.Conf
 	if http && len(w.ALPN) > 0 {
 		config.NextProtos = w.ALPN
 	}
-	if http {
+	switch {
+	case http && w.Protocol != message.HTTP2:
 		config.NextProtos = withoutH2(config.NextProtos)
+	case http && len(config.NextProtos) == 0:
+		config.NextProtos = []string{http2.Protocol} // as Envoy's ALPN for an explicit HTTP/2
 	}
 	if t.AutoSNI && w.SNI != "" {
 		config.ServerName = w.SNI
