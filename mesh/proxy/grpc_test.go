@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -258,6 +259,7 @@ func describe(e accesslog.Entry) string {
 
 func TestGRPCThroughTwoProxies(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // as worlds run
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	first := throughTwoProxies(t)
 	t.Log("\n" + first)
 	for range 9 {

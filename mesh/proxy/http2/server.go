@@ -20,7 +20,7 @@ type ServerOptions struct {
 	Serve func(ctx context.Context, x *ServerStream)
 	// MaxStreams is how many streams may be open at once; 0: 1024, Envoy's default.
 	MaxStreams uint32
-	HeadBytes  int           // of one head, see x/net's MaxHeaderListSize; 0: 60 KiB
+	HeadBytes  int           // of one head, as SETTINGS_MAX_HEADER_LIST_SIZE counts; 0: 60 KiB
 	Fields     int           // of one head; 0: 100
 	Idle       time.Duration // without streams, after which the connection ends; 0: none
 	// Until is when the connection begins to drain; zero: never.
@@ -68,7 +68,7 @@ func NewServer(raw net.Conn, o ServerOptions) *Server {
 		o.DrainTime = defaultDrainTime
 	}
 	s := &Server{o: o}
-	s.init(raw, s, uint32(o.HeadBytes))
+	s.init(raw, s, 4*uint32(o.HeadBytes)) // beyond that the connection ends; up to it there is a 431
 	return s
 }
 
@@ -227,7 +227,7 @@ func (s *Server) headers(f *http2.MetaHeadersFrame) error {
 		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
 	}
 	x := &ServerStream{server: s, method: "GET"}
-	if f.Truncated {
+	if f.Truncated || headSize(f) > s.o.HeadBytes {
 		x.headErr = &HeadError{431, "http2.headers_too_large"}
 	} else if len(f.RegularFields()) > s.o.Fields {
 		return http2.StreamError{StreamID: id, Code: http2.ErrCodeProtocol, Cause: errPseudo}
@@ -250,6 +250,14 @@ func (s *Server) headers(f *http2.MetaHeadersFrame) error {
 		s.mu.Unlock()
 	})
 	return nil
+}
+
+// headSize is the size that SETTINGS_MAX_HEADER_LIST_SIZE is about (RFC 9113, 6.5.2).
+func headSize(f *http2.MetaHeadersFrame) (n int) {
+	for _, field := range f.Fields {
+		n += int(field.Size())
+	}
+	return n
 }
 
 // trailers ends the peer's message.
