@@ -3,6 +3,9 @@ package http1
 import (
 	"bytes"
 	"io"
+	"net"
+	"runtime"
+	"syscall"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
 )
@@ -10,6 +13,10 @@ import (
 // Reader reads the messages of one direction of a connection. One goroutine at a
 // time uses it; a body that has come to its end no longer touches it.
 type Reader struct {
+	// Yield lets other goroutines run before each read. On a busy processor the bytes
+	// have come by then, which saves a system call that finds nothing; see OverKernel.
+	Yield bool
+
 	src  io.Reader
 	buf  []byte
 	r, w int   // unread bytes are buf[r:w]
@@ -32,6 +39,21 @@ type span struct{ name, nameEnd, value, valueEnd int }
 // NewReader reads from src, which may give what it has in any pieces.
 func NewReader(src io.Reader) *Reader {
 	return &Reader{src: src, buf: make([]byte, bufferSize)}
+}
+
+// OverKernel tells whether reading from a connection is a system call. Virtual
+// connections are none: there a yield would only reorder goroutines.
+func OverKernel(c net.Conn) bool {
+	for {
+		switch t := c.(type) {
+		case syscall.Conn:
+			return true
+		case interface{ NetConn() net.Conn }: // TLS
+			c = t.NetConn()
+		default:
+			return false
+		}
+	}
 }
 
 // Buffered is the number of bytes that came and were not read.
@@ -85,6 +107,9 @@ func (r *Reader) fill() error {
 			copy(larger, r.buf[:r.w])
 			r.buf = larger
 		}
+	}
+	if r.Yield {
+		runtime.Gosched()
 	}
 	n, err := r.src.Read(r.buf[r.w:])
 	r.w += n

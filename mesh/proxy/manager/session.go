@@ -47,6 +47,7 @@ type exchange struct {
 func newSession(slot *Slot, c Connection) *session {
 	s := &session{slot: slot, c: c, conn: &timedConn{Conn: c.Conn}, remoteIP: c.Facts.Remote.Addr().String()}
 	s.reader = http1.NewReader(s.conn)
+	s.reader.Yield = http1.OverKernel(s.conn.Conn)
 	s.writer = http1.NewWriter(s.conn)
 	s.watch.s = s
 	s.reader.BodyEnd = s.watch.bodyEnd

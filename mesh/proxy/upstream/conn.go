@@ -309,7 +309,9 @@ func (p *pool) dial(ctx context.Context, w Want, key string, generation uint64) 
 		p.closedFailing(failure)
 		return nil, failure
 	}
-	return &Conn{Conn: raw, Reader: http1.NewReader(raw), Writer: http1.NewWriter(raw), Local: netx.AddrPort(raw.LocalAddr()), Peer: peer,
+	reader := http1.NewReader(raw)
+	reader.Yield = http1.OverKernel(raw)
+	return &Conn{Conn: raw, Reader: reader, Writer: http1.NewWriter(raw), Local: netx.AddrPort(raw.LocalAddr()), Peer: peer,
 		pool: p, key: key, generation: generation}, nil
 }
 
