@@ -16,54 +16,16 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/sim/fabric"
 )
 
-// network is a host as a process of some user sees it.
-type network struct {
-	host     *Host
-	uid, gid int
-}
-
-var _ netx.Network = (*network)(nil)
-
-// Listen implements netx.Network.
-func (n *network) Listen(ctx context.Context, addr string) (net.Listener, error) {
-	bound, port, err := n.host.net.ListenAddr(ctx, n.host, addr)
-	if err != nil {
-		return nil, fabric.OpError("listen", addr, err)
-	}
-	l, err := n.host.listen(ctx, bound, port)
-	if err != nil {
-		return nil, fabric.OpError("listen", addr, err)
-	}
-	return l, nil
-}
-
-// LookupHost implements netx.Network.
-func (n *network) LookupHost(ctx context.Context, host string) ([]netip.Addr, error) {
-	return n.host.net.LookupHost(ctx, n.host, host)
-}
-
-// Dial implements netx.Network. An address without a host is unreachable at once
-// (EHOSTUNREACH): nobody wants to wait for it in real time.
-func (n *network) Dial(ctx context.Context, addr string) (net.Conn, error) {
-	return n.DialFrom(ctx, netip.Addr{}, addr)
-}
-
-// DialFrom implements netx.Network. A source is the host's address or one of
-// 127.0.0.0/8; the accepting end sees it, though the socket has the host's.
-func (n *network) DialFrom(ctx context.Context, source netip.Addr, addr string) (net.Conn, error) {
-	p := fabric.Process{Host: n.host, Capture: n.host.rules(), UID: n.uid, GID: n.gid}
-	return n.host.net.Directory.Dial(ctx, p, source, addr, func(source netip.Addr, t fabric.Target) (net.Conn, error) {
-		return n.host.dial(ctx, source, t)
-	})
-}
-
-func (h *Host) dial(ctx context.Context, source netip.Addr, t fabric.Target) (net.Conn, error) {
+// Connect implements fabric.Wire. An address without a host is unreachable at once
+// (EHOSTUNREACH): nobody wants to wait for it in real time. A source of 127.0.0.0/8 is
+// what the accepting end sees, though the socket has the host's address.
+func (h *Host) Connect(ctx context.Context, source netip.Addr, t fabric.Target) (net.Conn, error) {
 	peer, to, original := h, t.To, t.OriginalDst
 	if !fabric.Local(h, to.Addr()) {
 		if peer = h.net.hostAt(to.Addr()); peer == nil {
 			return nil, os.NewSyscallError("connect", syscall.EHOSTUNREACH)
 		}
-		if rules := peer.rules(); rules != nil {
+		if rules := peer.Rules(); rules != nil {
 			// The source has no port yet; rules do not match on it.
 			v := rules.Prerouting(capture.Packet{Source: netip.AddrPortFrom(source, 0), Destination: to})
 			if v.Redirect != 0 {

@@ -17,40 +17,17 @@ import (
 
 // Host is a host of a Net.
 type Host struct {
-	net          *Net
-	name         string
-	addr, mapped netip.Addr
+	fabric.Base
+	net    *Net
+	mapped netip.Addr
 
 	mu        sync.Mutex
-	capture   fabric.Capture
 	listeners map[uint16]*listener // by the port that the host knows
 	conns     map[*conn]struct{}
 	closed    bool
 }
 
-var _ fabric.Host = (*Host)(nil)
-
-// Name implements fabric.Host.
-func (h *Host) Name() string { return h.name }
-
-// Addr implements fabric.Host.
-func (h *Host) Addr() netip.Addr { return h.addr }
-
-// Network implements fabric.Host.
-func (h *Host) Network(uid, gid int) netx.Network { return &network{host: h, uid: uid, gid: gid} }
-
-// SetCapture implements fabric.Host.
-func (h *Host) SetCapture(c fabric.Capture) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.capture = c
-}
-
-func (h *Host) rules() fabric.Capture {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.capture
-}
+var _ fabric.Wire = (*Host)(nil)
 
 // Real is the socket's address behind a port of the host: what another process on
 // this machine dials.
@@ -99,7 +76,7 @@ func (h *Host) keep(c *conn) error {
 	defer h.mu.Unlock()
 	if h.closed {
 		_ = c.TCPConn.Close()
-		return fmt.Errorf("host %s is down: %w", h.name, net.ErrClosed)
+		return fmt.Errorf("host %s is down: %w", h.Name(), net.ErrClosed)
 	}
 	h.conns[c] = struct{}{}
 	return nil
@@ -111,17 +88,17 @@ func (h *Host) forget(c *conn) {
 	delete(h.conns, c)
 }
 
-// listen binds. All addresses of the host are one here, so a port can be
-// bound once. Where the process may not bind a port below 1024, another one is used.
-func (h *Host) listen(ctx context.Context, bound netip.Addr, port uint16) (*listener, error) {
+// Listen implements fabric.Wire. All addresses of the host are one here, so a port
+// can be bound once. Where the process may not bind a port below 1024, another one is used.
+func (h *Host) Listen(ctx context.Context, bound netip.Addr, port uint16) (net.Listener, error) {
 	h.mu.Lock()
 	taken, down := port != 0 && h.listeners[port] != nil, h.closed
 	h.mu.Unlock()
 	if down {
-		return nil, fmt.Errorf("host %s is down: %w", h.name, net.ErrClosed)
+		return nil, fmt.Errorf("host %s is down: %w", h.Name(), net.ErrClosed)
 	}
 	if taken {
-		return nil, fmt.Errorf("port %d of host %s: %w", port, h.name, syscall.EADDRINUSE)
+		return nil, fmt.Errorf("port %d of host %s: %w", port, h.Name(), syscall.EADDRINUSE)
 	}
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
@@ -131,7 +108,7 @@ func (h *Host) listen(ctx context.Context, bound netip.Addr, port uint16) (*list
 		tcp, err = lc.Listen(ctx, "tcp4", netip.AddrPortFrom(h.mapped, 0).String())
 	}
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s, which stands for port %d of host %s, is taken on this machine: %w", real, port, h.name, err)
+		return nil, fmt.Errorf("%s, which stands for port %d of host %s, is taken on this machine: %w", real, port, h.Name(), err)
 	}
 	if err != nil {
 		return nil, err
@@ -144,7 +121,7 @@ func (h *Host) listen(ctx context.Context, bound netip.Addr, port uint16) (*list
 	defer h.mu.Unlock()
 	if h.closed || h.listeners[l.port] != nil {
 		_ = tcp.Close()
-		return nil, fmt.Errorf("port %d of host %s: %w", port, h.name, syscall.EADDRINUSE)
+		return nil, fmt.Errorf("port %d of host %s: %w", port, h.Name(), syscall.EADDRINUSE)
 	}
 	h.listeners[l.port] = l
 	return l, nil

@@ -81,18 +81,19 @@ func (n *Net) AddHost(name string, addr netip.Addr) (fabric.Host, error) {
 	case !ok:
 		return nil, fmt.Errorf("adding host %q: no loopback address stands for %s: want a private IPv4 address outside 10.0.0.0/24", name, addr)
 	case n.byName[name] != nil:
-		return nil, fmt.Errorf("adding host %q: there is one with that name, at %s", name, n.byName[name].addr)
+		return nil, fmt.Errorf("adding host %q: there is one with that name, at %s", name, n.byName[name].Addr())
 	case n.byAddr[addr] != nil:
-		return nil, fmt.Errorf("adding host %q: its address %s is that of host %q", name, addr, n.byAddr[addr].name)
+		return nil, fmt.Errorf("adding host %q: its address %s is that of host %q", name, addr, n.byAddr[addr].Name())
 	case n.byMapped[mapped] != nil:
 		return nil, fmt.Errorf("adding host %q: %s stands for its address %s, and for %s of host %q",
-			name, mapped, addr, n.byMapped[mapped].addr, n.byMapped[mapped].name)
+			name, mapped, addr, n.byMapped[mapped].Addr(), n.byMapped[mapped].Name())
 	}
 	h := &Host{
-		net: n, name: name, addr: addr, mapped: mapped,
+		net: n, mapped: mapped,
 		listeners: make(map[uint16]*listener),
 		conns:     make(map[*conn]struct{}),
 	}
+	h.Init(name, addr, &n.Directory, h)
 	n.byName[name], n.byAddr[addr], n.byMapped[mapped] = h, h, h
 	return h, nil
 }
@@ -101,7 +102,7 @@ func (n *Net) AddHost(name string, addr netip.Addr) (fabric.Host, error) {
 func (n *Net) Close() error {
 	n.mu.Lock()
 	n.closed = true
-	hosts := slices.SortedFunc(maps.Values(n.byName), func(a, b *Host) int { return strings.Compare(a.name, b.name) })
+	hosts := slices.SortedFunc(maps.Values(n.byName), func(a, b *Host) int { return strings.Compare(a.Name(), b.Name()) })
 	n.mu.Unlock()
 	for _, h := range hosts {
 		_ = h.Close() // never fails
@@ -118,9 +119,9 @@ func (n *Net) hostAt(addr netip.Addr) *Host {
 func (n *Net) remove(h *Host) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.byName[h.name] == h {
-		delete(n.byName, h.name)
-		delete(n.byAddr, h.addr)
+	if n.byName[h.Name()] == h {
+		delete(n.byName, h.Name())
+		delete(n.byAddr, h.Addr())
 		delete(n.byMapped, h.mapped)
 	}
 }
@@ -153,7 +154,7 @@ func (n *Net) arrived(f flow) arrival {
 
 func (n *Net) unmap(ap netip.AddrPort) netip.AddrPort {
 	if h := n.byMapped[ap.Addr()]; h != nil {
-		return netip.AddrPortFrom(h.addr, ap.Port())
+		return netip.AddrPortFrom(h.Addr(), ap.Port())
 	}
 	return ap
 }

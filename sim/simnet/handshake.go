@@ -43,24 +43,24 @@ type handshake struct {
 func (h *Host) open(source netip.Addr, t fabric.Target) (*handshake, error) {
 	peer := t.To.Addr().String()
 	if fabric.Local(h, t.To.Addr()) {
-		peer = h.name
+		peer = h.Name()
 	} else if p := h.net.hostAt(t.To.Addr()); p != nil {
-		peer = p.name
+		peer = p.Name()
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return nil, fmt.Errorf("host %s is down: %w", h.name, net.ErrClosed)
+		return nil, fmt.Errorf("host %s is down: %w", h.Name(), net.ErrClosed)
 	}
 	port, err := h.ephemeral()
 	if err != nil {
 		return nil, os.NewSyscallError("connect", err)
 	}
 	from := netip.AddrPortFrom(source, port)
-	there := h.net.route(h.name, peer)
-	link := fmt.Sprintf("%s>%s#%d", h.name, peer, there.next())
+	there := h.net.route(h.Name(), peer)
+	link := fmt.Sprintf("%s>%s#%d", h.Name(), peer, there.next())
 	out := h.net.newStream(there, link, false, from, t.To)
-	in := h.net.newStream(h.net.route(peer, h.name), link, true, t.To, from)
+	in := h.net.newStream(h.net.route(peer, h.Name()), link, true, t.To, from)
 	out.back, in.back = in, out
 	s := &handshake{host: h, to: t.To, original: t.OriginalDst, how: t.How, result: make(chan error, 1)}
 	s.client = &Conn{
@@ -229,11 +229,11 @@ func (s *handshake) peer() (*Host, netip.AddrPort) {
 		return nil, s.to
 	}
 	s.original = netip.AddrPort{} // of an earlier SYN, under other rules
-	if rules := h.rules(); rules != nil {
+	if rules := h.Rules(); rules != nil {
 		v := rules.Prerouting(capture.Packet{Source: s.client.out.source, Destination: s.to})
 		if v.Redirect != 0 {
 			s.original = s.to
-			return h, netip.AddrPortFrom(h.addr, v.Redirect)
+			return h, netip.AddrPortFrom(h.Addr(), v.Redirect)
 		}
 	}
 	return h, s.to

@@ -2,6 +2,7 @@ package simnet
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"net"
@@ -11,18 +12,15 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
 	"github.com/windtunnel-mesh/windtunnel/sim/fabric"
 )
 
 // Host is a host of a Net.
 type Host struct {
-	net  *Net
-	name string
-	addr netip.Addr
+	fabric.Base
+	net *Net
 
 	mu        sync.Mutex
-	capture   fabric.Capture
 	listeners map[uint16][]*Listener
 	conns     map[*Conn]struct{}
 	shakes    map[*handshake]struct{} // of its own dials
@@ -31,41 +29,21 @@ type Host struct {
 	closed    bool
 }
 
-var _ fabric.Host = (*Host)(nil)
+var _ fabric.Wire = (*Host)(nil)
 
 // Linux's default ip_local_port_range.
 const firstPort, lastPort = 32768, 60999
 
 func newHost(n *Net, name string, addr netip.Addr) *Host {
-	return &Host{
-		net: n, name: name, addr: addr, lastPort: lastPort,
+	h := &Host{
+		net: n, lastPort: lastPort,
 		listeners: make(map[uint16][]*Listener),
 		conns:     make(map[*Conn]struct{}),
 		shakes:    make(map[*handshake]struct{}),
 		ports:     make(map[uint16]int),
 	}
-}
-
-// Name implements fabric.Host.
-func (h *Host) Name() string { return h.name }
-
-// Addr implements fabric.Host.
-func (h *Host) Addr() netip.Addr { return h.addr }
-
-// Network implements fabric.Host.
-func (h *Host) Network(uid, gid int) netx.Network { return &network{host: h, uid: uid, gid: gid} }
-
-// SetCapture implements fabric.Host.
-func (h *Host) SetCapture(c fabric.Capture) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.capture = c
-}
-
-func (h *Host) rules() fabric.Capture {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.capture
+	h.Init(name, addr, &n.Directory, h)
+	return h
 }
 
 // Close implements fabric.Host. Peers learn of it by a reset, a link's latency later; who
@@ -153,12 +131,12 @@ func (h *Host) ephemeral() (uint16, error) {
 	return 0, syscall.EADDRNOTAVAIL
 }
 
-// listen binds. Where the address is not valid, all addresses are meant.
-func (h *Host) listen(ip netip.Addr, port uint16) (*Listener, error) {
+// Listen implements fabric.Wire. Where the address is not valid, all addresses are meant.
+func (h *Host) Listen(_ context.Context, ip netip.Addr, port uint16) (net.Listener, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return nil, fmt.Errorf("host %s is down: %w", h.name, net.ErrClosed)
+		return nil, fmt.Errorf("host %s is down: %w", h.Name(), net.ErrClosed)
 	}
 	if port == 0 {
 		var err error

@@ -154,9 +154,9 @@ func (n *Net) AddHost(name string, addr netip.Addr) (fabric.Host, error) {
 	case !addr.IsValid() || addr.IsUnspecified() || addr.IsLoopback() || addr.IsMulticast():
 		return nil, fmt.Errorf("adding host %q: %s is no address for a host", name, addr)
 	case n.byName[name] != nil:
-		return nil, fmt.Errorf("adding host %q: there is one with that name, at %s", name, n.byName[name].addr)
+		return nil, fmt.Errorf("adding host %q: there is one with that name, at %s", name, n.byName[name].Addr())
 	case n.byAddr[addr] != nil:
-		return nil, fmt.Errorf("adding host %q: its address %s is that of host %q", name, addr, n.byAddr[addr].name)
+		return nil, fmt.Errorf("adding host %q: its address %s is that of host %q", name, addr, n.byAddr[addr].Name())
 	}
 	h := newHost(n, name, addr)
 	n.byName[name], n.byAddr[addr] = h, h
@@ -173,7 +173,7 @@ func (n *Net) Close() error {
 	n.closed = true
 	hosts := slices.Collect(maps.Values(n.byName))
 	n.mu.Unlock()
-	slices.SortFunc(hosts, func(a, b *Host) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(hosts, func(a, b *Host) int { return strings.Compare(a.Name(), b.Name()) })
 	for _, h := range hosts {
 		_ = h.Close() // never fails
 	}
@@ -193,9 +193,9 @@ func (n *Net) hostAt(addr netip.Addr) *Host {
 func (n *Net) remove(h *Host) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.byName[h.name] == h {
-		delete(n.byName, h.name)
-		delete(n.byAddr, h.addr)
+	if n.byName[h.Name()] == h {
+		delete(n.byName, h.Name())
+		delete(n.byAddr, h.Addr())
 	}
 }
 
