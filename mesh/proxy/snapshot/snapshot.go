@@ -10,8 +10,6 @@ import (
 	"net/netip"
 	"regexp"
 	"time"
-
-	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
 )
 
 // Proxy is one complete configuration.
@@ -120,7 +118,6 @@ type TCPProxy struct {
 	IdleTimeout        time.Duration
 	MaxConnectAttempts int
 	AccessLogs         []AccessLog
-	HashSourceIP       bool
 }
 
 // HTTPManager is Envoy's HTTP connection manager.
@@ -158,7 +155,7 @@ type HTTPManager struct {
 	InternalAddresses         []netip.Prefix
 	PreserveExternalRequestID bool
 	AlwaysSetRequestID        bool // in the response
-	// KeepRequestID keeps no generation at all when false... see GenerateRequestID.
+	// GenerateRequestID makes an x-request-id where there is none (Envoy's default).
 	GenerateRequestID bool
 	Tracing           *Tracing
 	AccessLogs        []AccessLog
@@ -387,7 +384,6 @@ type Forward struct {
 	AppendXForwardedHost bool
 	Upgrades             map[string]bool // overrides of the manager's
 	Priority             int             // 0 default, 1 high
-	MetadataMatch        map[string]string
 }
 
 // WeightedCluster is one destination with its own header changes.
@@ -462,6 +458,3 @@ type DirectResponse struct {
 	Status int
 	Body   string
 }
-
-// Header is re-exported for compilers that build direct headers.
-type Header = message.Header
