@@ -61,13 +61,12 @@ func (p *progress) done(r *result.Scenario) {
 func (p *progress) line(w io.Writer, r *result.Scenario) {
 	word := map[result.Status]string{result.Passed: "ok", result.Failed: "FAIL", result.Error: "ERROR", result.Skipped: "skip"}[r.Status]
 	fmt.Fprintf(w, "%s %-34s %9s in %7s  %s\n", p.paint(r.Status, fmt.Sprintf("%-5s", word)), r.Name, clock(r.VirtualSeconds), clock(r.WallSeconds), speed(r))
-	if r.Message != "" {
-		fmt.Fprintln(w, indent(r.Message))
-	}
+	told := false
 	for _, step := range r.Steps {
 		if step.Status == result.Passed || step.Status == result.Skipped {
 			continue
 		}
+		told = true
 		fmt.Fprintf(w, "      %s:%d: step %q", r.File, step.Line, stepName(step))
 		if step.Message != "" {
 			fmt.Fprintf(w, ": %s", strings.TrimSpace(strings.ReplaceAll(step.Message, "\n", "\n      ")))
@@ -75,9 +74,12 @@ func (p *progress) line(w io.Writer, r *result.Scenario) {
 		fmt.Fprintln(w)
 		for _, c := range step.Checks {
 			if c.Status != result.Passed {
-				fmt.Fprintf(w, "      %s:%d: %s\n%s\n", c.File, c.Line, c.Expression, indent(indent(c.Message)))
+				fmt.Fprintf(w, "      %s:%d: %s\n%s\n", c.File, c.Line, c.Expression, indent(indent(c.Values())))
 			}
 		}
+	}
+	if r.Message != "" && !told { // else the steps have said it
+		fmt.Fprintln(w, indent(r.Message))
 	}
 }
 

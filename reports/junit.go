@@ -60,7 +60,7 @@ func Failures(s *result.Scenario) string {
 		}
 		for _, c := range step.Checks {
 			if c.Status != result.Passed {
-				lines = append(lines, fmt.Sprintf("%s:%d: %s: %s", c.File, c.Line, c.Expression, c.Message))
+				lines = append(lines, fmt.Sprintf("%s:%d: %s: %s", c.File, c.Line, c.Expression, c.Values()))
 			}
 		}
 	}

@@ -2,6 +2,8 @@
 // a form that other programs read. It imports the standard library only.
 package result
 
+import "strings"
+
 // Version of the schema.
 const Version = "v1"
 
@@ -69,6 +71,9 @@ type Check struct {
 	File       string `json:"file"`
 	Line       int    `json:"line"`
 }
+
+// Values is the message without the expression that it begins with.
+func (c Check) Values() string { return strings.TrimPrefix(c.Message, c.Expression+", ") }
 
 // Timeline is who answered over the world's time, in buckets.
 type Timeline struct {
