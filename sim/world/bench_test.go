@@ -11,7 +11,9 @@ import (
 // BenchmarkPages is a minute of 100 bookinfo pages per second through the ingress
 // gateway, in virtual time on one processor: ten proxies, mutual TLS, real ADS.
 // proxied/s counts the exchanges that proxies handled per second of wall time.
-func BenchmarkPages(b *testing.B) { benchmark(b, "../../scenarios/bookinfo/load.yaml", "bookinfo-load") }
+func BenchmarkPages(b *testing.B) {
+	benchmark(b, "../../scenarios/bookinfo/load.yaml", "bookinfo-load")
+}
 
 // BenchmarkStart is a world that starts, converges, serves five requests and ends.
 func BenchmarkStart(b *testing.B) {
