@@ -55,8 +55,8 @@ func (b *behaviour) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if status == 0 {
 			status = http.StatusInternalServerError
 		}
-	} else if !b.call(r) {
-		status = http.StatusBadGateway
+	} else if failed := b.call(r); failed != 0 {
+		status = failed
 	}
 	for k, v := range b.spec.Headers {
 		w.Header().Set(k, v)
@@ -65,29 +65,40 @@ func (b *behaviour) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, b.spec.Body)
 }
 
-// call makes the declared calls in order, and tells whether all were answered below 500.
-func (b *behaviour) call(r *http.Request) bool {
+// call makes the declared calls in order. It returns 0 where all were answered below
+// 500; else what a proxy would answer: the first 5xx, or 502 where nobody answered.
+func (b *behaviour) call(r *http.Request) int {
 	for _, c := range b.spec.Calls {
-		method := c.Method
-		if method == "" {
-			method = http.MethodGet
-		}
-		out, err := http.NewRequestWithContext(r.Context(), method, c.URL, nil)
+		status, err := b.send(r.Context(), c, r.Header)
 		if err != nil {
-			return false
+			return http.StatusBadGateway
 		}
-		bookinfo.Propagate(r.Header, out.Header)
-		answer, err := b.client.Do(out)
-		if err != nil {
-			return false
-		}
-		_, err = io.Copy(io.Discard, answer.Body)
-		answer.Body.Close()
-		if err != nil || answer.StatusCode >= 500 {
-			return false
+		if status >= 500 {
+			return status
 		}
 	}
-	return true
+	return 0
+}
+
+// send makes one call and reads its answer. The headers of the request that it
+// belongs to go on.
+func (b *behaviour) send(ctx context.Context, c spec.OutgoingCall, from http.Header) (status int, err error) {
+	method := c.Method
+	if method == "" {
+		method = http.MethodGet
+	}
+	out, err := http.NewRequestWithContext(ctx, method, c.URL, nil)
+	if err != nil {
+		return 0, err
+	}
+	bookinfo.Propagate(from, out.Header)
+	answer, err := b.client.Do(out)
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	_, err = io.Copy(io.Discard, answer.Body)
+	return answer.StatusCode, err
 }
 
 func (b *behaviour) draw(what string, n uint64) float64 {

@@ -52,16 +52,25 @@ func (c *Catalogue) Find(workload, image string) (Image, error) {
 	for i := range c.behaviours {
 		b := &c.behaviours[i]
 		if (b.Workload != "" && b.Workload == workload) || (b.Image != "" && matches(b.Image, image)) {
-			return Image{Handler: func(k Container) (http.Handler, error) { return newBehaviour(k, b.HTTP), nil }}, nil
+			known, _ := known(image) // for the ports of an image whose container declares none
+			return Image{Ports: known.Ports, Handler: func(k Container) (http.Handler, error) { return newBehaviour(k, b.HTTP), nil }}, nil
 		}
 	}
+	if known, ok := known(image); ok {
+		return known, nil
+	}
+	return Image{}, &UnknownError{Workload: workload, Image: image}
+}
+
+// known returns what the catalogue itself says of an image.
+func known(image string) (Image, bool) {
 	repository := Repository(image)
 	for _, entry := range table {
 		if ok, _ := path.Match(entry.pattern, repository); ok {
-			return entry.image(repository), nil
+			return entry.image(repository), true
 		}
 	}
-	return Image{}, &UnknownError{Workload: workload, Image: image}
+	return Image{}, false
 }
 
 // UnknownError says that nobody can play an image. It is an ErrUnknown.

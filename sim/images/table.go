@@ -25,9 +25,8 @@ var table = []struct {
 	{"nginx", func(string) Image {
 		return Image{Ports: []int{80}, Handler: page("nginx", "<h1>Welcome to nginx!</h1>\n")}
 	}},
-	{"tomcat", func(string) Image {
-		return Image{Ports: []int{8080}, Handler: page("tomcat", "<h1>Apache Tomcat</h1>\n")}
-	}},
+	{"tomcat", tomcat},
+	{"kubeguide/tomcat-app", tomcat},
 	{"curlimages/curl", waits},
 	{"governmentpaas/curl-ssl", waits},
 	{"tutum/curl", waits},
@@ -37,6 +36,10 @@ var table = []struct {
 
 // waits is an image whose container sleeps until somebody runs a command in it.
 func waits(string) Image { return Image{} }
+
+func tomcat(string) Image {
+	return Image{Ports: []int{8080}, Handler: page("tomcat", "<h1>Apache Tomcat</h1>\n")}
+}
 
 var bookinfoName = regexp.MustCompile(`examples-bookinfo-(productpage|details|ratings|reviews)-(v\d+)$`)
 

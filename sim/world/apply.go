@@ -29,6 +29,10 @@ func (w *World) Apply(ctx context.Context, docs []spec.Document) (*run.Applied, 
 		}
 		sortInto(applied, f)
 	}
+	objects, refused := immutable(w.cluster.Object, objects)
+	for _, f := range refused {
+		sortInto(applied, f)
+	}
 	applied.Objects = len(objects)
 	for _, o := range objects {
 		w.log.event("apply", "", o.Key().String())
