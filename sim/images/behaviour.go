@@ -43,6 +43,10 @@ func (b *behaviour) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	// The time is that of the work, which begins when the request is there.
+	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+		return
+	}
 	if !sleep(r.Context(), b.latency(n)) {
 		return
 	}
