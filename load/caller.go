@@ -2,6 +2,7 @@ package load
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +67,7 @@ func (c *caller) call(ctx context.Context, iter int64, intended time.Time) *Reco
 func (c *caller) exchange(ctx context.Context, r *Record) error {
 	reused := c.conn != nil
 	answered, err := c.attempt(ctx, r)
-	if err == nil || !reused || answered || ctx.Err() != nil || len(c.request.target.Body) > 0 || !repeatable(c.request.method) {
+	if err == nil || !reused || answered || ctx.Err() != nil || c.request.target.size() > 0 || !repeatable(c.request.method) {
 		return err
 	}
 	c.close()
@@ -124,7 +125,10 @@ func (c *caller) send(id string) (<-chan error, error) {
 	b = append(b, id...)
 	b = append(b, "\r\n\r\n"...)
 	body := c.request.target.Body
-	if len(body) <= inlineBody {
+	if c.request.target.size() <= inlineBody {
+		if n := c.request.target.Filler; n > 0 {
+			body = bytes.Repeat(filler, int(n))
+		}
 		b = append(b, body...)
 		c.buffer = b
 		_, err := c.conn.Write(b)
@@ -137,9 +141,31 @@ func (c *caller) send(id string) (<-chan error, error) {
 		if err == nil {
 			_, err = conn.Write(body)
 		}
+		if err == nil {
+			err = fill(conn, c.request.target.Filler)
+		}
 		written <- err
 	}(c.conn)
 	return written, nil
+}
+
+// filler is what Filler bodies are made of.
+var filler = []byte{'w'}
+
+// size is the number of bytes of a call's body.
+func (t *Target) size() int64 { return int64(len(t.Body)) + t.Filler }
+
+// fill writes n bytes of filler.
+func fill(w io.Writer, n int64) error {
+	piece := bytes.Repeat(filler, int(min(n, 64<<10)))
+	for n > 0 {
+		written, err := w.Write(piece[:min(n, int64(len(piece)))])
+		if err != nil {
+			return err
+		}
+		n -= int64(written)
+	}
+	return nil
 }
 
 // errNoByte is the error of a connection that ended before an answer began.

@@ -36,6 +36,9 @@ type Target struct {
 	// Headers go out sorted by name; Host sets the authority.
 	Headers map[string]string
 	Body    []byte
+	// Filler, in place of Body, is the size of a body of w's that is written in
+	// pieces: however large, it takes no memory.
+	Filler int64
 	// RequestID makes the x-request-id of a caller's iter-th call, from 0. nil: RequestIDs(Seed).
 	RequestID func(thread int, iter int64) string
 	Seed      seed.Seed
@@ -165,8 +168,8 @@ func (r *request) headers(authority string) string {
 	for _, name := range names {
 		b.WriteString(name + ": " + r.target.Headers[name] + "\r\n")
 	}
-	if n := len(r.target.Body); n > 0 || r.method == "POST" || r.method == "PUT" || r.method == "PATCH" {
-		b.WriteString("Content-Length: " + strconv.Itoa(n) + "\r\n")
+	if n := r.target.size(); n > 0 || r.method == "POST" || r.method == "PUT" || r.method == "PATCH" {
+		b.WriteString("Content-Length: " + strconv.FormatInt(n, 10) + "\r\n")
 	}
 	return b.String()
 }

@@ -174,6 +174,8 @@ func httpFormat() object[HTTPBehaviour] {
 			func(h *HTTPBehaviour) *int { return &h.Concurrency }),
 		at("calls", "Calls that are made while answering, in order.", list(callFormat().kind()),
 			func(h *HTTPBehaviour) *[]OutgoingCall { return &h.Calls }),
+		at("startCalls", "Calls that are made once, when the container starts; where one fails every answer is a 503.", list(callFormat().kind()),
+			func(h *HTTPBehaviour) *[]OutgoingCall { return &h.StartCalls }),
 	}}
 }
 

@@ -83,6 +83,7 @@ type HTTPBehaviour struct {
 	Errors      Errors
 	Concurrency int // 0: no limit
 	Calls       []OutgoingCall
+	StartCalls  []OutgoingCall // made once; where one fails every answer is a 503
 }
 
 // Latency is a distribution given by two of its percentiles.
@@ -94,7 +95,7 @@ type Errors struct {
 	Status int
 }
 
-// OutgoingCall is made while answering.
+// OutgoingCall is made while answering, or at the start.
 type OutgoingCall struct {
 	URL    string
 	Method string

@@ -21,20 +21,37 @@ type behaviour struct {
 	seed   seed.Seed
 	client *http.Client
 	served atomic.Uint64
+	up     atomic.Bool   // the calls of the start have succeeded
 	slots  chan struct{} // nil: no limit
 }
 
 func newBehaviour(c Container, s spec.HTTPBehaviour) *behaviour {
 	b := &behaviour{spec: s, seed: c.Seed, client: &http.Client{Transport: newTransport(c.Network)}}
+	b.up.Store(len(s.StartCalls) == 0)
 	if s.Concurrency > 0 {
 		b.slots = make(chan struct{}, s.Concurrency)
 	}
 	return b
 }
 
+// start makes the calls of the start. An application that needs them and does not
+// repeat them never works where one fails.
+func (b *behaviour) start(ctx context.Context) {
+	for _, c := range b.spec.StartCalls {
+		if status, err := b.send(ctx, c, http.Header{}); err != nil || status >= 500 {
+			return
+		}
+	}
+	b.up.Store(true)
+}
+
 // ServeHTTP waits for a free slot, takes its time, makes its calls and answers.
 func (b *behaviour) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n := b.served.Add(1)
+	if !b.up.Load() {
+		http.Error(w, "a call that the start needs has failed or is not over", http.StatusServiceUnavailable)
+		return
+	}
 	if b.slots != nil {
 		select {
 		case b.slots <- struct{}{}:

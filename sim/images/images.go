@@ -137,6 +137,9 @@ func (i Image) Start(ctx context.Context, c Container) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("container %s: %w", c.Spec.Name, err)
 	}
+	if b, ok := handler.(*behaviour); ok {
+		go b.start(ctx) // ends with its calls, which end with ctx
+	}
 	for _, port := range i.ports(c) {
 		l, err := c.Network.Listen(ctx, fmt.Sprintf("0.0.0.0:%d", port))
 		if err != nil {

@@ -77,6 +77,15 @@ func (w *World) startContainers(ctx context.Context, n *node) error {
 		n.host.SetCapture(rules)
 	}
 	var wait []func()
+	// Also where a container does not start: what has started is waited for.
+	defer func() {
+		go func() {
+			for _, ended := range wait {
+				ended()
+			}
+			close(n.done)
+		}()
+	}()
 	for _, c := range n.pod.Spec.Containers {
 		ended, err := w.startContainer(ctx, n, c)
 		if err != nil {
@@ -85,13 +94,14 @@ func (w *World) startContainers(ctx context.Context, n *node) error {
 		if ended != nil {
 			wait = append(wait, ended)
 		}
-	}
-	go func() {
-		for _, ended := range wait {
-			ended()
+		// The postStart of holdApplicationUntilProxyStarts waits for the proxy, and
+		// containers start one after the other.
+		if c.Name == inject.ProxyContainer && c.Lifecycle != nil && c.Lifecycle.PostStart != nil {
+			if err := w.WaitReady(ctx, n.pod); err != nil {
+				return err
+			}
 		}
-		close(n.done)
-	}()
+	}
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package world
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -95,9 +94,7 @@ func (w *World) Send(ctx context.Context, r *spec.Request) ([]run.Exchange, erro
 		return nil, err
 	}
 	target.Body = []byte(r.Body)
-	if r.BodyBytes > 0 {
-		target.Body = bytes.Repeat([]byte("w"), int(r.BodyBytes))
-	}
+	target.Filler = r.BodyBytes
 	target.Timeout = r.Timeout
 	found, err := load.Send(ctx, load.SendOptions{Target: target, Count: r.Count, Parallel: r.Parallel, Interval: r.Interval})
 	if found == nil {
