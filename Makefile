@@ -70,6 +70,10 @@ bench: ## Run the benchmarks
 schema: $(BIN)/windtunnel ## Write the scenario format's JSON Schema
 	$(BIN)/windtunnel schema scenario > scenarios/scenario.v1.json
 
+.PHONY: catalogue
+catalogue: $(BIN)/windtunnel ## Write the list of the scenarios, scenarios/README.md
+	$(BIN)/windtunnel list scenarios -o markdown > scenarios/README.md
+
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf $(BIN) $(OUT)

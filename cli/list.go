@@ -27,7 +27,7 @@ func newListCommand(s Streams) *cobra.Command {
 	}
 	c.Flags().StringVar(&sel.name, "run", "", "only scenarios whose name matches this regular `expression`")
 	c.Flags().StringVarP(&sel.labels, "selector", "l", "", "only scenarios with these labels: `key=value,…`")
-	c.Flags().StringVarP(&output, "output", "o", "table", "`format`: table or json")
+	c.Flags().StringVarP(&output, "output", "o", "table", "`format`: table, json or markdown")
 	return c
 }
 
@@ -59,6 +59,8 @@ func list(s Streams, sel selection, output string) error {
 		e := json.NewEncoder(s.Out)
 		e.SetIndent("", "  ")
 		return e.Encode(rows)
+	case "markdown":
+		return catalogue(s.Out, sel.paths, rows)
 	case "table":
 		w := tabwriter.NewWriter(s.Out, 0, 8, 2, ' ', 0)
 		fmt.Fprintln(w, "NAME\tLABELS\tENVIRONMENTS\tDESCRIPTION")
@@ -67,7 +69,7 @@ func list(s Streams, sel selection, output string) error {
 		}
 		return w.Flush()
 	}
-	return &exit{codeUsage, fmt.Errorf("-o %s: expected table or json", output)}
+	return &exit{codeUsage, fmt.Errorf("-o %s: expected table, json or markdown", output)}
 }
 
 func joinLabels(labels map[string]string) string {
