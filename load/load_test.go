@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -249,6 +250,15 @@ func TestSendEdges(t *testing.T) {
 		}
 		if res, r := send("/echo", "POST", make([]byte, 8<<20)); r.Status != 200 || string(res.First.Body) != "8388608" {
 			t.Errorf("echo: %+v", r)
+		}
+		filled := to
+		filled.URL, filled.Method = "http://httpbin:8000/echo", "POST"
+		for _, n := range []int64{1, inlineBody, inlineBody + 1, 8<<20 + 1} {
+			filled.Filler = n
+			res, err := Send(t.Context(), SendOptions{Target: filled})
+			if err != nil || string(res.First.Body) != strconv.FormatInt(n, 10) {
+				t.Errorf("filler of %d bytes: %v, %+v", n, err, res)
+			}
 		}
 		if res, r := send("/big", "GET", nil); r.Bytes != 3<<20 || len(res.First.Body) != 1<<20 {
 			t.Errorf("big: %+v", r)
