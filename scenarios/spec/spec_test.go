@@ -18,6 +18,7 @@ import (
 func everything(t testing.TB) (dir string, text []byte) {
 	t.Helper()
 	dir = t.TempDir()
+	write(t, filepath.Join(dir, "ca.pem"), "-----BEGIN CERTIFICATE-----\n")
 	for _, name := range []string{"objects/a.yaml", "objects/b.yaml", "every-key.yaml"} {
 		var err error
 		if text, err = os.ReadFile(filepath.Join("testdata/all", name+".txt")); err != nil {
