@@ -27,6 +27,7 @@ type caller struct {
 	thread    int
 	keepAlive bool
 	conn      net.Conn
+	session   *Session // nil in plain text
 	reader    *bufio.Reader
 	buffer    []byte
 	records   []Record
@@ -82,13 +83,14 @@ func repeatable(method string) bool {
 // attempt sends a call on the caller's connection; answered tells whether any byte came back.
 func (c *caller) attempt(ctx context.Context, r *Record) (answered bool, err error) {
 	if c.conn == nil {
-		conn, err := c.request.target.Dial(ctx, "tcp", c.request.addr)
+		conn, session, err := c.connect(ctx)
 		if err != nil {
 			return false, err
 		}
-		c.conn, c.reader = conn, bufio.NewReader(conn)
+		c.conn, c.session, c.reader = conn, session, bufio.NewReader(conn)
 	}
 	conn := c.conn
+	r.TLS = c.session
 	// Closing works on every kind of connection, deadlines do not.
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()

@@ -10,6 +10,7 @@ package load
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ type Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 // Target is what a call sends and to where.
 type Target struct {
 	Dial   Dialer
-	URL    string // http://HOST[:PORT][/path]; the path goes out as it is written
+	URL    string // http[s]://HOST[:PORT][/path]; the path goes out as it is written
 	Method string // "" is GET
 	// Headers go out sorted by name; Host sets the authority.
 	Headers map[string]string
@@ -42,6 +43,7 @@ type Target struct {
 	// RequestID makes the x-request-id of a caller's iter-th call, from 0. nil: RequestIDs(Seed).
 	RequestID func(thread int, iter int64) string
 	Seed      seed.Seed
+	TLS       *TLS          // for an https URL
 	Timeout   time.Duration // of one call; 0: 30 s
 }
 
@@ -55,7 +57,8 @@ type Record struct {
 	Status   int    // 0 where there was no HTTP answer
 	Error    string // why there was none
 	Protocol string
-	Bytes    int64 // of the answer's body
+	Bytes    int64    // of the answer's body
+	TLS      *Session // nil in plain text
 }
 
 // Answer is what is kept of a step's first answer.
@@ -99,8 +102,9 @@ type request struct {
 	target Target
 	addr   string // host:port
 	method string
-	head   string // up to the id
-	id     string // a fixed x-request-id of the headers, "" for one per call
+	head   string      // up to the id
+	id     string      // a fixed x-request-id of the headers, "" for one per call
+	tls    *tls.Config // nil in plain text
 }
 
 // prepare writes what all calls have in common.
@@ -108,9 +112,9 @@ func prepare(t Target) (*request, error) {
 	if t.Dial == nil {
 		return nil, errors.New("load: no way to dial")
 	}
-	rest, ok := strings.CutPrefix(t.URL, "http://")
-	if !ok {
-		return nil, fmt.Errorf("load: %q is no http:// URL", t.URL)
+	scheme, rest, ok := strings.Cut(t.URL, "://")
+	if !ok || scheme != "http" && scheme != "https" {
+		return nil, fmt.Errorf("load: %q is no http:// or https:// URL", t.URL)
 	}
 	authority, path := rest, "/"
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
@@ -120,11 +124,14 @@ func prepare(t Target) (*request, error) {
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path
 	}
-	u, err := url.Parse("http://" + authority)
+	u, err := url.Parse(scheme + "://" + authority)
 	if err != nil || u.Hostname() == "" || strings.ContainsAny(path, " \r\n") {
 		return nil, fmt.Errorf("load: %q is no URL of a host and a path", t.URL)
 	}
 	r := &request{target: t, method: t.Method, addr: net.JoinHostPort(u.Hostname(), portOf(u))}
+	if err := r.secured(u); err != nil {
+		return nil, err
+	}
 	if r.method == "" {
 		r.method = "GET"
 	}
@@ -141,6 +148,9 @@ func prepare(t Target) (*request, error) {
 func portOf(u *url.URL) string {
 	if p := u.Port(); p != "" {
 		return p
+	}
+	if u.Scheme == "https" {
+		return "443"
 	}
 	return "80"
 }

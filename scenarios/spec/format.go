@@ -201,7 +201,7 @@ func errorsFormat() object[Errors] {
 
 func callFormat() object[OutgoingCall] {
 	return object[OutgoingCall]{what: "a call", fields: []field[OutgoingCall]{
-		need(at("url", "Where to.", address(), func(c *OutgoingCall) *string { return &c.URL })),
+		need(at("url", "Where to.", address("http"), func(c *OutgoingCall) *string { return &c.URL })),
 		at("method", "Default: GET.", method(), func(c *OutgoingCall) *string { return &c.Method }),
 	}}
 }

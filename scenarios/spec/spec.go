@@ -153,9 +153,11 @@ type Request struct {
 	TLS       *TLS
 }
 
-// TLS is what the client itself does.
+// TLS is what the client itself does. CA, Cert and Key are the contents of the
+// files that the scenario names, PEM.
 type TLS struct {
-	Mode, SNI, CA, Cert, Key string
+	Mode               string // simple, mutual, insecure
+	SNI, CA, Cert, Key string
 }
 
 // Load sends requests at a rate, with fortio.
@@ -170,6 +172,7 @@ type Load struct {
 	Calls       int64
 	Duration    time.Duration
 	Protocol    string
+	TLS         *TLS
 	Background  bool
 }
 

@@ -18,6 +18,7 @@ import (
 func everything(t testing.TB) (dir string, text []byte) {
 	t.Helper()
 	dir = t.TempDir()
+	write(t, filepath.Join(dir, "ca.pem"), "-----BEGIN CERTIFICATE-----\n")
 	for _, name := range []string{"objects/a.yaml", "objects/b.yaml", "every-key.yaml"} {
 		var err error
 		if text, err = os.ReadFile(filepath.Join("testdata/all", name+".txt")); err != nil {
@@ -228,8 +229,11 @@ func TestProblems(t *testing.T) {
 		"no operation":      {step("name: x"), `a step needs an operation or expectations`},
 		"not yet":           {step("fault: {kill: a}"), `f.yaml:6:5: operation fault is not supported yet`},
 		"protocol":          {step("request: {from: a, " + url + ", protocol: grpc}"), `protocol grpc is not supported yet`},
-		"tls":               {step("request: {from: a, " + url + ", tls: {mode: plain}}"), `a request's tls is not supported yet`},
-		"https":             {step(`request: {from: a, url: "https://b/"}`), `https from the client itself is not supported yet`},
+		"tls of plain text": {step("request: {from: a, " + url + ", tls: {mode: insecure}}"), `tls needs an https:// URL`},
+		"tls without a ca":  {step(`request: {from: a, url: "https://b/", tls: {sni: c}}`), "tls needs a ca to check the server's certificate with"},
+		"tls mode":          {step(`request: {from: a, url: "https://b/", tls: {mode: mutual}}`), `mode mutual needs cert and key`},
+		"tls file":          {step(`request: {from: a, url: "https://b/", tls: {ca: missing.pem}}`), `missing.pem cannot be read`},
+		"https":             {step(`request: {from: a, url: "https://b/"}`), `an https:// URL needs tls: {ca: FILE}`},
 		"scheme":            {step(`request: {from: a, url: "b:80/"}`), `expected a URL like`},
 		"port":              {step(`request: {from: a, url: "http://b:99999/"}`), `expected a port from 1 to 65535 in "b:99999"`},
 		"no from":           {step("request: {" + url + "}"), `a request has no "from"`},

@@ -141,7 +141,7 @@ func requestFormat() object[Request] {
 	return object[Request]{what: "a request", fields: []field[Request]{
 		need(at("from", "A workload, a pod, `ingress` (outside, through the gateway) or `outside` (straight at the service).",
 			workload(), func(r *Request) *string { return &r.From })),
-		need(at("url", "Where to, with a Kubernetes host; the path goes out as it is written.", address(), func(r *Request) *string { return &r.URL })),
+		need(at("url", "Where to, with a Kubernetes host; the path goes out as it is written.", address("http", "https"), func(r *Request) *string { return &r.URL })),
 		at("method", "Default: GET; POST where there is a body.", method(), func(r *Request) *string { return &r.Method }),
 		at("headers", "Host sets the authority.", texts(), func(r *Request) *map[string]string { return &r.Headers }),
 		at("body", "The body.", text(), func(r *Request) *string { return &r.Body }),
@@ -151,7 +151,7 @@ func requestFormat() object[Request] {
 		at("interval", "From start to start. Default: each as soon as there is room.", duration(), func(r *Request) *time.Duration { return &r.Interval }),
 		at("timeout", "The client's patience for one. Default: 30s.", positive(), func(r *Request) *time.Duration { return &r.Timeout }),
 		at("protocol", "Default: http1.", protocol(), func(r *Request) *string { return &r.Protocol }),
-		refuse[Request]("tls", notYet("a request's tls")),
+		at("tls", "For an https URL: what the client itself does.", pointer(tlsFormat()), func(r *Request) **TLS { return &r.TLS }),
 	}, rules: func(d *decoder, n *yaml.Node, keys map[string]*yaml.Node, r *Request) {
 		if keys["body"] != nil && keys["bodyBytes"] != nil {
 			d.problem(keys["bodyBytes"], "a request has a body or bodyBytes, not both")
@@ -161,6 +161,7 @@ func requestFormat() object[Request] {
 		preset(&r.Parallel, 1)
 		preset(&r.Protocol, "http1")
 		headerRules(d, keys["headers"], r.Headers)
+		tlsRules(d, n, keys["tls"], r.URL, r.TLS)
 	}}
 }
 
@@ -168,7 +169,7 @@ func loadFormat() object[Load] {
 	return object[Load]{what: "a load", fields: []field[Load]{
 		need(at("from", "A workload, a pod, `ingress` (outside, through the gateway) or `outside` (straight at the service).",
 			workload(), func(l *Load) *string { return &l.From })),
-		need(at("url", "Where to, with a Kubernetes host; the path goes out as it is written.", address(), func(l *Load) *string { return &l.URL })),
+		need(at("url", "Where to, with a Kubernetes host; the path goes out as it is written.", address("http", "https"), func(l *Load) *string { return &l.URL })),
 		at("method", "Default: GET; POST where there is a body.", method(), func(l *Load) *string { return &l.Method }),
 		at("headers", "Host sets the authority.", texts(), func(l *Load) *map[string]string { return &l.Headers }),
 		at("body", "The body.", text(), func(l *Load) *string { return &l.Body }),
@@ -177,6 +178,7 @@ func loadFormat() object[Load] {
 		at("calls", "How many.", whole[int64](1, math.MaxInt32), func(l *Load) *int64 { return &l.Calls }),
 		at("duration", "How long, in the world's time.", positive(), func(l *Load) *time.Duration { return &l.Duration }),
 		at("protocol", "Default: http1.", protocol(), func(l *Load) *string { return &l.Protocol }),
+		at("tls", "For an https URL: what the client itself does.", pointer(tlsFormat()), func(l *Load) **TLS { return &l.TLS }),
 		at("background", "Goes on while later steps run, until `finish`. Default: false.", flag(), func(l *Load) *bool { return &l.Background }),
 	}, rules: func(d *decoder, n *yaml.Node, keys map[string]*yaml.Node, l *Load) {
 		if (keys["calls"] == nil) == (keys["duration"] == nil) {
@@ -186,6 +188,7 @@ func loadFormat() object[Load] {
 		preset(&l.Connections, 1)
 		preset(&l.Protocol, "http1")
 		headerRules(d, keys["headers"], l.Headers)
+		tlsRules(d, n, keys["tls"], l.URL, l.TLS)
 	}, extend: func(s schema) {
 		s["oneOf"] = []schema{{"required": []string{"calls"}}, {"required": []string{"duration"}}}
 	}}
@@ -242,9 +245,11 @@ func protocol() kind[string] {
 
 // address is a URL whose path goes out as it is written, so only the part in front
 // of the path is looked at.
-func address() kind[string] {
+func address(schemes ...string) kind[string] {
 	return kind[string]{
-		schema: func() schema { return schema{"type": "string", "pattern": `^http://[^/?#\s]+`} },
+		schema: func() schema {
+			return schema{"type": "string", "pattern": `^(` + strings.Join(schemes, "|") + `)://[^/?#\s]+`}
+		},
 		decode: func(d *decoder, n *yaml.Node, v *string) {
 			const expected = "a URL like http://reviews:9080/reviews/0"
 			s, ok := d.scalar(n, expected)
@@ -257,9 +262,9 @@ func address() kind[string] {
 			switch {
 			case !found || host == "" || strings.ContainsFunc(s, unprintable):
 				d.problem(n, "expected %s, found %q", expected, s)
-			case scheme == "https":
-				d.problem(n, "%s", notYet("https from the client itself"))
-			case scheme != "http":
+			case scheme == "https" && !slices.Contains(schemes, scheme):
+				d.problem(n, "%s", notYet("https of a workload itself"))
+			case !slices.Contains(schemes, scheme):
 				d.problem(n, "expected %s, found the scheme %q", expected, scheme)
 			case !goodPort(host):
 				d.problem(n, "expected a port from 1 to 65535 in %q", host)

@@ -10,13 +10,14 @@ import (
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/sim/fabric"
 )
 
 const clusterDomain = "cluster.local"
 
 // resolve is the cluster's DNS: the names of Services with the search domains of
-// the host that asks. A headless Service has its ready Pods' addresses.
+// the host that asks, then the names that are published outside. A headless Service has its ready Pods' addresses.
 func (w *World) resolve(from fabric.Host, name string) ([]netip.Addr, error) {
 	namespace := "default"
 	if n := w.nodes[from.Name()]; n != nil {
@@ -28,6 +29,9 @@ func (w *World) resolve(from fabric.Host, name string) ([]netip.Addr, error) {
 			return addrs, nil
 		}
 	}
+	if addrs := w.published(name); len(addrs) > 0 {
+		return addrs, nil
+	}
 	return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 }
 
@@ -38,15 +42,33 @@ func (w *World) lookup(fqdn string) []netip.Addr {
 	if !ok || !dot || strings.Contains(namespace, ".") {
 		return nil
 	}
-	o := w.store.View().Get("Service", namespace, name)
-	if o == nil {
-		return nil
+	if o := w.store.View().Get("Service", namespace, name); o != nil {
+		return w.addresses(o)
 	}
+	return nil
+}
+
+// published resolves a name of the world outside: one that a Service asks to be
+// published with the annotation of ExternalDNS. The first Service has it.
+func (w *World) published(name string) []netip.Addr {
+	const annotation = "external-dns.alpha.kubernetes.io/hostname"
+	for _, o := range w.store.View().Of("Service") {
+		for host := range strings.SplitSeq(o.Value.(*corev1.Service).Annotations[annotation], ",") {
+			if strings.EqualFold(strings.TrimSuffix(strings.TrimSpace(host), "."), name) {
+				return w.addresses(o)
+			}
+		}
+	}
+	return nil
+}
+
+// addresses are a Service's own, or those of its ready Pods.
+func (w *World) addresses(o *config.Object) []netip.Addr {
 	if ip, err := netip.ParseAddr(o.Value.(*corev1.Service).Spec.ClusterIP); err == nil {
 		return []netip.Addr{ip}
 	}
 	var addrs []netip.Addr
-	for _, e := range w.readyEndpoints(namespace, name) {
+	for _, e := range w.readyEndpoints(o.Namespace, o.Name) {
 		if ip, err := netip.ParseAddr(e); err == nil {
 			addrs = append(addrs, ip)
 		}

@@ -93,6 +93,7 @@ func (w *World) Send(ctx context.Context, r *spec.Request) ([]run.Exchange, erro
 	if err != nil {
 		return nil, err
 	}
+	target.TLS = clientTLS(r.TLS)
 	target.Body = []byte(r.Body)
 	target.Filler = r.BodyBytes
 	target.Timeout = r.Timeout
@@ -109,6 +110,7 @@ func (w *World) Load(ctx context.Context, l *spec.Load) (run.Load, error) {
 	if err != nil {
 		return nil, err
 	}
+	target.TLS = clientTLS(l.TLS)
 	target.Body = []byte(l.Body)
 	running := &background{done: make(chan struct{})}
 	go func() {
@@ -152,6 +154,14 @@ func (w *World) target(from, url, method string, headers map[string]string) (ori
 	return o, load.Target{Dial: o.dial, URL: url, Method: method, Headers: headers, Seed: s}, nil
 }
 
+// clientTLS is what a step's client does itself.
+func clientTLS(t *spec.TLS) *load.TLS {
+	if t == nil {
+		return nil
+	}
+	return &load.TLS{SNI: t.SNI, CA: t.CA, Cert: t.Cert, Key: t.Key, Insecure: t.Mode == "insecure"}
+}
+
 // exchanges are a load's records as the engine knows them.
 func exchanges(pod string, found *load.Result) []run.Exchange {
 	list := make([]run.Exchange, len(found.Records))
@@ -159,6 +169,9 @@ func exchanges(pod string, found *load.Result) []run.Exchange {
 		list[i] = run.Exchange{
 			RequestID: r.ID, Intended: r.Intended, Sent: r.Sent, Done: r.Done, Client: pod,
 			Status: r.Status, Error: r.Error, Protocol: r.Protocol, Bytes: r.Bytes,
+		}
+		if r.TLS != nil {
+			list[i].TLS = &run.PeerTLS{Version: r.TLS.Version, Peer: r.TLS.Peer}
 		}
 	}
 	if found.First != nil && len(list) > 0 {
