@@ -76,5 +76,6 @@ func newRoot(s Streams) *cobra.Command {
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
 	root.AddCommand(newRunCommand(s), newListCommand(s), newSchemaCommand(s), newReportCommand(s), newVersionCommand(s), newWorkerCommand(s))
+	root.AddCommand(newExplainCommand(s), newTranslateCommand(s))
 	return root
 }

@@ -220,12 +220,10 @@ func (p *Proxy) commit(pl *plan) {
 // exact address, else that of any address with the port.
 func (p *Proxy) lookup(dst netip.AddrPort) *listen.Listener {
 	table := *p.find.Load()
-	if l := table[dst]; l != nil {
-		return l
+	for _, address := range listen.Candidates(dst) {
+		if l := table[address]; l != nil {
+			return l
+		}
 	}
-	wildcard := netip.IPv4Unspecified()
-	if dst.Addr().Is6() {
-		wildcard = netip.IPv6Unspecified()
-	}
-	return table[netip.AddrPortFrom(wildcard, dst.Port())]
+	return nil
 }

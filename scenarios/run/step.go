@@ -147,6 +147,8 @@ func (x *execution) operate(ctx context.Context, st *spec.Step) (expect.Result, 
 		return x.found(ctx, exchanges, wrap("finish", err))
 	case "wait":
 		return nil, wrap("wait", x.world.Sleep(ctx, st.Wait))
+	case "explain":
+		return x.explain(ctx, st.Explain)
 	case "scale":
 		return nil, wrap("scale", x.world.Scale(ctx, st.Scale.Workload, st.Scale.Replicas))
 	}

@@ -117,6 +117,7 @@ type Step struct {
 	Finish    string
 	Wait      time.Duration
 	Scale     *Scale
+	Explain   *Explain
 }
 
 // Expression is a CEL expression with its place.

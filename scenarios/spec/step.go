@@ -24,7 +24,7 @@ func operations() []field[Step] {
 		at("wait", "How long to wait, in the world's time.", positive(), func(s *Step) *time.Duration { return &s.Wait }),
 		at("scale", "A workload's number of replicas.", pointer(scaleFormat()), func(s *Step) **Scale { return &s.Scale }),
 		refuse[Step]("fault", notYet("operation fault")),
-		refuse[Step]("explain", notYet("operation explain")),
+		at("explain", "The way of a request, without sending it.", pointer(explainFormat()), func(s *Step) **Explain { return &s.Explain }),
 		refuse[Step]("query", notYet("operation query")),
 		refuse[Step]("traces", notYet("operation traces")),
 		refuse[Step]("canary", notYet("operation canary")),

@@ -21,9 +21,12 @@ import (
 // plaintext is the transport of clusters that configure none.
 var plaintext = &snapshot.Transport{Name: "envoy.transport_sockets.raw_buffer"}
 
-// transport returns the first transport socket whose match is part of the endpoint's metadata.
 func (c *Cluster) transport(h *Host) *snapshot.Transport {
-	config, metadata := c.config(), h.endpoint.Load().TransportMatch
+	return Transport(c.config(), h.endpoint.Load().TransportMatch)
+}
+
+// Transport returns the first transport socket whose match is part of the endpoint's metadata.
+func Transport(config *snapshot.Cluster, metadata map[string]string) *snapshot.Transport {
 	for i := range config.Transports {
 		t := &config.Transports[i]
 		if matches(t.Match, metadata) {

@@ -47,6 +47,7 @@ var structs = map[string][]structField{
 	"Percentiles": percentileFields,
 	"TLS":         {{"version", cel.StringType}, {"peer", cel.StringType}},
 	"Applied":     {{"objects", cel.IntType}, {"warnings", cel.ListType(cel.StringType)}, {"rejected", cel.ListType(cel.StringType)}},
+	"Explained":   explainedFields(),
 	"Endpoint":    {{"ejected", cel.BoolType}, {"healthy", cel.BoolType}, {"active", cel.IntType}},
 }
 

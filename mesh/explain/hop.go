@@ -1,0 +1,263 @@
+package explain
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/filter"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/listen"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/manager"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/reply"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/route"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/router"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
+)
+
+// connection is one that a proxy takes.
+type connection struct {
+	dst  netip.AddrPort // the original destination
+	src  netip.Addr
+	tls  *snapshot.ClientTLS // what the peer's proxy speaks; nil: plaintext
+	sni  string
+	alpn []string
+}
+
+// stop is one place in a proxy.
+type stop struct {
+	*walk
+	h    *Hop
+	peer *Peer
+	conn connection
+	http *snapshot.HTTPManager
+}
+
+// through follows a connection through a proxy that gets it on a port.
+func (w *walk) through(h *Hop, p *Peer, port uint16, c connection) error {
+	h.Security = securityOf(c.tls)
+	l := findListener(p.Snapshot, port, c.dst)
+	if l == nil {
+		return w.refuse(h, fmt.Sprintf("there is no listener for port %d", port))
+	}
+	h.Listener = l.Name
+	chain, steps, err := listen.Explain(l, listen.Shown{Destination: c.dst, Source: netip.AddrPortFrom(c.src, 0),
+		TLS: c.tls != nil, ServerName: c.sni, ALPN: c.alpn})
+	if err != nil {
+		return err
+	}
+	for _, s := range steps {
+		h.Chains = append(h.Chains, Chain{s.Chain, s.Matched, s.Reason, s.Source})
+	}
+	switch {
+	case chain == nil:
+		return w.refuse(h, "no filter chain matches")
+	case chain.TLS != nil && c.tls == nil:
+		return w.refuse(h, "the filter chain wants TLS, the client speaks plaintext")
+	}
+	s := &stop{walk: w, h: h, peer: p, conn: c, http: chain.HTTP}
+	if chain.HTTP == nil {
+		return s.tcp(chain.TCP)
+	}
+	return s.request(l)
+}
+
+// refuse ends the way: the connection is closed. A proxy before tells its client so.
+func (w *walk) refuse(h *Hop, why string) error {
+	h.Refused = why
+	if len(w.way.Hops) == 1 || w.way.Hops[0] == h {
+		w.way.Error = "the connection is closed: " + why
+	}
+	return nil
+}
+
+// findListener is where a socket's connection goes: the listener of that port, or the
+// one that it hands over to.
+func findListener(p *snapshot.Proxy, port uint16, dst netip.AddrPort) *snapshot.Listener {
+	i := slices.IndexFunc(p.Listeners, func(l *snapshot.Listener) bool { return l.BindToPort && l.Address.Port() == port })
+	if i < 0 {
+		return nil
+	}
+	if bound := p.Listeners[i]; !bound.UseOriginalDst {
+		return bound
+	}
+	for _, address := range listen.Candidates(dst) {
+		for _, l := range p.Listeners {
+			if l.Address == address {
+				return l
+			}
+		}
+	}
+	return p.Listeners[i]
+}
+
+func (s *stop) tcp(t *snapshot.TCPProxy) error {
+	s.h.Action = "tcp"
+	if t == nil {
+		return nil
+	}
+	return s.clusters(t.Clusters, nil, nil)
+}
+
+// request follows the request through the connection manager.
+func (s *stop) request(l *snapshot.Listener) error {
+	facts := &message.Conn{Remote: netip.AddrPortFrom(s.conn.src, 0), Local: s.conn.dst, Inbound: l.Inbound, Listener: l.Name}
+	if s.conn.tls != nil {
+		facts.TLS = &message.TLS{ServerName: s.conn.sni}
+	}
+	s.q.Stream = &message.Stream{Conn: facts, Remote: facts.Remote}
+	if err := manager.Prepare(s.http, facts, s.q); err != nil {
+		var r *reply.Reply
+		if !errors.As(err, &r) {
+			return err
+		}
+		return s.reply(r.Status, r.Flag, r.Header.Get("location"))
+	}
+	config := s.http.Routes
+	if config == nil {
+		config = s.peer.Snapshot.Routes[s.http.RouteConfig]
+	}
+	if config == nil {
+		s.h.RouteConfig = s.http.RouteConfig
+		return s.reply(404, message.NoRouteFound, "")
+	}
+	s.h.RouteConfig = config.Name
+	table := route.Compile(config)
+	for i, step := range table.Explain(s.q, 0) {
+		if i == 0 {
+			s.h.VirtualHost, s.h.Domain, s.h.HostSource = step.VirtualHost, step.Reason, step.Source
+			continue
+		}
+		s.h.Routes = append(s.h.Routes, Rule{step.Route, step.Matched, step.Reason, step.Source})
+	}
+	vh, rule := table.Match(s.q, 0)
+	if rule == nil {
+		s.summary()
+		return s.reply(404, message.NoRouteFound, "")
+	}
+	s.h.Route, s.h.Source = rule.Name, rule.Source
+	s.h.Changes = changes(config, vh, rule)
+	return s.act(config, vh, rule)
+}
+
+// act does what a rule says.
+func (s *stop) act(config *snapshot.RouteConfig, vh *route.VirtualHost, rule *route.Rule) error {
+	s.summary()
+	x := &filter.Exchange{Request: s.q, VirtualHost: vh, Rule: rule}
+	if f := rule.Forward; f != nil && len(f.Clusters) == 1 {
+		x.Cluster = &f.Clusters[0]
+	}
+	if s.fault(x) {
+		s.h.Action = "direct"
+		return nil
+	}
+	switch {
+	case rule.Direct != nil:
+		s.h.Action = "direct"
+		return s.reply(rule.Direct.Status, 0, "")
+	case rule.Redirect != nil:
+		s.h.Action = "redirect"
+		status := rule.Redirect.Status
+		if status == 0 {
+			status = 301
+		}
+		return s.reply(status, 0, router.Location(rule, s.q))
+	}
+	s.h.Action = "forward"
+	policy, err := router.Explain(config, vh, rule, x.Cluster, s.q)
+	if err != nil {
+		return err
+	}
+	s.h.Timeout = policy.Timeout.Seconds()
+	if policy.Retries > 0 {
+		s.h.Retry = &Retry{Attempts: policy.Retries, On: []string{}, PerTryTimeout: policy.PerTryTimeout.Seconds()}
+		if policy.Retry != nil {
+			s.h.Retry.On = append(s.h.Retry.On, policy.Retry.On...)
+		}
+	}
+	for _, m := range rule.Forward.Mirrors {
+		s.h.Mirrors = append(s.h.Mirrors, Mirror{m.Cluster, m.Percent})
+	}
+	list := rule.Forward.Clusters
+	if name := rule.Forward.ClusterHeader; name != "" {
+		list = []snapshot.WeightedCluster{{Name: s.q.Header.Get(name), Weight: 1}}
+	}
+	return s.clusters(list, rule.Forward, s.alpn())
+}
+
+// alpn is what Istio's ALPN filter would have the upstream's handshake offer.
+func (s *stop) alpn() *snapshot.ALPN {
+	for _, f := range s.http.Filters {
+		switch a := f.(type) {
+		case snapshot.ALPN:
+			return &a
+		case *snapshot.ALPN:
+			return a
+		}
+	}
+	return nil
+}
+
+// fault notes what is injected, and tells whether that is the answer for certain.
+func (s *stop) fault(x *filter.Exchange) bool {
+	for _, f := range s.http.Filters {
+		if f.FilterName() != (snapshot.Fault{}).FilterName() {
+			continue
+		}
+		if own := x.Config(f.FilterName()); own != nil {
+			f = own
+		}
+		c, ok := f.(snapshot.Fault)
+		if p, is := f.(*snapshot.Fault); is {
+			c, ok = *p, true
+		}
+		delays, aborts := c.Delay > 0 && c.DelayPercent > 0, c.AbortStatus > 0 && c.AbortPercent > 0
+		if !ok || !delays && !aborts || slices.ContainsFunc(c.Headers, func(m snapshot.HeaderMatch) bool { return !route.MatchHeader(&m, s.q) }) {
+			continue
+		}
+		s.h.Fault = &Fault{}
+		var flags message.Flags
+		if delays {
+			s.h.Fault.Delay, s.h.Fault.DelayPercent = c.Delay.Seconds(), c.DelayPercent
+			if c.DelayPercent >= 100 {
+				flags |= message.DelayInjected
+			}
+		}
+		if aborts {
+			s.h.Fault.Abort, s.h.Fault.AbortPercent = c.AbortStatus, c.AbortPercent
+			if c.AbortPercent >= 100 && c.MaxActive == 0 {
+				_ = s.reply(c.AbortStatus, flags|message.FaultInjected, "")
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// reply is this proxy's own answer. It is the client's too where no choice of several
+// clusters led here.
+func (s *stop) reply(status int, flags message.Flags, location string) error {
+	if flags != 0 && route.IsGRPC(s.q.Header) {
+		status = 200 // with grpc-status
+	}
+	s.h.Status, s.h.Flags, s.h.Location = status, append(s.h.Flags, flags.Names()...), location
+	w := s.way
+	if s.h == w.Hops[0] || len(w.Clusters) == 1 {
+		w.Status, w.Location = status, location
+		if s.h == w.Hops[0] {
+			w.Flags = append(w.Flags, flags.Names()...)
+		}
+	}
+	return nil
+}
+
+// summary copies what the first proxy found to the top of the answer.
+func (s *stop) summary() {
+	if s.h == s.way.Hops[0] {
+		s.way.VirtualHost, s.way.Route, s.way.Source = s.h.VirtualHost, s.h.Route, s.h.Source
+	}
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

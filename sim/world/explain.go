@@ -1,0 +1,144 @@
+package world
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/explain"
+	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
+	"github.com/windtunnel-mesh/windtunnel/sim/fabric"
+)
+
+// Explain tells the way of a request through the mesh as it is now, without sending
+// it: by the snapshots that the sidecars run, the capture rules of the Pods, and DNS.
+func (w *World) Explain(_ context.Context, q *spec.Explain) (map[string]any, error) {
+	way, err := w.explain(q, func(n *node) (*snapshot.Proxy, error) {
+		if n.proxy == nil {
+			return nil, nil
+		}
+		return n.proxy.Snapshot(), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(way)
+	if err != nil {
+		return nil, err
+	}
+	var object map[string]any
+	return object, json.Unmarshal(text, &object)
+}
+
+// explain follows a request. snapshots are what the Pods' proxies run; nil: there is none.
+func (w *World) explain(q *spec.Explain, snapshots func(*node) (*snapshot.Proxy, error)) (*explain.Way, error) {
+	v := &surroundings{World: w, peers: make(map[netip.Addr]*explain.Peer)}
+	for _, p := range w.cluster.Pods() {
+		n := w.nodes[p.Name]
+		peer, err := peerOf(n, snapshots)
+		if err != nil {
+			return nil, fmt.Errorf("pod %s: %w", p.Name, err)
+		}
+		v.peers[peer.Addr] = peer
+		v.names = append(v.names, named{p.Name, peer})
+	}
+	o := explain.Options{Mesh: v, Request: explain.Request{From: q.From, Method: q.Method, URL: q.URL, Headers: q.Headers}}
+	switch q.From {
+	case fromIngress:
+		ip, ok := w.cluster.ServiceIP(systemNamespace, ingressGateway)
+		if !ok {
+			return nil, fmt.Errorf("there is no Service %s/%s", systemNamespace, ingressGateway)
+		}
+		o.Entry = ip
+		o.Client = &explain.Peer{Name: fromIngress, Addr: ingressClient}
+	case fromOutside:
+		o.Client = &explain.Peer{Name: fromOutside, Addr: outsideClient}
+	default:
+		nodes, err := w.podsOf(q.From)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range v.names {
+			if n.pod == nodes[0].pod.Name {
+				o.Client = n.peer
+			}
+		}
+	}
+	return explain.Explain(o)
+}
+
+// peerOf is a Pod as an end of connections.
+func peerOf(n *node, snapshots func(*node) (*snapshot.Proxy, error)) (*explain.Peer, error) {
+	addr, err := netip.ParseAddr(n.pod.Status.PodIP)
+	if err != nil {
+		return nil, err
+	}
+	p := &explain.Peer{Name: n.pod.Name, Workload: n.workload, Addr: addr, UID: appUser}
+	for _, c := range n.pod.Spec.InitContainers {
+		if c.Name == inject.InitContainer {
+			if p.Capture, err = captureRules(c); err != nil {
+				return nil, fmt.Errorf("init container %s: %w", c.Name, err)
+			}
+		}
+	}
+	for _, c := range n.pod.Spec.Containers {
+		if c.Name != inject.ProxyContainer {
+			p.UID = user(n.pod, c)
+			break
+		}
+	}
+	if p.Snapshot, err = snapshots(n); err != nil || p.Snapshot == nil {
+		return p, err
+	}
+	p.Gateway = p.Capture == nil
+	if n.proxy != nil {
+		p.IsEjected = func(cluster string, endpoint netip.AddrPort) bool {
+			for _, h := range n.proxy.Hosts(cluster) {
+				if h.Address == endpoint {
+					return h.Ejected
+				}
+			}
+			return false
+		}
+	}
+	return p, nil
+}
+
+// surroundings implements explain.Mesh.
+type surroundings struct {
+	*World
+	peers map[netip.Addr]*explain.Peer
+	names []named
+}
+
+type named struct {
+	pod  string
+	peer *explain.Peer
+}
+
+// Resolve implements explain.Mesh.
+func (s *surroundings) Resolve(from *explain.Peer, name string) ([]netip.Addr, error) {
+	return s.resolve(asked{name: from.Name}, name)
+}
+
+// ServiceAddress implements explain.Mesh. Asking does not turn kube-proxy's wheel.
+func (s *surroundings) ServiceAddress(dst netip.AddrPort) (netip.AddrPort, bool, error) {
+	before := s.turn.Load()
+	defer s.turn.Store(before)
+	return s.serviceAddress(nil, dst)
+}
+
+// Peer implements explain.Mesh.
+func (s *surroundings) Peer(addr netip.Addr) *explain.Peer { return s.peers[addr] }
+
+// asked is a host that asks for a name, and does nothing else.
+type asked struct {
+	fabric.Host
+	name string
+}
+
+// Name implements fabric.Host.
+func (a asked) Name() string { return a.name }

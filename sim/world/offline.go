@@ -1,0 +1,165 @@
+package world
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/build"
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+	"github.com/windtunnel-mesh/windtunnel/mesh/explain"
+	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
+	"github.com/windtunnel-mesh/windtunnel/mesh/meshproxy"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
+	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
+	"github.com/windtunnel-mesh/windtunnel/mesh/store"
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/bootstrap"
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/compile"
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/names"
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/resource"
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/translate"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
+	"github.com/windtunnel-mesh/windtunnel/sim/cluster"
+)
+
+// Offline is a mesh in which nothing runs: objects have their Pods, addresses and
+// endpoints, and each sidecar its configuration, as in a world, but there is no
+// process and no network. Images do not matter.
+type Offline struct {
+	world      *World
+	findings   []config.Diagnostic
+	translator *translate.Translator
+}
+
+// NewOffline applies documents to a mesh with its gateway. Findings are what the
+// decoder and the control plane say; an object with an error is left out.
+func NewOffline(docs []spec.Document) (*Offline, []config.Diagnostic, error) {
+	w := &World{
+		o:     options{Scenario: &spec.Scenario{}, Logger: slog.New(slog.DiscardHandler)},
+		ctx:   context.Background(),
+		start: time.Now(),
+		store: store.NewMemory(store.MemoryOptions{}),
+		log:   newJournal(nil),
+		nodes: make(map[string]*node),
+	}
+	w.cluster = cluster.New(cluster.Options{
+		Store: w.store, Kubelet: idle{w}, Inject: injection(), Seed: seed.New(1).Sub("cluster"), OnPod: func(*corev1.Pod, string) {},
+	})
+	if err := w.install(); err != nil {
+		return nil, nil, err
+	}
+	var findings []config.Diagnostic
+	var objects []*config.Object
+	for _, d := range docs {
+		decoded, ds := config.Decode(d.File, d.Line, d.Text)
+		objects, findings = append(objects, decoded...), append(findings, ds...)
+	}
+	if err := w.cluster.Apply(context.Background(), objects); err != nil {
+		return nil, findings, err
+	}
+	mesh, ds := build.Build(w.store.View(), build.Options{MeshConfig: config.DefaultMeshConfig()})
+	return &Offline{world: w, translator: translate.New(mesh, nil)}, append(findings, ds...), nil
+}
+
+// Explain follows a request.
+func (o *Offline) Explain(q *spec.Explain) (*explain.Way, error) {
+	return o.world.explain(q, func(n *node) (*snapshot.Proxy, error) {
+		p, err := proxyOf(n)
+		if err != nil || p == nil {
+			return nil, err
+		}
+		set, err := o.resources(p)
+		if err != nil {
+			return nil, err
+		}
+		all := resource.Set{}
+		for _, t := range resource.Types {
+			all[t] = maps.Clone(p.boot.Static[t])
+			for _, r := range set[t] {
+				all.Put(t, r)
+			}
+		}
+		c := compile.NewCompiler()
+		c.ReadFile = func(string) ([]byte, error) { return nil, nil }
+		return c.Compile(all)
+	})
+}
+
+// Resources are what the control plane would send to the proxy of a workload, and that
+// proxy's node id.
+func (o *Offline) Resources(workload string) (id string, set resource.Set, err error) {
+	if workload == fromIngress {
+		workload = ingressGateway
+	}
+	nodes, err := o.world.podsOf(workload)
+	if err != nil {
+		return "", nil, err
+	}
+	p, err := proxyOf(nodes[0])
+	switch {
+	case err != nil:
+		return "", nil, err
+	case p == nil:
+		return "", nil, fmt.Errorf("%s has no sidecar", workload)
+	}
+	set, err = o.resources(p)
+	return p.boot.Node.GetId(), set, err
+}
+
+// proxyStart is what a proxy starts with.
+type proxyStart struct{ boot *bootstrap.Bootstrap }
+
+// proxyOf reads the bootstrap that the injector wrote; nil: the Pod has no proxy.
+func proxyOf(n *node) (*proxyStart, error) {
+	for _, c := range n.pod.Spec.Containers {
+		if c.Name != inject.ProxyContainer {
+			continue
+		}
+		o, err := meshproxy.ParseArgs(inject.Expand(c.Args, inject.Env(n.pod, c.Name, n.pod.Status.PodIP, n.pod.Status.HostIP)), io.Discard)
+		if err != nil {
+			return nil, fmt.Errorf("container %s: %w", c.Name, err)
+		}
+		if o.ConfigPath != "" {
+			return nil, errors.New("the proxy's bootstrap is a file, which nothing here can read")
+		}
+		boot, err := bootstrap.Parse("--config-yaml", []byte(o.ConfigYAML))
+		if err != nil {
+			return nil, err
+		}
+		return &proxyStart{boot}, nil
+	}
+	return nil, nil
+}
+
+// resources translates the mesh for a proxy, as the control plane does when its stream opens.
+func (o *Offline) resources(p *proxyStart) (resource.Set, error) {
+	node, err := names.ParseNode(p.boot.Node.GetId(), p.boot.Node.GetMetadata().AsMap())
+	if err != nil {
+		return nil, err
+	}
+	return o.translator.Proxy(node)
+}
+
+// idle is a kubelet whose Pods are ready at once and do nothing.
+type idle struct{ w *World }
+
+// Start implements cluster.Kubelet.
+func (k idle) Start(_ context.Context, pod *corev1.Pod) error {
+	k.w.nodes[pod.Name] = &node{pod: pod, workload: workloadOf(pod)}
+	return nil
+}
+
+// WaitReady implements cluster.Kubelet.
+func (idle) WaitReady(context.Context, *corev1.Pod) error { return nil }
+
+// Stop implements cluster.Kubelet.
+func (k idle) Stop(_ context.Context, pod *corev1.Pod) error {
+	delete(k.w.nodes, pod.Name)
+	return nil
+}
