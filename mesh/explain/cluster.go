@@ -130,7 +130,7 @@ func (s *stop) endpoints(c *snapshot.Cluster) (list []*snapshot.Endpoint) {
 
 func (s *stop) endpoint(c *snapshot.Cluster, e *snapshot.Endpoint) (Endpoint, bool) {
 	t := upstream.Transport(c, e.TransportMatch)
-	out := Endpoint{Address: e.Address.String(), Health: healths[e.Health], Security: securityOf(t.TLS), Reason: reasonOf(t)}
+	out := Endpoint{Address: e.Address.String(), Health: healths[e.Health], Security: securityOf(t.TLS), Reason: reasonOf(c, t)}
 	if e.Hostname != "" {
 		out.Address = e.Hostname + ":" + strconv.Itoa(int(e.Address.Port()))
 	}
@@ -161,7 +161,7 @@ func securityOf(t *snapshot.ClientTLS) string {
 }
 
 // reasonOf says why an endpoint has its transport socket.
-func reasonOf(t *snapshot.Transport) string {
+func reasonOf(c *snapshot.Cluster, t *snapshot.Transport) string {
 	var pairs []string
 	for k, v := range t.Match {
 		pairs = append(pairs, k+"="+v)
@@ -172,10 +172,10 @@ func reasonOf(t *snapshot.Transport) string {
 		return fmt.Sprintf("the endpoint has %s (%s)", strings.Join(pairs, ", "), t.Name)
 	case t.TLS != nil:
 		return "the cluster's policy"
-	case t.Name == "" || t.Name == "envoy.transport_sockets.raw_buffer":
-		return "the cluster has no TLS"
+	case slices.ContainsFunc(c.Transports, func(o snapshot.Transport) bool { return o.TLS != nil }):
+		return "the endpoint takes no mTLS (" + t.Name + ")"
 	}
-	return "the endpoint takes no mTLS (" + t.Name + ")"
+	return "the cluster has no TLS"
 }
 
 // onward follows the request to one endpoint.

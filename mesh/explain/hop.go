@@ -64,11 +64,16 @@ func (w *walk) through(h *Hop, p *Peer, port uint16, c connection) error {
 	return s.request(l)
 }
 
-// refuse ends the way: the connection is closed. A proxy before tells its client so.
+// refuse ends the way: the connection is closed. A proxy before makes a 503 of that
+// for its client, with the flag of a connection that ended.
 func (w *walk) refuse(h *Hop, why string) error {
 	h.Refused = why
-	if len(w.way.Hops) == 1 || w.way.Hops[0] == h {
+	switch {
+	case w.way.Hops[0] == h:
 		w.way.Error = "the connection is closed: " + why
+	case len(w.way.Clusters) == 1 && w.way.Hops[0].Action == "forward":
+		w.way.Status = 503
+		w.way.Flags = message.UpstreamConnectionTermination.Names()
 	}
 	return nil
 }

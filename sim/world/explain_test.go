@@ -97,6 +97,55 @@ func TestExplainTellsWhereRequestsGo(t *testing.T) {
 	}
 }
 
+// TestExplainTellsWhatStrictServersRefuse: plaintext where mutual TLS is wanted.
+func TestExplainTellsWhatStrictServersRefuse(t *testing.T) {
+	s := scenario(t, "../../scenarios/bookinfo/matching.yaml")
+	strict := []spec.Document{{File: "strict.yaml", Line: 1, Text: []byte(`
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: default}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: ratings}
+spec: {host: ratings, trafficPolicy: {tls: {mode: DISABLE}}}
+`)}}
+	err := (&Sim{}).Do(t.Context(), s, run.Options{Seed: 1}, func(ctx context.Context, world run.World) error {
+		w := world.(*World)
+		for _, docs := range [][]spec.Document{s.Resources, strict} {
+			if applied, err := w.Apply(ctx, docs); err != nil || len(applied.Rejected) > 0 {
+				return fmt.Errorf("%v %v", applied, err)
+			}
+		}
+		for _, c := range []struct{ from, to, refused, flags string }{
+			{"outside", "http://details:9080/details/0", "no filter chain matches", ""},
+			{"reviews-v2", "http://ratings:9080/ratings/0", "no filter chain matches", "UC"},
+			{"productpage-v1", "http://details:9080/details/0", "", ""},
+		} {
+			way, err := w.explain(&spec.Explain{From: c.from, URL: c.to, Method: "GET"}, running)
+			if err != nil {
+				return err
+			}
+			sent, err := w.Send(ctx, &spec.Request{From: c.from, URL: c.to, Method: "GET", Count: 1, Parallel: 1, Protocol: "http1"})
+			if err != nil {
+				return err
+			}
+			last := way.Hops[len(way.Hops)-1]
+			if last.Refused != c.refused || strings.Join(way.Flags, ",") != c.flags || way.Status != 0 && way.Status != sent[0].Status || (way.Error != "") != (sent[0].Status == 0) {
+				t.Errorf("%s to %s: explained %q, %d %v, %q; got %d %s", c.from, c.to, last.Refused, way.Status, way.Flags, way.Error, sent[0].Status, sent[0].Error)
+			}
+			if log := w.Log(); c.flags != "" && !slices.Equal(log[len(log)-1].Flags, way.Flags) {
+				t.Errorf("%s to %s: explained %v, logged %v", c.from, c.to, way.Flags, log[len(log)-1].Flags)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func gateway(t *testing.T) []spec.Document {
 	s := scenario(t, "../../scenarios/bookinfo/explain.yaml")
 	return slices.DeleteFunc(slices.Clone(s.Resources), func(d spec.Document) bool { return !strings.HasSuffix(d.File, "gateway.yaml") })
