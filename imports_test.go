@@ -26,6 +26,8 @@ var rules = []rule{
 	{"mesh/xds/compile", []string{"mesh/model", "mesh/config", "mesh/store", "mesh/build", "sim", "k8s.io/"}, "compile knows the protos and the snapshot only"},
 	{"mesh/proxy/...", []string{"mesh/model", "mesh/config", "mesh/store", "mesh/build", "mesh/kube", "mesh/xds", "sim", "scenarios", "k8s.io/", "istio.io/", "github.com/envoyproxy/"},
 		"the proxy and the control plane meet only on the wire"},
+	{"mesh/explain", []string{"mesh/model", "mesh/config", "mesh/store", "mesh/build", "mesh/xds", "sim", "scenarios", "k8s.io/", "istio.io/"},
+		"explain asks the data plane only"},
 	{"mesh/meshproxy", []string{"mesh/model", "mesh/config", "mesh/store", "mesh/build", "sim", "scenarios", "k8s.io/"}, "the data plane is lean"},
 	{"cmd/meshproxy", []string{"mesh/model", "mesh/config", "mesh/store", "sim", "scenarios", "k8s.io/", "testing/synctest"}, "the data plane is lean"},
 	{"cmd/meshd", []string{"sim", "scenarios", "mesh/proxy/router", "mesh/proxy/http1", "testing/synctest"}, "the control plane carries no data plane and no scenarios"},

@@ -69,4 +69,3 @@ func manifests(in io.Reader, path string) ([]spec.Document, error) {
 	}
 	return docs, err
 }
-

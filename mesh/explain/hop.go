@@ -155,7 +155,7 @@ func (s *stop) act(config *snapshot.RouteConfig, vh *route.VirtualHost, rule *ro
 		x.Cluster = &f.Clusters[0]
 	}
 	if s.fault(x) {
-		s.h.Action = "direct"
+		s.h.Action = "abort"
 		return nil
 	}
 	switch {
@@ -218,11 +218,11 @@ func (s *stop) fault(x *filter.Exchange) bool {
 		if p, is := f.(*snapshot.Fault); is {
 			c, ok = *p, true
 		}
-		delays, aborts := c.Delay > 0 && c.DelayPercent > 0, c.AbortStatus > 0 && c.AbortPercent > 0
+		delays, aborts := c.Delay > 0 && c.DelayPercent > 0, (c.AbortStatus > 0 || c.AbortGRPC >= 0) && c.AbortPercent > 0
 		if !ok || !delays && !aborts || slices.ContainsFunc(c.Headers, func(m snapshot.HeaderMatch) bool { return !route.MatchHeader(&m, s.q) }) {
 			continue
 		}
-		s.h.Fault = &Fault{}
+		s.h.Fault = &Fault{AbortGRPC: -1}
 		var flags message.Flags
 		if delays {
 			s.h.Fault.Delay, s.h.Fault.DelayPercent = c.Delay.Seconds(), c.DelayPercent
@@ -231,9 +231,13 @@ func (s *stop) fault(x *filter.Exchange) bool {
 			}
 		}
 		if aborts {
-			s.h.Fault.Abort, s.h.Fault.AbortPercent = c.AbortStatus, c.AbortPercent
+			s.h.Fault.Abort, s.h.Fault.AbortGRPC, s.h.Fault.AbortPercent = c.AbortStatus, c.AbortGRPC, c.AbortPercent
+			status := c.AbortStatus
+			if status == 0 {
+				status = 200 // the other is in grpc-status
+			}
 			if c.AbortPercent >= 100 && c.MaxActive == 0 {
-				_ = s.reply(c.AbortStatus, flags|message.FaultInjected, "")
+				_ = s.reply(status, flags|message.FaultInjected, "")
 				return true
 			}
 		}

@@ -133,7 +133,10 @@ func (f *Fault) text() string {
 	if f.DelayPercent > 0 {
 		parts = append(parts, fmt.Sprintf("delay of %s for %g%%", seconds(f.Delay), f.DelayPercent))
 	}
-	if f.AbortPercent > 0 {
+	switch {
+	case f.AbortPercent > 0 && f.Abort == 0:
+		parts = append(parts, fmt.Sprintf("gRPC status %d for %g%%", f.AbortGRPC, f.AbortPercent))
+	case f.AbortPercent > 0:
 		parts = append(parts, fmt.Sprintf("status %d for %g%%", f.Abort, f.AbortPercent))
 	}
 	return strings.Join(parts, ", ")

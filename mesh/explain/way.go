@@ -56,7 +56,7 @@ type Hop struct {
 	Route       string `json:"route"`
 	Source      string `json:"source"`
 
-	Action   string    `json:"action"` // forward, direct, redirect, tcp; empty: none
+	Action   string    `json:"action"` // forward, direct, redirect, abort, tcp; empty: none
 	Status   int       `json:"status"` // that this proxy answers itself; 0: it does not
 	Flags    []string  `json:"flags"`
 	Location string    `json:"location"`
@@ -118,7 +118,8 @@ type Retry struct {
 type Fault struct {
 	Delay        float64 `json:"delay"`
 	DelayPercent float64 `json:"delayPercent"`
-	Abort        int     `json:"abort"`
+	Abort        int     `json:"abort"`     // HTTP status; 0: none
+	AbortGRPC    int     `json:"abortGRPC"` // gRPC status; -1: none
 	AbortPercent float64 `json:"abortPercent"`
 }
 

@@ -146,6 +146,52 @@ spec: {host: ratings, trafficPolicy: {tls: {mode: DISABLE}}}
 	}
 }
 
+// TestExplainOffline: what is worked out without a world is what proxies in one say.
+func TestExplainOffline(t *testing.T) {
+	s := scenario(t, "../../scenarios/bookinfo/matching.yaml")
+	docs := slices.Concat(s.Resources, s.Steps[0].Apply.Documents, gateway(t))
+	mesh, _, err := NewOffline(docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = (&Sim{}).Do(t.Context(), s, run.Options{Seed: 1}, func(ctx context.Context, world run.World) error {
+		w := world.(*World)
+		if _, err := w.Apply(ctx, docs); err != nil {
+			return err
+		}
+		d := draws{rand.New(rand.NewPCG(3, 4))}
+		for range 50 {
+			r := d.request()
+			q := &spec.Explain{From: r.From, URL: r.URL, Method: r.Method, Headers: r.Headers}
+			live, err := w.explain(q, running)
+			if err != nil {
+				return err
+			}
+			apart, err := mesh.Explain(q)
+			if err != nil {
+				return err
+			}
+			live.Address.Endpoint, apart.Address.Endpoint = "", "" // kube-proxy's turn
+			if a, b := text(t, live), text(t, apart); a != b && r.From != "outside" {
+				t.Fatalf("%+v: in a world\n%s\noffline\n%s", q, a, b)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func text(t *testing.T, way *explain.Way) string {
+	t.Helper()
+	b, err := json.MarshalIndent(way, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
 func gateway(t *testing.T) []spec.Document {
 	s := scenario(t, "../../scenarios/bookinfo/explain.yaml")
 	return slices.DeleteFunc(slices.Clone(s.Resources), func(d spec.Document) bool { return !strings.HasSuffix(d.File, "gateway.yaml") })

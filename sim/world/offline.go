@@ -33,7 +33,6 @@ import (
 // process and no network. Images do not matter.
 type Offline struct {
 	world      *World
-	findings   []config.Diagnostic
 	translator *translate.Translator
 }
 
