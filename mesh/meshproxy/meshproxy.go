@@ -11,7 +11,6 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/identity"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/admin"
-	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/upstream"
 	"github.com/windtunnel-mesh/windtunnel/mesh/xds/bootstrap"
 	"github.com/windtunnel-mesh/windtunnel/mesh/xds/client"
@@ -98,9 +97,6 @@ func (p *Proxy) Clusters() []string {
 	}
 	return sortedKeys(snapshot.Clusters)
 }
-
-// Snapshot is the configuration in force; nil before the first.
-func (p *Proxy) Snapshot() *snapshot.Proxy { return p.proxy.Snapshot() }
 
 // Addr is where a listener is bound, for worlds that choose ports.
 func (p *Proxy) Addr(listener string) (string, bool) {

@@ -110,6 +110,7 @@ type Step struct {
 	Position   Position
 
 	Operation string // "request"; "" for expectations alone
+	Explain   *Explain
 	Apply     *Apply
 	Delete    *Delete
 	Request   *Request
@@ -117,7 +118,6 @@ type Step struct {
 	Finish    string
 	Wait      time.Duration
 	Scale     *Scale
-	Explain   *Explain
 }
 
 // Expression is a CEL expression with its place.

@@ -61,7 +61,8 @@ func Reserved() []string {
 	names := []string{"share", "endpoint", "ok", "duration", "timestamp", "size", "int", "uint", "double", "string", "bytes",
 		"bool", "list", "map", "type", "dyn", "has", "in", "true", "false", "null", "as", "break", "const", "continue", "else", "for",
 		"function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"}
-	for _, t := range []string{"Traffic", "Applied", "Explained"} {
+	names = append(names, ExplainedFields()...)
+	for _, t := range []string{"Traffic", "Applied"} {
 		for _, f := range structs[t] {
 			names = append(names, f.name)
 		}
@@ -72,12 +73,12 @@ func Reserved() []string {
 // resultType is the type of an operation's result; nil where it has none.
 func resultType(operation string) *cel.Type {
 	switch operation {
+	case "explain":
+		return explainedType
 	case "request", "load", "finish":
 		return trafficType
 	case "apply":
 		return appliedType
-	case "explain":
-		return explainedType
 	}
 	return nil
 }
@@ -177,7 +178,7 @@ func explain(message string, s spec.Scope) string {
 	}
 	if name, ok := quoted("undefined field"); ok {
 		var fields []string
-		for _, t := range []string{"Traffic", "Latency", "Percentiles", "TLS", "Applied", "Explained", "Endpoint"} {
+		for _, t := range []string{"Traffic", "Latency", "Percentiles", "TLS", "Applied", "Endpoint"} {
 			for _, f := range structs[t] {
 				fields = append(fields, f.name)
 			}

@@ -37,6 +37,7 @@ var percentileFields = []structField{
 
 // structs is the table of types by name.
 var structs = map[string][]structField{
+	"Explained": explainedFields(),
 	"Traffic": {
 		{"count", cel.IntType}, {"errors", cel.IntType}, {"error", cel.StringType}, {"status", countsType}, {"flags", countsType},
 		{"workloads", countsType}, {"pods", countsType}, {"attempts", countsType}, {"latency", latencyType}, {"qps", cel.DoubleType},
@@ -47,7 +48,6 @@ var structs = map[string][]structField{
 	"Percentiles": percentileFields,
 	"TLS":         {{"version", cel.StringType}, {"peer", cel.StringType}},
 	"Applied":     {{"objects", cel.IntType}, {"warnings", cel.ListType(cel.StringType)}, {"rejected", cel.ListType(cel.StringType)}},
-	"Explained":   explainedFields(),
 	"Endpoint":    {{"ejected", cel.BoolType}, {"healthy", cel.BoolType}, {"active", cel.IntType}},
 }
 
