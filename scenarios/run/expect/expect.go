@@ -61,13 +61,12 @@ func Reserved() []string {
 	names := []string{"share", "endpoint", "ok", "duration", "timestamp", "size", "int", "uint", "double", "string", "bytes",
 		"bool", "list", "map", "type", "dyn", "has", "in", "true", "false", "null", "as", "break", "const", "continue", "else", "for",
 		"function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"}
-	names = append(names, ExplainedFields()...)
 	for _, t := range []string{"Traffic", "Applied"} {
 		for _, f := range structs[t] {
 			names = append(names, f.name)
 		}
 	}
-	return names
+	return append(names, ExplainedFields()...)
 }
 
 // resultType is the type of an operation's result; nil where it has none.
