@@ -96,6 +96,9 @@ func (g *GatewayOptions) template(account string, o *Options) corev1.PodTemplate
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: maps.Clone(g.Labels)}}
 	pod.Labels = addLabels(pod.Labels, w)
 	pod.Labels[injectKey] = "false"
+	// A gateway's ports speak what its servers say: clients must not take them for a
+	// sidecar's, which ends mutual TLS on all.
+	delete(pod.Labels, tlsModeKey)
 	s, err := o.annotated(pod)
 	if err != nil {
 		panic(err) // the Pod has no annotations

@@ -282,6 +282,9 @@ func TestGateway(t *testing.T) {
 		t.Errorf("service is %+v", service.Spec)
 	}
 	template := deployment.Spec.Template
+	if mode, ok := template.Labels["security.istio.io/tlsMode"]; ok {
+		t.Errorf("the gateway's Pods say tlsMode %q: clients would speak mutual TLS to plain servers", mode)
+	}
 	pod := &corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
 	pod.Name, pod.Namespace = "gw-0", "istio-system"
 	if result, ok, err := Pod(pod, enabled, options); ok || err != nil || len(result.Spec.Containers) != 1 {

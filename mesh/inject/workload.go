@@ -48,12 +48,15 @@ const (
 	canonicalRevision = "service.istio.io/canonical-revision"
 )
 
+// tlsModeKey is the label of Pods whose sidecar ends mutual TLS.
+const tlsModeKey = "security.istio.io/tlsMode"
+
 // addLabels adds the labels that tell others about the proxy. What the Pod has stays.
 func addLabels(labels map[string]string, w workload) map[string]string {
 	all := map[string]string{
-		"security.istio.io/tlsMode": "istio",
-		canonicalName:               first(labels, w.name, "app.kubernetes.io/name", "app"),
-		canonicalRevision:           first(labels, "latest", "app.kubernetes.io/version", "version"),
+		tlsModeKey:        "istio",
+		canonicalName:     first(labels, w.name, "app.kubernetes.io/name", "app"),
+		canonicalRevision: first(labels, "latest", "app.kubernetes.io/version", "version"),
 	}
 	maps.Copy(all, labels)
 	return all

@@ -244,8 +244,11 @@ func protocol() kind[string] {
 }
 
 // address is a URL whose path goes out as it is written, so only the part in front
-// of the path is looked at.
+// of the path is looked at. Without schemes it is http.
 func address(schemes ...string) kind[string] {
+	if len(schemes) == 0 {
+		schemes = []string{"http"}
+	}
 	return kind[string]{
 		schema: func() schema {
 			return schema{"type": "string", "pattern": `^(` + strings.Join(schemes, "|") + `)://[^/?#\s]+`}

@@ -52,11 +52,13 @@ func (w *World) install() error {
 		return fmt.Errorf("start the control plane: %w", err)
 	}
 	var gateway []*config.Object
-	for _, o := range inject.Gateway(inject.GatewayOptions{Name: ingressGateway, Namespace: systemNamespace}, injection()) {
-		gateway = append(gateway, object(kindOf(o), groupOf(o), o))
+	for _, name := range gateways(w.o.Scenario) {
+		for _, o := range inject.Gateway(inject.GatewayOptions{Name: name, Namespace: systemNamespace}, injection()) {
+			gateway = append(gateway, object(kindOf(o), groupOf(o), o))
+		}
 	}
 	if err := w.cluster.Apply(ctx, gateway); err != nil {
-		return fmt.Errorf("start the ingress gateway: %w", err)
+		return fmt.Errorf("start the gateways: %w", err)
 	}
 	return w.settle(ctx)
 }
