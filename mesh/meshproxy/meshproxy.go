@@ -104,22 +104,38 @@ func (p *Proxy) Addr(listener string) (string, bool) {
 	return a.String(), ok
 }
 
-// Run serves until the context ends, then drains.
+// Run serves until the context ends, then drains. Its parts end one after the other,
+// each waited for: configuration, identity, admin, traffic, connections to the control
+// plane. So what goes over the wire at the end does not depend on who is scheduled first.
 func (p *Proxy) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var wait sync.WaitGroup
+	stops := make(map[string]func())
 	background := func(what string, run func(context.Context) error) {
-		wait.Go(func() {
-			if err := run(ctx); err != nil && ctx.Err() == nil {
+		own, stop := context.WithCancel(context.WithoutCancel(ctx))
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			if err := run(own); err != nil && own.Err() == nil {
 				cancel(fmt.Errorf("%s: %w", what, err))
 			}
-		})
+		}()
+		stops[what] = func() {
+			stop()
+			<-ended
+		}
+	}
+	stop := func() {
+		for _, what := range []string{"configuration", "identity", "admin"} {
+			if s := stops[what]; s != nil {
+				s()
+			}
+		}
 	}
 	if p.agent != nil {
 		background("identity", p.agent.Run)
 		if err := p.agent.WaitReady(ctx); err != nil {
-			wait.Wait()
+			stop()
 			return errors.Join(fmt.Errorf("wait for a certificate: %w", err), p.close())
 		}
 	}
@@ -133,7 +149,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 		background("configuration", p.client.Run)
 	}
 	<-ctx.Done()
-	wait.Wait()
+	stop()
 	err = p.close()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)

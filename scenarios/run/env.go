@@ -36,6 +36,9 @@ type World interface {
 	Apply(ctx context.Context, docs []spec.Document) (*Applied, error)
 	Delete(ctx context.Context, refs []spec.Ref, docs []spec.Document) error
 	Scale(ctx context.Context, workload string, replicas int) error
+	// Fault breaks something, or puts it right, and returns when that is done; what
+	// the world cannot do is an error that names it.
+	Fault(ctx context.Context, f *spec.Fault) error
 	// Send makes the calls of one request step and waits for them.
 	Send(ctx context.Context, r *spec.Request) ([]Exchange, error)
 	// Load starts a load; Traffic waits for its end.

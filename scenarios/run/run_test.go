@@ -57,6 +57,11 @@ func (w *world) Scale(_ context.Context, workload string, n int) error {
 	return nil
 }
 
+func (w *world) Fault(_ context.Context, f *spec.Fault) error {
+	w.did = append(w.did, "kill "+f.Kill)
+	return nil
+}
+
 func (w *world) Send(context.Context, *spec.Request) ([]Exchange, error) {
 	w.sends++
 	return w.send(w, w.sends)

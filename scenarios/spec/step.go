@@ -23,7 +23,7 @@ func operations() []field[Step] {
 		at("finish", "The background load to wait for.", identifier(), func(s *Step) *string { return &s.Finish }),
 		at("wait", "How long to wait, in the world's time.", positive(), func(s *Step) *time.Duration { return &s.Wait }),
 		at("scale", "A workload's number of replicas.", pointer(scaleFormat()), func(s *Step) **Scale { return &s.Scale }),
-		refuse[Step]("fault", notYet("operation fault")),
+		at("fault", "Something that breaks, or is put right again.", pointer(faultFormat()), func(s *Step) **Fault { return &s.Fault }),
 		at("explain", "The way of a request, without sending it.", pointer(explainFormat()), func(s *Step) **Explain { return &s.Explain }),
 		refuse[Step]("query", notYet("operation query")),
 		refuse[Step]("traces", notYet("operation traces")),
@@ -64,7 +64,7 @@ func stepRules(d *decoder, n *yaml.Node, keys map[string]*yaml.Node, s *Step) {
 	}
 	if key := keys["as"]; key != nil && len(found) == 0 {
 		d.problem(key, "there is no result to keep: the step has no operation")
-	} else if key != nil && (s.Operation == "wait" || s.Operation == "scale" || s.Operation == "delete") {
+	} else if key != nil && (s.Operation == "wait" || s.Operation == "scale" || s.Operation == "fault" || s.Operation == "delete") {
 		d.problem(key, "there is no result to keep: %s has none", s.Operation)
 	}
 	if key := keys["eventually"]; key != nil {

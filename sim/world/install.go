@@ -103,10 +103,10 @@ func isMeshd(pod *corev1.Pod) bool {
 }
 
 // startMeshd runs the control plane in its Pod.
-func (w *World) startMeshd(ctx context.Context, n *node) (func(), error) {
+func (w *World) startMeshd(ctx context.Context, n *node, c corev1.Container) error {
 	mesh, err := w.meshConfig()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	w.meshd, err = meshd.New(meshd.Options{
 		Network:       n.host.Network(0, 0),
@@ -119,14 +119,8 @@ func (w *World) startMeshd(ctx context.Context, n *node) (func(), error) {
 		OnPush:        w.log.push,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		if err := w.meshd.Run(ctx); err != nil && ctx.Err() == nil {
-			w.log.event("control plane", n.pod.Name, "ended: "+err.Error())
-		}
-	}()
-	return func() { <-ended }, nil
+	w.startDaemon(ctx, n, c, "control plane", w.meshd.Run)
+	return nil
 }

@@ -63,6 +63,13 @@ func (j *journal) know(addr netip.Addr, p place) {
 	j.pods[addr] = p
 }
 
+// place is the Pod of an address, which may be gone; the zero place: none.
+func (j *journal) place(addr netip.Addr) place {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.pods[addr]
+}
+
 // sink returns the access log of the proxy in a Pod.
 func (j *journal) sink(p place) accesslog.Sink {
 	return func(e accesslog.Entry) { j.add(p, e) }

@@ -24,10 +24,34 @@ type node struct {
 	pod       *corev1.Pod
 	workload  string
 	host      fabric.Host
-	proxy     *meshproxy.Proxy // nil without a sidecar
+	proxy     *meshproxy.Proxy // nil without a sidecar, and while it is dead
+	daemon    *daemon          // the proxy or the control plane; nil: the Pod has none
+	ctx       context.Context
 	cancel    context.CancelFunc
-	done      chan struct{} // closed when the proxy and the control plane have ended
 	processes []*images.Process
+}
+
+// daemon is a proxy or a control plane that runs in a Pod, and what starts it again.
+type daemon struct {
+	container corev1.Container
+	cancel    context.CancelFunc
+	ended     chan struct{}
+}
+
+// stop ends the process and waits for its end.
+func (d *daemon) stop() {
+	d.cancel()
+	<-d.ended
+}
+
+// runs tells whether the process has not ended.
+func (d *daemon) runs() bool {
+	select {
+	case <-d.ended:
+		return false
+	default:
+		return true
+	}
 }
 
 // appUser is the user that application containers run as unless they say otherwise.
@@ -45,13 +69,12 @@ func (w *World) Start(_ context.Context, pod *corev1.Pod) error {
 	if err != nil {
 		return err
 	}
-	n := &node{pod: pod, workload: workloadOf(pod), host: host, done: make(chan struct{})}
+	n := &node{pod: pod, workload: workloadOf(pod), host: host}
 	w.log.know(addr, place{pod.Name, pod.Namespace, n.workload})
-	var ctx context.Context
-	ctx, n.cancel = context.WithCancel(w.ctx)
-	w.nodes[pod.Name] = n
-	if err := w.startContainers(ctx, n); err != nil {
-		return errors.Join(err, w.Stop(ctx, pod))
+	n.ctx, n.cancel = context.WithCancel(w.ctx)
+	w.setNode(pod.Name, n)
+	if err := w.startContainers(n.ctx, n); err != nil {
+		return errors.Join(err, w.Stop(n.ctx, pod))
 	}
 	return nil
 }
@@ -76,23 +99,9 @@ func (w *World) startContainers(ctx context.Context, n *node) error {
 		}
 		n.host.SetCapture(rules)
 	}
-	var wait []func()
-	// Also where a container does not start: what has started is waited for.
-	defer func() {
-		go func() {
-			for _, ended := range wait {
-				ended()
-			}
-			close(n.done)
-		}()
-	}()
 	for _, c := range n.pod.Spec.Containers {
-		ended, err := w.startContainer(ctx, n, c)
-		if err != nil {
+		if err := w.startContainer(ctx, n, c); err != nil {
 			return err
-		}
-		if ended != nil {
-			wait = append(wait, ended)
 		}
 		// The postStart of holdApplicationUntilProxyStarts waits for the proxy, and
 		// containers start one after the other.
@@ -113,19 +122,18 @@ func captureRules(c corev1.Container) (*capture.Rules, error) {
 	return capture.New(o)
 }
 
-// startContainer returns a function that waits for the container's end, or nil
-// where its Close does.
-func (w *World) startContainer(ctx context.Context, n *node, c corev1.Container) (func(), error) {
+// startContainer starts a container's process.
+func (w *World) startContainer(ctx context.Context, n *node, c corev1.Container) error {
 	env := inject.Env(n.pod, c.Name, n.pod.Status.PodIP, n.pod.Status.HostIP)
 	switch {
 	case c.Name == inject.ProxyContainer:
 		return w.startProxy(ctx, n, c, env)
 	case c.Image == meshdImage:
-		return w.startMeshd(ctx, n)
+		return w.startMeshd(ctx, n, c)
 	}
 	image, err := w.images.Find(n.workload, c.Image)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	uid := user(n.pod, c)
 	process, err := image.Start(ctx, images.Container{
@@ -134,10 +142,10 @@ func (w *World) startContainer(ctx context.Context, n *node, c corev1.Container)
 		Seed:    w.o.Seed.Sub("app/" + n.pod.Name + "/" + c.Name),
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	n.processes = append(n.processes, process)
-	return nil, nil
+	return nil
 }
 
 // user is the uid that a container's processes have.
@@ -152,14 +160,14 @@ func user(pod *corev1.Pod, c corev1.Container) int {
 }
 
 // startProxy runs meshproxy with the arguments that the injector wrote.
-func (w *World) startProxy(ctx context.Context, n *node, c corev1.Container, env map[string]string) (func(), error) {
+func (w *World) startProxy(ctx context.Context, n *node, c corev1.Container, env map[string]string) error {
 	options, err := meshproxy.ParseArgs(inject.Expand(c.Args, env), io.Discard)
 	if err != nil {
-		return nil, fmt.Errorf("container %s: %w", c.Name, err)
+		return fmt.Errorf("container %s: %w", c.Name, err)
 	}
 	token, err := w.tokens.Issue(n.pod.Namespace, n.pod.Spec.ServiceAccountName, n.pod.Name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	uid := user(n.pod, c)
 	options.Network = n.host.Network(uid, uid)
@@ -170,22 +178,34 @@ func (w *World) startProxy(ctx context.Context, n *node, c corev1.Container, env
 	options.AccessLog = w.log.sink(place{n.pod.Name, n.pod.Namespace, n.workload})
 	options.OnEvent = func(e upstream.Event) { w.log.ejection(n.pod.Name, e) }
 	options.Logger = w.o.Logger.With("proxy", n.pod.Name)
-	if n.proxy, err = meshproxy.New(options); err != nil {
-		return nil, fmt.Errorf("container %s: %w", c.Name, err)
+	proxy, err := meshproxy.New(options)
+	if err != nil {
+		return fmt.Errorf("container %s: %w", c.Name, err)
 	}
-	ended := make(chan struct{})
+	n.proxy = proxy
+	w.startDaemon(ctx, n, c, "proxy", proxy.Run)
+	return nil
+}
+
+// startDaemon runs a Pod's proxy or control plane.
+func (w *World) startDaemon(ctx context.Context, n *node, c corev1.Container, what string, run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(ctx)
+	d := &daemon{container: c, cancel: cancel, ended: make(chan struct{})}
+	n.daemon = d
 	go func() {
-		defer close(ended)
-		if err := n.proxy.Run(ctx); err != nil && ctx.Err() == nil {
-			w.log.event("proxy", n.pod.Name, "ended: "+err.Error())
+		defer close(d.ended)
+		if err := run(ctx); err != nil && ctx.Err() == nil {
+			w.log.event(what, n.pod.Name, "ended: "+err.Error())
 		}
 	}()
-	return func() { <-ended }, nil
 }
 
 // WaitReady implements cluster.Kubelet.
 func (w *World) WaitReady(ctx context.Context, pod *corev1.Pod) error {
 	n := w.nodes[pod.Name]
+	if n.proxy != nil && w.down {
+		return errors.New("its sidecar gets no configuration while the control plane is down")
+	}
 	var ready <-chan struct{}
 	switch {
 	case n.proxy != nil:
@@ -198,7 +218,7 @@ func (w *World) WaitReady(ctx context.Context, pod *corev1.Pod) error {
 	select {
 	case <-ready:
 		return nil
-	case <-n.done:
+	case <-n.daemon.ended:
 		return errors.New("its proxy ended before it was ready")
 	case <-ctx.Done():
 		return fmt.Errorf("wait until it is ready: %w", context.Cause(ctx))
@@ -213,7 +233,7 @@ func (w *World) Stop(ctx context.Context, pod *corev1.Pod) error {
 		return nil
 	}
 	err := w.settle(ctx)
-	delete(w.nodes, pod.Name)
+	w.setNode(pod.Name, nil)
 	return errors.Join(err, n.close())
 }
 
@@ -224,7 +244,9 @@ func (n *node) close() error {
 		p.Close()
 	}
 	err := n.host.Close()
-	<-n.done
+	if n.daemon != nil {
+		n.daemon.stop()
+	}
 	return err
 }
 

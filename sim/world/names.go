@@ -20,7 +20,10 @@ const clusterDomain = "cluster.local"
 // the host that asks, then the names that are published outside. A headless Service has its ready Pods' addresses.
 func (w *World) resolve(from fabric.Host, name string) ([]netip.Addr, error) {
 	namespace := "default"
-	if n := w.nodes[from.Name()]; n != nil {
+	w.nodesMu.RLock()
+	n := w.nodes[from.Name()]
+	w.nodesMu.RUnlock()
+	if n != nil {
 		namespace = n.pod.Namespace
 	}
 	name = strings.TrimSuffix(name, ".")

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,7 +50,11 @@ type World struct {
 	tokens  *identity.TokenIssuer
 	meshd   *meshd.Meshd
 	log     *journal
+	nodesMu sync.RWMutex     // of nodes where another goroutine than the scenario's reads
 	nodes   map[string]*node // running Pods by name
+	down    bool             // the control plane is, on purpose
+	rules   []func()         // remove the network's faults that nobody has healed
+	faults  uint64           // so far, for draws
 	clients map[string]fabric.Host
 	sent    uint64        // request steps so far, for request ids
 	turn    atomic.Uint64 // kube-proxy's next endpoint
@@ -134,7 +139,7 @@ func (w *World) Digest() string {
 
 // settle returns when every proxy runs what the cluster's objects say.
 func (w *World) settle(ctx context.Context) error {
-	if w.meshd == nil {
+	if w.meshd == nil || w.down {
 		return nil
 	}
 	if err := w.meshd.WaitSynced(ctx, w.store.View().Revision); err != nil {
