@@ -1,5 +1,7 @@
 package translate
 
+//lint:file-ignore SA1019 istiod sends the deprecated form, which every version of Envoy takes.
+
 import (
 	"fmt"
 	"strings"
