@@ -65,6 +65,8 @@ var processors = []struct {
 	{"destination rules", (*builder).destinationRules},
 	{"sidecar scopes", (*builder).sidecars},
 	{"peer authentication", (*builder).peerAuthentications},
+	{"authorization", (*builder).authorizations},
+	{"request authentication", (*builder).requestAuthentications},
 	{"telemetry", (*builder).telemetries},
 	{"references", (*builder).references},
 	{"selectors", (*builder).selectors},

@@ -62,7 +62,7 @@ func TestFindings(t *testing.T) {
 		{"unknown port", virtual("a", "hosts: [two], http: [{route: [{destination: {host: two, port: {number: 82}}}]}]"), "warning WT0407 82"},
 		{"unknown gateway", virtual("a", "hosts: [reviews], gateways: [mesh, none], http: [{route: [{destination: {host: reviews}}]}]"), "warning WT0405 default/none"},
 		{"no workload", "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p}\nspec: {selector: {matchLabels: {app: x}}, mtls: {mode: STRICT}}\n", "warning WT0406 app=x"},
-		{"unsupported kind", "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\nspec: {rules: [{}]}\n", "error WT0400 AuthorizationPolicy is not supported yet"},
+		{"unsupported action", "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\nspec: {action: CUSTOM, rules: [{}]}\n", "error WT0400 action CUSTOM is not supported yet"},
 		{"unsupported field", virtual("a", "hosts: [reviews], tls: [{match: [{sniHosts: [reviews], port: 443}], route: [{destination: {host: reviews}}]}]"), "error WT0400 tls is not supported yet"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -199,6 +199,7 @@ func (b *builder) selectors() {
 			}
 		}
 	}
+	b.authorizationSelectors()
 }
 
 func (b *builder) noWorkload(o *config.Object, path, namespace string, labels map[string]string) {

@@ -18,7 +18,7 @@ import (
 
 // refusedKinds change behaviour in ways that the control plane does not have yet.
 var refusedKinds = []string{
-	"EnvoyFilter", "WasmPlugin", "ProxyConfig", "RequestAuthentication", "AuthorizationPolicy", "WorkloadGroup",
+	"EnvoyFilter", "WasmPlugin", "ProxyConfig", "WorkloadGroup",
 	"gateway.networking.k8s.io/Gateway", "GatewayClass", "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "ReferenceGrant", "Ingress",
 }
 
@@ -66,6 +66,14 @@ var refusedFields = map[string]bool{
 	"Telemetry.metrics":                                    true,
 	"AccessLogging.filter":                                 true,
 
+	"AuthorizationPolicy.targetRef":    true,
+	"AuthorizationPolicy.targetRefs":   true,
+	"AuthorizationPolicy.provider":     true,
+	"RequestAuthentication.targetRef":  true,
+	"RequestAuthentication.targetRefs": true,
+	"JWTRule.jwks_uri":                 true,
+	"JWTRule.timeout":                  true,
+
 	"MeshConfig.enable_envoy_access_log_service": true,
 	"MeshConfig.certificates":                    true,
 	"MeshConfig.ca_certificates":                 true,
@@ -91,7 +99,7 @@ func (b *builder) unsupported() {
 			b.report(o, config.Error, CodeUnsupported, "", fmt.Sprintf("%s is not supported yet", o.Kind), "")
 		}
 	}
-	for _, kind := range []string{"VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "WorkloadEntry", "Sidecar", "PeerAuthentication", "Telemetry"} {
+	for _, kind := range []string{"VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "WorkloadEntry", "Sidecar", "PeerAuthentication", "AuthorizationPolicy", "RequestAuthentication", "Telemetry"} {
 		for _, o := range b.view.Of(kind) {
 			if spec := specOf(o.Value); spec != nil {
 				walk(spec.ProtoReflect(), "spec", func(path string, f protoreflect.FieldDescriptor) {
@@ -135,6 +143,10 @@ func (b *builder) unsupportedValues(o *config.Object) {
 		b.report(o, config.Error, CodeUnsupported, path, message+" is not supported yet", "")
 	}
 	switch v := o.Value.(type) {
+	case *securityv1.AuthorizationPolicy:
+		unsupportedAuthorization(v, refuse)
+	case *securityv1.RequestAuthentication:
+		unsupportedAuthentication(v, refuse)
 	case *networkingv1.VirtualService:
 		for i, r := range v.Spec.GetHttp() {
 			for j, m := range r.GetMatch() {
@@ -181,6 +193,10 @@ func specOf(v any) proto.Message {
 	case *networkingv1.Sidecar:
 		return &v.Spec
 	case *securityv1.PeerAuthentication:
+		return &v.Spec
+	case *securityv1.AuthorizationPolicy:
+		return &v.Spec
+	case *securityv1.RequestAuthentication:
 		return &v.Spec
 	case *telemetryv1.Telemetry:
 		return &v.Spec

@@ -118,33 +118,38 @@ const (
 
 // Parts is what a Mesh is made of; New sorts and indexes it.
 type Parts struct {
-	Settings  Settings
-	Services  []*Service
-	Virtual   []*VirtualService
-	Policies  []*DestinationRule
-	Gateways  []*Gateway
-	Peers     []*PeerAuthentication
-	Sidecars  []*SidecarScope
-	Logs      []*LogRule
-	Secrets   []*Secret
-	Workloads []*Workload
+	Settings Settings
+	Services []*Service
+	Virtual  []*VirtualService
+	Policies []*DestinationRule
+	Gateways []*Gateway
+	Peers    []*PeerAuthentication
+	// Authorizations and Authentications are sorted by age.
+	Authorizations  []*AuthorizationPolicy
+	Authentications []*RequestAuthentication
+	Sidecars        []*SidecarScope
+	Logs            []*LogRule
+	Secrets         []*Secret
+	Workloads       []*Workload
 }
 
 // Mesh is everything, indexed.
 type Mesh struct {
-	Settings Settings
-	Services []*Service        // by host, then namespace
-	Virtual  []*VirtualService // oldest first
-	Gateways []*Gateway        // oldest first
-	peers    []*PeerAuthentication
-	sidecars []*SidecarScope
-	logs     []*LogRule
-	policies map[string]map[string]*DestinationRule // namespace, host
-	wild     map[string][]*DestinationRule          // namespace; most specific first
-	byHost   map[string][]*Service
-	byIP     map[string][]Instance
-	secrets  map[string]*Secret
-	pods     map[string]*Workload
+	Settings        Settings
+	Services        []*Service        // by host, then namespace
+	Virtual         []*VirtualService // oldest first
+	Gateways        []*Gateway        // oldest first
+	peers           []*PeerAuthentication
+	authorizations  []*AuthorizationPolicy
+	authentications []*RequestAuthentication
+	sidecars        []*SidecarScope
+	logs            []*LogRule
+	policies        map[string]map[string]*DestinationRule // namespace, host
+	wild            map[string][]*DestinationRule          // namespace; most specific first
+	byHost          map[string][]*Service
+	byIP            map[string][]Instance
+	secrets         map[string]*Secret
+	pods            map[string]*Workload
 }
 
 // Workload is a Pod or WorkloadEntry.
@@ -180,9 +185,10 @@ func New(p Parts) *Mesh {
 		Services: slices.SortedFunc(slices.Values(p.Services), func(a, b *Service) int {
 			return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Namespace, b.Namespace))
 		}),
-		Virtual:  p.Virtual,
-		Gateways: p.Gateways,
-		peers:    p.Peers, sidecars: p.Sidecars, logs: p.Logs,
+		Virtual:        p.Virtual,
+		Gateways:       p.Gateways,
+		authorizations: p.Authorizations, authentications: p.Authentications,
+		peers: p.Peers, sidecars: p.Sidecars, logs: p.Logs,
 		policies: map[string]map[string]*DestinationRule{},
 		wild:     map[string][]*DestinationRule{},
 		byHost:   map[string][]*Service{},

@@ -129,9 +129,14 @@ func (p *Proxy) server(l *listener, c *snapshot.FilterChain, routes map[string]*
 		if err != nil {
 			return nil, err
 		}
-		return tcp.New(c.TCP, p.o.Upstream, p.o.Seed, func(s *message.Stream) {
+		done := func(s *message.Stream) {
 			p.log(logs, &accesslog.Exchange{Stream: s, End: s.Start.Add(s.Duration)})
-		})
+		}
+		next, err := tcp.New(c.TCP, p.o.Upstream, p.o.Seed, done)
+		if err != nil || len(c.RBAC) == 0 {
+			return next, err
+		}
+		return &guard{rules: c.RBAC, next: next, done: done}, nil
 	}
 	if c.HTTP == nil {
 		return nil, fmt.Errorf("it does neither HTTP nor TCP")

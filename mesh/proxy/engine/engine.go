@@ -150,6 +150,10 @@ func (e *Engine) layer(h *handler, f snapshot.Filter) (filter.Filter, error) {
 		return filter.Fault(c), nil
 	case *snapshot.Fault:
 		return filter.Fault(*c), nil
+	case snapshot.JWT:
+		return filter.JWT(c)
+	case snapshot.RBAC:
+		return filter.RBAC(c), nil
 	case snapshot.CORS, *snapshot.CORS:
 		return filter.CORS(), nil
 	case snapshot.ALPN:

@@ -27,6 +27,8 @@ type Exchange struct {
 	ALPN []string
 	// ALPN2 is ALPN where the request goes on as HTTP/2.
 	ALPN2 []string
+	// Metadata is what filters found out, by the filter's name.
+	Metadata map[string]map[string]any
 }
 
 // Handler answers exchanges.

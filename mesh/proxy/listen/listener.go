@@ -91,9 +91,6 @@ func New(o Options) (*Listener, error) {
 }
 
 func (l *Listener) chain(c *snapshot.FilterChain) (*chain, error) {
-	if len(c.RBAC) > 0 {
-		return nil, fmt.Errorf("network filter %q is not supported", c.RBAC[0].Name)
-	}
 	server, err := l.o.Servers(c)
 	if err != nil {
 		return nil, err

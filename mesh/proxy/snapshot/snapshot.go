@@ -59,7 +59,7 @@ type FilterChain struct {
 	HandshakeTimeout time.Duration // 0: none
 	HTTP             *HTTPManager
 	TCP              *TCPProxy
-	// RBAC are network filters that run before, in order.
+	// RBAC are network filters that run before a TCP proxy, in order.
 	RBAC   []*RBAC
 	Source string
 }
@@ -258,9 +258,6 @@ func (GRPCStats) FilterName() string    { return "envoy.filters.http.grpc_stats"
 func (ALPN) FilterName() string         { return "istio.alpn" }
 func (PeerMetadata) FilterName() string { return "istio.metadata_exchange" }
 func (IstioStats) FilterName() string   { return "istio.stats" }
-
-// RBAC is the network form of an authorization engine; its rules come with the security work.
-type RBAC struct{ Name string }
 
 // RouteConfig is a table of virtual hosts.
 type RouteConfig struct {

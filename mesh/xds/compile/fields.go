@@ -60,6 +60,38 @@ var fields = map[string]string{
 	"istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig":                                                     "alpn_override",
 	"istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.AlpnOverride":                                        "upstream_protocol alpn_override",
 
+	// Authorization and authentication.
+	"envoy.extensions.filters.http.rbac.v3.RBAC":    "rules shadow_rules_stat_prefix",
+	"envoy.extensions.filters.network.rbac.v3.RBAC": "rules stat_prefix shadow_rules_stat_prefix",
+	"envoy.config.rbac.v3.RBAC":                     "action policies",
+	"envoy.config.rbac.v3.Policy":                   "permissions principals",
+	"envoy.config.rbac.v3.Permission": "and_rules or_rules any header url_path destination_ip destination_port metadata not_rule " +
+		"requested_server_name uri_template",
+	"envoy.config.rbac.v3.Permission.Set":                          "rules",
+	"envoy.config.rbac.v3.Principal":                               "and_ids or_ids any authenticated direct_remote_ip remote_ip header url_path metadata filter_state not_id",
+	"envoy.config.rbac.v3.Principal.Set":                           "ids",
+	"envoy.config.rbac.v3.Principal.Authenticated":                 "principal_name",
+	"envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication": "providers rules bypass_cors_preflight",
+	"envoy.extensions.filters.http.jwt_authn.v3.JwtProvider": "issuer audiences local_jwks forward from_headers from_params from_cookies " +
+		"forward_payload_header payload_in_metadata normalize_payload_in_metadata claim_to_headers",
+	"envoy.extensions.filters.http.jwt_authn.v3.JwtProvider.NormalizePayload": "space_delimited_claims",
+	"envoy.extensions.filters.http.jwt_authn.v3.JwtHeader":                    "name value_prefix",
+	"envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader":             "header_name claim_name",
+	"envoy.extensions.filters.http.jwt_authn.v3.RequirementRule":              "match requires",
+	"envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement":               "provider_name requires_any requires_all allow_missing allow_missing_or_failed",
+	"envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementOrList":         "requirements",
+	"envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementAndList":        "requirements",
+	"google.protobuf.Empty":                                              "",
+	"envoy.config.core.v3.TypedExtensionConfig":                          "name typed_config",
+	"envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig": "path_template",
+	"envoy.type.matcher.v3.PathMatcher":                                  "path",
+	"envoy.type.matcher.v3.MetadataMatcher":                              "filter path value invert",
+	"envoy.type.matcher.v3.MetadataMatcher.PathSegment":                  "key",
+	"envoy.type.matcher.v3.FilterStateMatcher":                           "key string_match",
+	"envoy.type.matcher.v3.ValueMatcher":                                 "string_match bool_match present_match list_match or_match",
+	"envoy.type.matcher.v3.ListMatcher":                                  "one_of",
+	"envoy.type.matcher.v3.OrMatcher":                                    "value_matchers",
+
 	// Access logs.
 	"envoy.config.accesslog.v3.AccessLog":                       "name filter typed_config",
 	"envoy.config.accesslog.v3.AccessLogFilter":                 "response_flag_filter",

@@ -17,6 +17,7 @@ import (
 	proxyprotocolpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
 	tlsinspectorpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tcprbacpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 	tcppb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -130,6 +131,8 @@ func (b *build) chain(at place, m *listenerpb.FilterChain, done *compiled) *snap
 		switch config := config.(type) {
 		case *hcmpb.HttpConnectionManager:
 			c.HTTP = b.manager(at.field("typedConfig"), config, done)
+		case *tcprbacpb.RBAC:
+			c.RBAC = append(c.RBAC, new(rbac(at.field("typedConfig").field("rules"), config.GetRules())))
 		case *tcppb.TcpProxy:
 			c.TCP = tcpProxy(at.field("typedConfig"), config)
 		case typedStruct:
@@ -144,6 +147,9 @@ func (b *build) chain(at place, m *listenerpb.FilterChain, done *compiled) *snap
 	}
 	if c.HTTP == nil && c.TCP == nil {
 		at.field("filters").errorf("no filter ends the chain: one of the HTTP connection manager and the TCP proxy is needed")
+	}
+	if c.HTTP != nil && len(c.RBAC) > 0 {
+		at.field("filters").errorf("network RBAC before the HTTP connection manager: not supported")
 	}
 	return c
 }

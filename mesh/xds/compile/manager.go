@@ -10,6 +10,8 @@ import (
 	corspb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	faultpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	grpcstatspb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_stats/v3"
+	jwtpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/jwt_authn/v3"
+	httprbacpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	routerpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tracingpb "github.com/envoyproxy/go-control-plane/envoy/type/tracing/v3"
@@ -193,6 +195,10 @@ func httpFilter(at place, body *anypb.Any) snapshot.Filter {
 		return snapshot.Router{SuppressEnvoyHeaders: m.GetSuppressEnvoyHeaders()}
 	case *faultpb.HTTPFault:
 		return fault(at, m)
+	case *jwtpb.JwtAuthentication:
+		return jwtFilter(at, m)
+	case *httprbacpb.RBAC:
+		return rbac(at.field("rules"), m.GetRules())
 	case *corspb.Cors:
 		return snapshot.CORS{}
 	case *grpcstatspb.FilterConfig:

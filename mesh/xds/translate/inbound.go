@@ -182,7 +182,7 @@ func (p *proxy) inboundChain(k chainKind, in *inboundPort, port uint32, effectiv
 	if k.http {
 		c.Filters = []*listenerpb.Filter{managerFilter(p.inboundManager(in))}
 	} else {
-		c.Filters = []*listenerpb.Filter{p.toCluster(cluster, true)}
+		c.Filters = append(p.tcpAuthorization(), p.toCluster(cluster, true))
 	}
 	if k.mtls {
 		alpn := []string{"h2", "http/1.1"}

@@ -86,12 +86,17 @@ func (p *proxy) logKey(inbound bool) string {
 	return ""
 }
 
-// httpFilters are in istiod's order: gRPC statistics, ALPN towards upstreams, fault,
+// httpFilters are in istiod's order: tokens and authorization where the workload is
+// the server (a gateway is one too), gRPC statistics, ALPN towards upstreams, fault,
 // CORS, router.
-func httpFilters(inbound bool) []*hcmpb.HttpFilter {
-	list := []*hcmpb.HttpFilter{httpFilter("envoy.filters.http.grpc_stats", &grpcstatspb.FilterConfig{
+func (p *proxy) httpFilters(inbound bool) []*hcmpb.HttpFilter {
+	var list []*hcmpb.HttpFilter
+	if inbound || p.node.Type == model.Router {
+		list = append(p.tokenFilters(), p.authorizationFilters()...)
+	}
+	list = append(list, httpFilter("envoy.filters.http.grpc_stats", &grpcstatspb.FilterConfig{
 		EmitFilterState:        true,
-		PerMethodStatSpecifier: &grpcstatspb.FilterConfig_StatsForAllMethods{StatsForAllMethods: wrapperspb.Bool(false)}})}
+		PerMethodStatSpecifier: &grpcstatspb.FilterConfig_StatsForAllMethods{StatsForAllMethods: wrapperspb.Bool(false)}}))
 	if !inbound {
 		list = append(list, httpFilter("istio.alpn", alpnFilter()))
 	}
@@ -118,7 +123,7 @@ func alpnFilter() *alpnpb.FilterConfig {
 // manager is what all connection managers have in common.
 func (p *proxy) manager(stat string, inbound bool) *hcmpb.HttpConnectionManager {
 	m := &hcmpb.HttpConnectionManager{
-		StatPrefix: stat, HttpFilters: httpFilters(inbound), AccessLog: p.accessLogs(inbound),
+		StatPrefix: stat, HttpFilters: p.httpFilters(inbound), AccessLog: p.accessLogs(inbound),
 		StreamIdleTimeout: durationpb.New(0), UseRemoteAddress: wrapperspb.Bool(false), Proxy_100Continue: true,
 		UpgradeConfigs: []*hcmpb.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		NormalizePath:  wrapperspb.Bool(p.mesh.Settings.Normalization != model.NormalizeNone),

@@ -1,0 +1,180 @@
+package filter
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/reply"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/route"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
+)
+
+// RBAC turns away what the policies do not let in, as Envoy's rbac filter: with 403,
+// and with the policy in the details. Auditing changes nothing.
+func RBAC(config snapshot.RBAC) Filter {
+	return func(next Handler) Handler {
+		return func(ctx context.Context, x *Exchange) (*message.Response, error) {
+			s := subject{conn: x.Request.Stream.Conn, remote: x.Request.Stream.Remote.Addr(), request: x.Request, metadata: x.Metadata}
+			if policy, ok := s.permitted(&config); !ok {
+				return nil, &reply.Reply{Status: 403, Details: "rbac_access_denied_matched_policy[" + policy + "]", Body: "RBAC: access denied"}
+			}
+			return next(ctx, x)
+		}
+	}
+}
+
+// Permit tells whether a connection that is not HTTP may pass.
+func Permit(config *snapshot.RBAC, c *message.Conn) bool {
+	s := subject{conn: c, remote: c.Remote.Addr()}
+	_, ok := s.permitted(config)
+	return ok
+}
+
+// subject is who wants what. The request is nil where it is a connection.
+type subject struct {
+	conn     *message.Conn
+	remote   netip.Addr
+	request  *message.Request
+	metadata map[string]map[string]any
+}
+
+// permitted returns the verdict and the policy behind it, "none" where none matched.
+func (s *subject) permitted(config *snapshot.RBAC) (policy string, ok bool) {
+	if !config.Enforced || config.Action == snapshot.RBACLog {
+		return "none", true
+	}
+	for i := range config.Policies {
+		p := &config.Policies[i]
+		if s.one(p.Permissions) && s.one(p.Principals) {
+			return p.Name, config.Action == snapshot.RBACAllow
+		}
+	}
+	return "none", config.Action == snapshot.RBACDeny
+}
+
+func (s *subject) one(terms []snapshot.RBACTerm) bool {
+	for i := range terms {
+		if s.is(&terms[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *subject) all(terms []snapshot.RBACTerm) bool {
+	for i := range terms {
+		if !s.is(&terms[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *subject) is(t *snapshot.RBACTerm) bool {
+	switch {
+	case t.Any:
+		return true
+	case t.And != nil:
+		return s.all(t.And)
+	case t.Or != nil:
+		return s.one(t.Or)
+	case t.Not != nil:
+		return !s.is(t.Not)
+	case t.Header != nil:
+		return s.request != nil && route.MatchHeader(t.Header, s.request)
+	case t.Path != nil:
+		return s.request != nil && route.MatchString(t.Path, s.path())
+	case t.Template != nil:
+		return s.request != nil && t.Template.MatchString(s.path())
+	case t.Metadata != nil:
+		return s.known(t.Metadata)
+	default:
+		return s.connected(t)
+	}
+}
+
+// connected tests the properties of the connection.
+func (s *subject) connected(t *snapshot.RBACTerm) bool {
+	switch {
+	case t.DestinationIP.IsValid():
+		return t.DestinationIP.Contains(s.conn.Local.Addr().Unmap())
+	case t.DestinationPort != 0:
+		return t.DestinationPort == s.conn.Local.Port()
+	case t.DirectIP.IsValid():
+		return t.DirectIP.Contains(s.conn.Remote.Addr().Unmap())
+	case t.RemoteIP.IsValid():
+		return t.RemoteIP.Contains(s.remote.Unmap())
+	case t.ServerName != nil:
+		return route.MatchString(t.ServerName, s.conn.RequestedServerName)
+	case t.Principal != nil:
+		return s.named(t.Principal)
+	default:
+		return t.Authenticated && s.conn.TLS != nil && len(s.conn.TLS.Peer) > 0
+	}
+}
+
+// named tests the URIs of the peer's certificate, else its DNS names, else its subject.
+func (s *subject) named(m *snapshot.StringMatch) bool {
+	tls := s.conn.TLS
+	if tls == nil {
+		return false
+	}
+	list := tls.PeerURIs
+	if len(list) == 0 {
+		list = tls.PeerDNS
+	}
+	if len(list) == 0 && tls.PeerSubject != "" {
+		list = []string{tls.PeerSubject}
+	}
+	for _, name := range list {
+		if route.MatchString(m, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *subject) path() string {
+	path, _, _ := strings.Cut(s.request.Path, "?")
+	path, _, _ = strings.Cut(path, "#")
+	return path
+}
+
+func (s *subject) known(m *snapshot.MetadataMatch) bool {
+	var value any = s.metadata[m.Filter]
+	for _, key := range m.Path {
+		object, _ := value.(map[string]any)
+		value = object[key]
+	}
+	return isValue(&m.Value, value) != m.Invert
+}
+
+func isValue(m *snapshot.ValueMatch, value any) bool {
+	switch {
+	case m.Or != nil:
+		for i := range m.Or {
+			if isValue(&m.Or[i], value) {
+				return true
+			}
+		}
+		return false
+	case m.OneOf != nil:
+		list, _ := value.([]any)
+		for _, v := range list {
+			if isValue(m.OneOf, v) {
+				return true
+			}
+		}
+		return false
+	case m.Present != nil:
+		return (value != nil) == *m.Present
+	case m.Bool != nil:
+		b, ok := value.(bool)
+		return ok && b == *m.Bool
+	default:
+		text, ok := value.(string)
+		return ok && m.String != nil && route.MatchString(m.String, text)
+	}
+}
