@@ -129,9 +129,20 @@ func (p *Proxy) server(l *listener, c *snapshot.FilterChain, routes map[string]*
 		if err != nil {
 			return nil, err
 		}
-		return tcp.New(c.TCP, p.o.Upstream, p.o.Seed, func(s *message.Stream) {
+		metrics := c.TCP.IstioStats
+		if p.engine == nil {
+			metrics = nil
+		}
+		server, err := tcp.New(c.TCP, p.o.Upstream, p.o.Seed, func(s *message.Stream) {
+			if metrics != nil {
+				p.engine.Closed(*metrics, s)
+			}
 			p.log(logs, &accesslog.Exchange{Stream: s, End: s.Start.Add(s.Duration)})
 		})
+		if err == nil && metrics != nil {
+			server.Opened = func(s *message.Stream) { p.engine.Opened(*metrics, s) }
+		}
+		return server, err
 	}
 	if c.HTTP == nil {
 		return nil, fmt.Errorf("it does neither HTTP nor TCP")

@@ -11,6 +11,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/route"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/stats"
 )
 
 // Exchange is one request on its way through the filters, with its route.
@@ -27,6 +28,8 @@ type Exchange struct {
 	ALPN []string
 	// ALPN2 is ALPN where the request goes on as HTTP/2.
 	ALPN2 []string
+	// Peer is the workload at the other end, as its proxy says; nil where it said nothing.
+	Peer *stats.Workload
 }
 
 // Handler answers exchanges.

@@ -20,6 +20,8 @@ type Stream struct {
 
 	UpstreamHost  netip.AddrPort
 	UpstreamLocal netip.AddrPort
+	// UpstreamPeer is the URI SAN of the server of the last try, empty without mutual TLS.
+	UpstreamPeer string
 	// TransportFailure is Envoy's UPSTREAM_TRANSPORT_FAILURE_REASON.
 	TransportFailure string
 	// UpstreamDuration is the time from the request's start to the response's headers.

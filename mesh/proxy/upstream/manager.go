@@ -228,6 +228,9 @@ type tcpConn struct {
 	once sync.Once
 }
 
+// PeerURI is the first URI SAN of the server's certificate, empty in plain text.
+func (c *tcpConn) PeerURI() string { return peerURI(c.Conn) }
+
 // Close implements net.Conn.
 func (c *tcpConn) Close() error {
 	err := c.Conn.Close()

@@ -85,6 +85,18 @@ func (c *Cluster) handshake(ctx context.Context, raw net.Conn, t *snapshot.Clien
 	return conn, nil
 }
 
+// peerURI is the first URI SAN of the certificate at a connection's other end.
+func peerURI(c net.Conn) string {
+	t, ok := c.(*tls.Conn)
+	if !ok {
+		return ""
+	}
+	if certs := t.ConnectionState().PeerCertificates; len(certs) > 0 && len(certs[0].URIs) > 0 {
+		return certs[0].URIs[0].String()
+	}
+	return ""
+}
+
 // errNoSecret has Envoy's words for a secret that has not come yet.
 var errNoSecret = secretError{}
 

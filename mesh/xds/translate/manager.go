@@ -86,10 +86,10 @@ func (p *proxy) logKey(inbound bool) string {
 	return ""
 }
 
-// httpFilters are in istiod's order: gRPC statistics, ALPN towards upstreams, fault,
-// CORS, router.
-func httpFilters(inbound bool) []*hcmpb.HttpFilter {
-	list := []*hcmpb.HttpFilter{httpFilter("envoy.filters.http.grpc_stats", &grpcstatspb.FilterConfig{
+// httpFilters are in istiod's order: metadata exchange, gRPC statistics, ALPN towards
+// upstreams, fault, CORS, Istio's metrics, router.
+func (p *proxy) httpFilters(inbound bool) []*hcmpb.HttpFilter {
+	list := []*hcmpb.HttpFilter{metadataFilter(inbound), httpFilter("envoy.filters.http.grpc_stats", &grpcstatspb.FilterConfig{
 		EmitFilterState:        true,
 		PerMethodStatSpecifier: &grpcstatspb.FilterConfig_StatsForAllMethods{StatsForAllMethods: wrapperspb.Bool(false)}})}
 	if !inbound {
@@ -98,6 +98,7 @@ func httpFilters(inbound bool) []*hcmpb.HttpFilter {
 	return append(list,
 		httpFilter("envoy.filters.http.fault", &faultpb.HTTPFault{}),
 		httpFilter("envoy.filters.http.cors", &corspb.Cors{}),
+		httpFilter(statsFilter, p.metricsConfig(inbound)),
 		httpFilter("envoy.filters.http.router", &routerpb.Router{}),
 	)
 }
@@ -118,7 +119,7 @@ func alpnFilter() *alpnpb.FilterConfig {
 // manager is what all connection managers have in common.
 func (p *proxy) manager(stat string, inbound bool) *hcmpb.HttpConnectionManager {
 	m := &hcmpb.HttpConnectionManager{
-		StatPrefix: stat, HttpFilters: httpFilters(inbound), AccessLog: p.accessLogs(inbound),
+		StatPrefix: stat, HttpFilters: p.httpFilters(inbound), AccessLog: p.accessLogs(inbound),
 		StreamIdleTimeout: durationpb.New(0), UseRemoteAddress: wrapperspb.Bool(false), Proxy_100Continue: true,
 		UpgradeConfigs: []*hcmpb.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		NormalizePath:  wrapperspb.Bool(p.mesh.Settings.Normalization != model.NormalizeNone),
