@@ -151,6 +151,8 @@ func (x *execution) operate(ctx context.Context, st *spec.Step) (expect.Result, 
 		return x.explain(ctx, st.Explain)
 	case "scale":
 		return nil, wrap("scale", x.world.Scale(ctx, st.Scale.Workload, st.Scale.Replicas))
+	case "query":
+		return x.query(ctx, st.Query)
 	}
 	return nil, fmt.Errorf("operation %s is not supported yet", st.Operation)
 }

@@ -118,6 +118,7 @@ type Step struct {
 	Finish    string
 	Wait      time.Duration
 	Scale     *Scale
+	Query     string // PromQL
 }
 
 // Expression is a CEL expression with its place.

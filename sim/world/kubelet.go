@@ -173,6 +173,7 @@ func (w *World) startProxy(ctx context.Context, n *node, c corev1.Container, env
 	if n.proxy, err = meshproxy.New(options); err != nil {
 		return nil, fmt.Errorf("container %s: %w", c.Name, err)
 	}
+	w.metrics.add(n.pod, n.proxy.Stats())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -214,6 +215,7 @@ func (w *World) Stop(ctx context.Context, pod *corev1.Pod) error {
 	}
 	err := w.settle(ctx)
 	delete(w.nodes, pod.Name)
+	w.metrics.remove(pod)
 	return errors.Join(err, n.close())
 }
 

@@ -49,6 +49,7 @@ type World struct {
 	tokens  *identity.TokenIssuer
 	meshd   *meshd.Meshd
 	log     *journal
+	metrics *metrics         // nil where the scenario queries none
 	nodes   map[string]*node // running Pods by name
 	clients map[string]fabric.Host
 	sent    uint64        // request steps so far, for request ids
@@ -82,6 +83,9 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 		Seed:    o.Seed.Sub("cluster"),
 		OnPod:   w.onPod,
 	})
+	if queries(o.Scenario) {
+		w.metrics = newMetrics(w.ctx, o.Seed)
+	}
 	o.Fabric.SetResolver(w.resolve)
 	o.Fabric.SetServiceAddress(w.serviceAddress)
 	if err := w.install(); err != nil {
@@ -93,6 +97,7 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 // close takes the world down; nothing of it runs afterwards.
 func (w *World) close() error {
 	w.cancel()
+	w.metrics.wait()
 	var errs []error
 	for _, p := range w.cluster.Pods() {
 		if n := w.nodes[p.Name]; n != nil {

@@ -72,7 +72,6 @@ func (r *recorder) call(s *message.Stream, peer *stats.Workload, authority strin
 	}
 	r.service(&c, s, authority)
 	self := r.self
-	self.Principal = ""
 	if inbound {
 		c.Destination, c.ConnectionSecurity = self, "none"
 		if peer != nil {
@@ -95,9 +94,7 @@ func (r *recorder) call(s *message.Stream, peer *stats.Workload, authority strin
 	} else {
 		r.destination(&c, s)
 	}
-	if s.UpstreamPeer != "" {
-		c.Source.Principal, c.Destination.Principal = r.self.Principal, s.UpstreamPeer
-	}
+	c.Source.Principal, c.Destination.Principal = s.UpstreamIdentity, s.UpstreamPeer
 	return c
 }
 

@@ -67,8 +67,8 @@ func (p *Proxy) Serve(ctx context.Context, down net.Conn, facts *message.Conn, _
 		_ = down.Close()
 	} else {
 		s.UpstreamLocal = netx.AddrPort(up.LocalAddr())
-		if secured, ok := up.(interface{ PeerURI() string }); ok {
-			s.UpstreamPeer = secured.PeerURI()
+		if secured, ok := up.(interface{ Identities() (local, peer string) }); ok {
+			s.UpstreamIdentity, s.UpstreamPeer = secured.Identities()
 		}
 		if p.Opened != nil {
 			p.Opened(s)

@@ -228,8 +228,11 @@ type tcpConn struct {
 	once sync.Once
 }
 
-// PeerURI is the first URI SAN of the server's certificate, empty in plain text.
-func (c *tcpConn) PeerURI() string { return peerURI(c.Conn) }
+// Identities are those of mutual TLS, empty in plain text.
+func (c *tcpConn) Identities() (local, peer string) {
+	i := identitiesOf(c.Conn)
+	return i.Local, i.Peer
+}
 
 // Close implements net.Conn.
 func (c *tcpConn) Close() error {
