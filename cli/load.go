@@ -66,6 +66,7 @@ func checkResources(w io.Writer, scenarios []*spec.Scenario) int {
 	}
 	for _, s := range scenarios {
 		report(world.CheckMesh(s))
+		report(world.CheckQueries(s))
 		report(world.Check(s, s.Resources))
 		for _, step := range s.Steps {
 			if step.Apply != nil && !run.ExpectsRejection(&step) {

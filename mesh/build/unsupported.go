@@ -128,6 +128,11 @@ func (b *builder) unsupportedMesh() {
 			b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.defaultProviders.accessLogging: provider %q is not supported yet", name)))
 		}
 	}
+	for _, name := range c.GetDefaultProviders().GetMetrics() {
+		if name != "prometheus" {
+			b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.defaultProviders.metrics: provider %q is not supported yet", name)))
+		}
+	}
 	if len(c.GetDefaultProviders().GetTracing()) > 0 {
 		b.found = append(b.found, meshDiagnostic("meshConfig.defaultProviders.tracing is not supported yet"))
 	}

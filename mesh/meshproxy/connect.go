@@ -174,7 +174,6 @@ func workload(b *bootstrap.Bootstrap) stats.Workload {
 	return stats.Workload{
 		Name: text("WORKLOAD_NAME"), Namespace: text("NAMESPACE"), Cluster: text("CLUSTER_ID"),
 		App: label("app"), Version: label("version"),
-		Principal:         "spiffe://" + text("TRUST_DOMAIN") + "/ns/" + text("NAMESPACE") + "/sa/" + text("SERVICE_ACCOUNT"),
 		CanonicalService:  label("service.istio.io/canonical-name", "app"),
 		CanonicalRevision: label("service.istio.io/canonical-revision", "version"),
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/identity"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/admin"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/stats"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/upstream"
 	"github.com/windtunnel-mesh/windtunnel/mesh/xds/bootstrap"
 	"github.com/windtunnel-mesh/windtunnel/mesh/xds/client"
@@ -54,7 +55,7 @@ func New(o Options) (*Proxy, error) {
 	}
 	options := proxy.Options{
 		Network: o.Network, Seed: o.Seed, AccessLog: o.AccessLog, OpenLog: o.OpenLog, Logger: o.Logger,
-		DrainTimeout: o.DrainTime, Workload: workload(p.boot), OnEvent: o.OnEvent,
+		DrainTimeout: o.DrainTime, Workload: workload(p.boot), NodeID: p.boot.Node.GetId(), OnEvent: o.OnEvent,
 	}
 	if p.agent != nil {
 		options.Secrets = p.agent
@@ -88,6 +89,9 @@ func (p *Proxy) Ready() <-chan struct{} { return p.ready }
 
 // Hosts is the state of a cluster's hosts.
 func (p *Proxy) Hosts(cluster string) []upstream.HostStatus { return p.proxy.Engine().Hosts(cluster) }
+
+// Stats are the metrics.
+func (p *Proxy) Stats() *stats.Registry { return p.proxy.Engine().Stats }
 
 // Clusters lists the clusters in force, sorted.
 func (p *Proxy) Clusters() []string {

@@ -129,12 +129,25 @@ func (p *Proxy) server(l *listener, c *snapshot.FilterChain, routes map[string]*
 		if err != nil {
 			return nil, err
 		}
+		metrics := c.TCP.IstioStats
+		if p.engine == nil {
+			metrics = nil
+		}
 		done := func(s *message.Stream) {
+			if metrics != nil {
+				p.engine.Closed(*metrics, s)
+			}
 			p.log(logs, &accesslog.Exchange{Stream: s, End: s.Start.Add(s.Duration)})
 		}
 		next, err := tcp.New(c.TCP, p.o.Upstream, p.o.Seed, done)
-		if err != nil || len(c.RBAC) == 0 {
-			return next, err
+		if err != nil {
+			return nil, err
+		}
+		if metrics != nil {
+			next.Opened = func(s *message.Stream) { p.engine.Opened(*metrics, s) }
+		}
+		if len(c.RBAC) == 0 {
+			return next, nil
 		}
 		return &guard{rules: c.RBAC, next: next, done: done}, nil
 	}

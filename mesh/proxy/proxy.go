@@ -58,6 +58,8 @@ type Options struct {
 	DrainTimeout time.Duration
 	// Workload is who this proxy stands for, in Istio's metrics.
 	Workload stats.Workload
+	// NodeID is the proxy's id, which it tells its peers.
+	NodeID string
 	// OnEvent is told about ejections. It must not block, nor call back.
 	OnEvent func(upstream.Event)
 	// Stack and Upstream stand in for the upstream half; nil: an engine of the proxy's own.
@@ -101,7 +103,7 @@ func New(o Options) *Proxy {
 	p := &Proxy{o: o, apply: make(chan struct{}, 1), socket: map[netip.AddrPort]*listen.Socket{}, logs: map[string]io.Writer{}, draining: map[*drain]struct{}{}}
 	p.apply <- struct{}{}
 	if o.Stack == nil {
-		p.engine = engine.New(engine.Options{Network: o.Network, Seed: o.Seed, Secrets: o.Secrets, Logger: o.Logger, Workload: o.Workload, OnEvent: o.OnEvent})
+		p.engine = engine.New(engine.Options{Network: o.Network, Seed: o.Seed, Secrets: o.Secrets, Logger: o.Logger, Workload: o.Workload, NodeID: o.NodeID, OnEvent: o.OnEvent})
 		p.o.Stack, p.o.Upstream = p.engine, p.engine
 	}
 	return p

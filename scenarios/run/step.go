@@ -153,6 +153,8 @@ func (x *execution) operate(ctx context.Context, st *spec.Step) (expect.Result, 
 		return nil, wrap("scale", x.world.Scale(ctx, st.Scale.Workload, st.Scale.Replicas))
 	case "fault":
 		return nil, wrap("fault", x.world.Fault(ctx, st.Fault))
+	case "query":
+		return x.query(ctx, st.Query)
 	}
 	return nil, fmt.Errorf("operation %s is not supported yet", st.Operation)
 }

@@ -119,6 +119,7 @@ type Step struct {
 	Wait      time.Duration
 	Scale     *Scale
 	Fault     *Fault
+	Query     string // PromQL
 }
 
 // Expression is a CEL expression with its place.

@@ -25,7 +25,8 @@ func operations() []field[Step] {
 		at("scale", "A workload's number of replicas.", pointer(scaleFormat()), func(s *Step) **Scale { return &s.Scale }),
 		at("fault", "Something that breaks, or is put right again.", pointer(faultFormat()), func(s *Step) **Fault { return &s.Fault }),
 		at("explain", "The way of a request, without sending it.", pointer(explainFormat()), func(s *Step) **Explain { return &s.Explain }),
-		refuse[Step]("query", notYet("operation query")),
+		at("query", "PromQL over the metrics of all proxies, which the world scrapes every 5 s of its time.",
+			text(), func(s *Step) *string { return &s.Query }),
 		refuse[Step]("traces", notYet("operation traces")),
 		refuse[Step]("canary", notYet("operation canary")),
 	}

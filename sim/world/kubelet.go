@@ -183,6 +183,7 @@ func (w *World) startProxy(ctx context.Context, n *node, c corev1.Container, env
 		return fmt.Errorf("container %s: %w", c.Name, err)
 	}
 	n.proxy = proxy
+	w.metrics.add(n.pod, n.proxy.Stats())
 	w.startDaemon(ctx, n, c, "proxy", proxy.Run)
 	return nil
 }
@@ -234,6 +235,7 @@ func (w *World) Stop(ctx context.Context, pod *corev1.Pod) error {
 	}
 	err := w.settle(ctx)
 	w.setNode(pod.Name, nil)
+	w.metrics.remove(pod)
 	return errors.Join(err, n.close())
 }
 

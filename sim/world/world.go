@@ -51,6 +51,7 @@ type World struct {
 	meshd   *meshd.Meshd
 	log     *journal
 	nodesMu sync.RWMutex     // of nodes where another goroutine than the scenario's reads
+	metrics *metrics         // nil where the scenario queries none
 	nodes   map[string]*node // running Pods by name
 	down    bool             // the control plane is, on purpose
 	rules   []func()         // remove the network's faults that nobody has healed
@@ -87,6 +88,9 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 		Seed:    o.Seed.Sub("cluster"),
 		OnPod:   w.onPod,
 	})
+	if queries(o.Scenario) {
+		w.metrics = newMetrics(w.ctx, o.Seed)
+	}
 	o.Fabric.SetResolver(w.resolve)
 	o.Fabric.SetServiceAddress(w.serviceAddress)
 	if err := w.install(); err != nil {
@@ -98,6 +102,7 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 // close takes the world down; nothing of it runs afterwards.
 func (w *World) close() error {
 	w.cancel()
+	w.metrics.wait()
 	var errs []error
 	for _, p := range w.cluster.Pods() {
 		if n := w.nodes[p.Name]; n != nil {

@@ -35,6 +35,8 @@ type Options struct {
 	Stats   *stats.Registry // nil: its own
 	// Workload is who this proxy stands for, in Istio's metrics.
 	Workload stats.Workload
+	// NodeID is the proxy's id, which it tells its peers.
+	NodeID string
 	// OnEvent is told about ejections. It must not block, nor call back.
 	OnEvent func(upstream.Event)
 }
@@ -47,6 +49,7 @@ type Engine struct {
 	options  Options
 	upstream *upstream.Manager
 	istio    *stats.Istio
+	peers    *peers
 	tasks    *router.Tasks
 	cancel   context.CancelFunc
 }
@@ -60,7 +63,7 @@ func New(o Options) *Engine {
 		o.Stats = new(stats.Registry)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Engine{Stats: o.Stats, options: o, istio: stats.NewIstio(o.Stats), tasks: &router.Tasks{Context: ctx}, cancel: cancel,
+	return &Engine{Stats: o.Stats, options: o, istio: stats.NewIstio(o.Stats), peers: newPeers(o.NodeID, o.Workload), tasks: &router.Tasks{Context: ctx}, cancel: cancel,
 		upstream: upstream.NewManager(upstream.Options{Network: o.Network, Seed: o.Seed, Secrets: o.Secrets, Logger: o.Logger, Stats: o.Stats, OnEvent: o.OnEvent})}
 }
 
@@ -141,9 +144,8 @@ func (e *Engine) router(h *handler, m *snapshot.HTTPManager, f snapshot.Router) 
 	return rt.Serve, nil
 }
 
-// layer makes a filter's layer; nil where it needs none. grpc_stats and Istio's
-// metadata exchange have no effect that anything here could see: gRPC's statuses go
-// into Istio's metrics anyway, and workloads are known by their endpoints.
+// layer makes a filter's layer; nil where it needs none. grpc_stats has no effect that
+// anything here could see: gRPC's statuses go into Istio's metrics anyway.
 func (e *Engine) layer(h *handler, f snapshot.Filter) (filter.Filter, error) {
 	switch c := f.(type) {
 	case snapshot.Fault:
@@ -164,7 +166,11 @@ func (e *Engine) layer(h *handler, f snapshot.Filter) (filter.Filter, error) {
 		h.istio = e.recorder(c)
 	case *snapshot.IstioStats:
 		h.istio = e.recorder(*c)
-	case snapshot.GRPCStats, *snapshot.GRPCStats, snapshot.PeerMetadata, *snapshot.PeerMetadata, snapshot.Router, *snapshot.Router:
+	case snapshot.PeerMetadata:
+		return e.peers.filter(c), nil
+	case *snapshot.PeerMetadata:
+		return e.peers.filter(*c), nil
+	case snapshot.GRPCStats, *snapshot.GRPCStats, snapshot.Router, *snapshot.Router:
 	default:
 		return nil, fmt.Errorf("filter %s is not supported", f.FilterName())
 	}

@@ -10,23 +10,59 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/upstream"
 )
 
-// recorder makes Istio's standard metrics of finished exchanges.
+// recorder makes Istio's standard metrics of finished exchanges and of connections.
 type recorder struct {
 	istio    *stats.Istio
 	self     stats.Workload
-	reporter string
+	config   snapshot.IstioStats
 	upstream *upstream.Manager
 }
 
 func (e *Engine) recorder(c snapshot.IstioStats) *recorder {
-	return &recorder{istio: e.istio, self: e.options.Workload, reporter: c.Reporter, upstream: e.upstream}
+	return &recorder{istio: e.istio, self: e.options.Workload, config: c, upstream: e.upstream}
 }
 
-// record counts one exchange. The peer of an outbound call is known by its endpoint,
-// the peer of an inbound one by its certificate only.
+// record counts one exchange.
 func (r *recorder) record(x *exchange, milliseconds float64) {
 	s := x.Request.Stream
-	c := stats.Call{Reporter: r.reporter, Code: x.status, Flags: s.Flags.String(), Protocol: "http", ConnectionSecurity: "unknown"}
+	c := r.call(s, x.Peer, x.Request.Authority)
+	c.Code, c.Protocol = x.status, "http"
+	if route.IsGRPC(x.Request.Header) {
+		c.Protocol = "grpc"
+		if x.response != nil {
+			c.GRPCStatus = x.response.Header.Get("grpc-status")
+		}
+	}
+	r.istio.Record(c, milliseconds, s.BytesReceived, x.bytes)
+}
+
+// Opened counts a connection of a TCP proxy that has reached its cluster.
+func (e *Engine) Opened(c snapshot.IstioStats, s *message.Stream) {
+	e.istio.Opened(e.recorder(c).connection(s))
+}
+
+// Closed counts the end of a connection of a TCP proxy and its bytes. One that never
+// reached its cluster was not counted before, and is now.
+func (e *Engine) Closed(c snapshot.IstioStats, s *message.Stream) {
+	call := e.recorder(c).connection(s)
+	if !s.UpstreamLocal.IsValid() {
+		e.istio.Opened(call)
+	}
+	e.istio.Closed(call, s.BytesReceived, s.BytesSent)
+}
+
+func (r *recorder) connection(s *message.Stream) stats.Call {
+	c := r.call(s, nil, "")
+	c.Protocol = "tcp"
+	return c
+}
+
+// call has the labels that follow from the stream. What the peer's proxy said of
+// itself goes before what the endpoint or the certificate tells. Principals are those
+// of the certificates on the connection, as in Istio; what secured it only the
+// server's proxy reports.
+func (r *recorder) call(s *message.Stream, peer *stats.Workload, authority string) stats.Call {
+	c := stats.Call{Reporter: r.config.Reporter, Flags: s.Flags.String(), ConnectionSecurity: "unknown"}
 	inbound := s.Conn != nil && s.Conn.Inbound
 	if c.Reporter == "" {
 		c.Reporter = "source"
@@ -34,36 +70,51 @@ func (r *recorder) record(x *exchange, milliseconds float64) {
 			c.Reporter = "destination"
 		}
 	}
-	if route.IsGRPC(x.Request.Header) {
-		c.Protocol = "grpc"
-		if x.response != nil {
-			c.GRPCStatus = x.response.Header.Get("grpc-status")
-		}
-	}
-	r.service(&c, s)
+	r.service(&c, s, authority)
+	self := r.self
 	if inbound {
-		c.Destination = r.self
-		c.ConnectionSecurity = "none"
-		if t := s.Conn.TLS; t != nil && len(t.PeerURIs) > 0 {
-			c.Source.Principal = t.PeerURIs[0]
-			c.Source.Namespace = namespaceOf(t.PeerURIs[0])
-			c.ConnectionSecurity = "mutual_tls"
+		c.Destination, c.ConnectionSecurity = self, "none"
+		if peer != nil {
+			c.Source = *peer
 		}
+		if t := s.Conn.TLS; t != nil && len(t.PeerURIs) > 0 {
+			c.Source.Principal, c.ConnectionSecurity = t.PeerURIs[0], "mutual_tls"
+			if c.Source.Namespace == "" {
+				c.Source.Namespace = namespaceOf(t.PeerURIs[0])
+			}
+			if len(t.LocalURIs) > 0 {
+				c.Destination.Principal = t.LocalURIs[0]
+			}
+		}
+		return c
+	}
+	c.Source = self
+	if peer != nil {
+		c.Destination = *peer
 	} else {
-		c.Source = r.self
 		r.destination(&c, s)
 	}
-	r.istio.Record(c, milliseconds, s.BytesReceived, x.bytes)
+	c.Source.Principal, c.Destination.Principal = s.UpstreamIdentity, s.UpstreamPeer
+	return c
 }
 
-func (r *recorder) service(c *stats.Call, s *message.Stream) {
+// service names the service by the cluster's metadata, the fixed clusters by their own
+// names, and else the host that the client asked for, where that is allowed.
+func (r *recorder) service(c *stats.Call, s *message.Stream, authority string) {
 	cluster := r.upstream.Cluster(s.Cluster)
-	if cluster == nil || cluster.Config().Service == "" {
+	if cluster != nil && cluster.Config().Service != "" {
+		config := cluster.Config()
+		c.Service, c.ServiceName, c.ServiceNamespace = config.Service, config.ServiceName, config.ServiceNamespace
 		return
 	}
-	c.Service = cluster.Config().Service
-	c.ServiceName, c.ServiceNamespace, _ = strings.Cut(c.Service, ".")
-	c.ServiceNamespace, _, _ = strings.Cut(c.ServiceNamespace, ".")
+	if !r.config.NoHostFallback {
+		c.Service = authority
+		c.ServiceName = authority
+	}
+	switch s.Cluster {
+	case "PassthroughCluster", "BlackHoleCluster", "InboundPassthroughCluster":
+		c.ServiceName = s.Cluster
+	}
 }
 
 // destination fills in the workload of the endpoint that was called, from Istio's
@@ -80,6 +131,9 @@ func (r *recorder) destination(c *stats.Call, s *message.Stream) {
 	if parts := strings.Split(e.Workload, ";"); len(parts) == 5 {
 		c.Destination = stats.Workload{Name: parts[0], Namespace: parts[1], App: parts[2], Version: parts[3],
 			CanonicalService: parts[2], CanonicalRevision: parts[3], Cluster: parts[4]}
+		if parts[3] == "latest" { // the revision of a workload without a version
+			c.Destination.Version = ""
+		}
 	}
 }
 

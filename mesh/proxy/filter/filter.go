@@ -11,6 +11,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/route"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/stats"
 )
 
 // Exchange is one request on its way through the filters, with its route.
@@ -29,6 +30,8 @@ type Exchange struct {
 	ALPN2 []string
 	// Metadata is what filters found out, by the filter's name.
 	Metadata map[string]map[string]any
+	// Peer is the workload at the other end, as its proxy says; nil where it said nothing.
+	Peer *stats.Workload
 }
 
 // Handler answers exchanges.

@@ -20,6 +20,9 @@ type Stream struct {
 
 	UpstreamHost  netip.AddrPort
 	UpstreamLocal netip.AddrPort
+	// UpstreamIdentity and UpstreamPeer are the URI SANs of this proxy and of the server
+	// in the last try's mutual TLS, empty without.
+	UpstreamIdentity, UpstreamPeer string
 	// TransportFailure is Envoy's UPSTREAM_TRANSPORT_FAILURE_REASON.
 	TransportFailure string
 	// UpstreamDuration is the time from the request's start to the response's headers.

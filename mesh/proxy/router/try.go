@@ -44,12 +44,13 @@ func (t *try) do(ctx context.Context) (*message.Response, *failure) {
 	c, s := t.call, t.call.r.Stream
 	t.ctx = ctx
 	deadline, which := c.limits.deadline(moment{stream: s.Start, start: c.start, now: time.Now(), complete: !c.body.uploads()})
-	s.UpstreamHost = t.host.Target()
+	s.UpstreamHost, s.UpstreamIdentity, s.UpstreamPeer = t.host.Target(), "", ""
 	conn, f := t.host.Acquire(ctx, t.want(deadline))
 	if f != nil {
 		return nil, failureOf(f, which, ctx.Err() != nil)
 	}
 	t.conn, s.UpstreamHost, s.UpstreamLocal, t.begin = conn, conn.Peer, conn.Local, time.Now()
+	s.UpstreamIdentity, s.UpstreamPeer = conn.Identities.Local, conn.Identities.Peer
 	if host := t.host.Endpoint().Hostname; c.forward.AutoHostRewrite && host != "" {
 		setHost(c.forward, c.r, host)
 	}

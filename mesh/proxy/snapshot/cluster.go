@@ -66,6 +66,8 @@ type Cluster struct {
 	// Service is the FQDN that istio metadata names, Source the file:line behind the policy.
 	Service string
 	Source  string
+	// ServiceName and ServiceNamespace are the service's in istio metadata.
+	ServiceName, ServiceNamespace string
 }
 
 // HTTPOptions are the upstream protocol's.

@@ -118,6 +118,7 @@ type TCPProxy struct {
 	IdleTimeout        time.Duration
 	MaxConnectAttempts int
 	AccessLogs         []AccessLog
+	IstioStats         *IstioStats // nil: none
 }
 
 // HTTPManager is Envoy's HTTP connection manager.
@@ -247,7 +248,12 @@ type (
 	// PeerMetadata exchanges workload identity in headers between sidecars.
 	PeerMetadata struct{ Downstream bool }
 	// IstioStats makes Istio's standard metrics.
-	IstioStats struct{ Reporter string }
+	IstioStats struct {
+		Reporter string
+		// NoHostFallback leaves destination_service unknown where no cluster tells it,
+		// instead of the request's authority.
+		NoHostFallback bool
+	}
 )
 
 // FilterName implements Filter.

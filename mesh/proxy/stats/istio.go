@@ -11,15 +11,15 @@ type Workload struct {
 	Cluster                                  string
 }
 
-// Call has the labels of one finished HTTP call in Istio's standard metrics. It is
-// comparable: series are looked up by it.
+// Call has the labels of one finished HTTP call, or of one connection (Protocol "tcp",
+// no Code), in Istio's standard metrics. It is comparable: series are looked up by it.
 type Call struct {
 	Reporter            string // "source" or "destination"
 	Source, Destination Workload
 	Service             string // FQDN
 	ServiceName         string
 	ServiceNamespace    string
-	Protocol            string // "http" or "grpc"
+	Protocol            string // "http", "grpc" or "tcp"
 	Code                int
 	GRPCStatus          string
 	Flags               string
@@ -34,8 +34,9 @@ type Istio struct {
 }
 
 type series struct {
-	requests                *Counter
-	duration, request, resp *Histogram
+	requests                       *Counter
+	duration, request, resp        *Histogram
+	opened, closed, sent, received *Counter
 }
 
 // NewIstio makes the standard metrics of a registry.
@@ -51,6 +52,18 @@ func (i *Istio) Record(c Call, milliseconds float64, requestBytes, responseBytes
 	s.resp.Record(float64(responseBytes))
 }
 
+// Opened counts a connection that came.
+func (i *Istio) Opened(c Call) { i.find(c).opened.Inc() }
+
+// Closed counts a connection that has ended, with the bytes of the client and those of
+// the server.
+func (i *Istio) Closed(c Call, received, sent int64) {
+	s := i.find(c)
+	s.closed.Inc()
+	s.received.Add(uint64(received))
+	s.sent.Add(uint64(sent))
+}
+
 func (i *Istio) find(c Call) *series {
 	i.mu.RLock()
 	s := i.series[c]
@@ -63,16 +76,26 @@ func (i *Istio) find(c Call) *series {
 	if s := i.series[c]; s != nil {
 		return s
 	}
-	labels := c.labels()
-	text := "." + renderLabels(labels)
-	s = &series{
-		requests: i.registry.Counter("istiocustom.istio_requests_total"+text, "istio_requests_total", labels...),
-		duration: i.registry.Histogram("istiocustom.istio_request_duration_milliseconds"+text, "istio_request_duration_milliseconds", labels...),
-		request:  i.registry.Histogram("istiocustom.istio_request_bytes"+text, "istio_request_bytes", labels...),
-		resp:     i.registry.Histogram("istiocustom.istio_response_bytes"+text, "istio_response_bytes", labels...),
-	}
+	s = i.make(c)
 	i.series[c] = s
 	return s
+}
+
+func (i *Istio) make(c Call) *series {
+	labels := c.labels()
+	text := "." + renderLabels(labels)
+	counter := func(name string) *Counter { return i.registry.Counter("istiocustom."+name+text, name, labels...) }
+	histogram := func(name string) *Histogram { return i.registry.Histogram("istiocustom."+name+text, name, labels...) }
+	if c.Protocol == "tcp" {
+		return &series{
+			opened: counter("istio_tcp_connections_opened_total"), closed: counter("istio_tcp_connections_closed_total"),
+			sent: counter("istio_tcp_sent_bytes_total"), received: counter("istio_tcp_received_bytes_total"),
+		}
+	}
+	return &series{
+		requests: counter("istio_requests_total"), duration: histogram("istio_request_duration_milliseconds"),
+		request: histogram("istio_request_bytes"), resp: histogram("istio_response_bytes"),
+	}
 }
 
 // labels are the labels in the order in which Istio's proxies write them.
@@ -80,15 +103,15 @@ func (c Call) labels() []Label {
 	ls := []Label{{"reporter", c.Reporter}}
 	ls = append(ls, c.Source.labels("source")...)
 	ls = append(ls, c.Destination.labels("destination")...)
-	return append(ls,
+	ls = append(ls,
 		Label{"destination_service", known(c.Service)},
 		Label{"destination_service_name", known(c.ServiceName)},
 		Label{"destination_service_namespace", known(c.ServiceNamespace)},
-		Label{"request_protocol", c.Protocol},
-		Label{"response_code", itoa(c.Code)},
-		Label{"grpc_response_status", c.GRPCStatus},
-		Label{"response_flags", c.Flags},
-		Label{"connection_security_policy", c.ConnectionSecurity})
+		Label{"request_protocol", c.Protocol})
+	if c.Protocol != "tcp" {
+		ls = append(ls, Label{"response_code", itoa(c.Code)}, Label{"grpc_response_status", c.GRPCStatus})
+	}
+	return append(ls, Label{"response_flags", c.Flags}, Label{"connection_security_policy", c.ConnectionSecurity})
 }
 
 func (w Workload) labels(side string) []Label {

@@ -101,6 +101,7 @@ type Label struct{ Name, Value string }
 // metric is one series: its name at /stats, and its family and labels for Prometheus.
 type metric struct {
 	text, family, labels string
+	pairs                []Label
 	counter              *Counter
 	gauge                *Gauge
 	histogram            *Histogram
@@ -128,7 +129,7 @@ func (r *Registry) get(text, family string, labels []Label, fill func(*metric)) 
 	if r.metrics == nil {
 		r.metrics = map[string]*metric{}
 	}
-	m = &metric{text: text, family: sanitize(family), labels: renderLabels(labels)}
+	m = &metric{text: text, family: sanitize(family), labels: renderLabels(labels), pairs: slices.Clone(labels)}
 	fill(m)
 	r.metrics[text] = m
 	return m

@@ -30,6 +30,9 @@ type Done func(*message.Stream)
 
 // Proxy is Envoy's tcp_proxy filter.
 type Proxy struct {
+	// Opened, where set, is told of every connection that has reached its cluster.
+	Opened Done
+
 	config   *snapshot.TCPProxy
 	upstream Upstream
 	seed     seed.Seed
@@ -64,6 +67,12 @@ func (p *Proxy) Serve(ctx context.Context, down net.Conn, facts *message.Conn, _
 		_ = down.Close()
 	} else {
 		s.UpstreamLocal = netx.AddrPort(up.LocalAddr())
+		if secured, ok := up.(interface{ Identities() (local, peer string) }); ok {
+			s.UpstreamIdentity, s.UpstreamPeer = secured.Identities()
+		}
+		if p.Opened != nil {
+			p.Opened(s)
+		}
 		p.forward(ctx, down, up, s)
 	}
 	s.Duration = time.Since(s.Start)

@@ -27,6 +27,8 @@ type Conn struct {
 	Local netip.AddrPort
 	// Peer is where it goes: the host's address, or one that its name had before.
 	Peer netip.AddrPort
+	// Identities are those of mutual TLS, empty in plain text.
+	Identities Identities
 
 	pool       *pool
 	key        string // what it was made for: ALPN and SNI
@@ -311,7 +313,7 @@ func (p *pool) dial(ctx context.Context, w Want, key string, generation uint64) 
 	}
 	reader := http1.NewReader(raw)
 	reader.Yield = http1.OverKernel(raw)
-	return &Conn{Conn: raw, Reader: reader, Writer: http1.NewWriter(raw), Local: netx.AddrPort(raw.LocalAddr()), Peer: peer,
+	return &Conn{Conn: raw, Reader: reader, Writer: http1.NewWriter(raw), Local: netx.AddrPort(raw.LocalAddr()), Peer: peer, Identities: identitiesOf(raw),
 		pool: p, key: key, generation: generation}, nil
 }
 

@@ -228,6 +228,12 @@ type tcpConn struct {
 	once sync.Once
 }
 
+// Identities are those of mutual TLS, empty in plain text.
+func (c *tcpConn) Identities() (local, peer string) {
+	i := identitiesOf(c.Conn)
+	return i.Local, i.Peer
+}
+
 // Close implements net.Conn.
 func (c *tcpConn) Close() error {
 	err := c.Conn.Close()

@@ -19,6 +19,7 @@ type shared struct {
 	key         string
 	generation  uint64
 	local, peer netip.AddrPort
+	identities  Identities
 
 	ready   chan struct{} // closed when it is up, or never will be
 	failure *Failure      // why not; valid once ready is closed
@@ -180,7 +181,7 @@ func (sh *shared) dial(w Want) {
 
 func (sh *shared) up(raw net.Conn) {
 	p := sh.pool
-	sh.local = netx.AddrPort(raw.LocalAddr())
+	sh.local, sh.identities = netx.AddrPort(raw.LocalAddr()), identitiesOf(raw)
 	client := http2.NewClient(raw, http2.ClientOptions{OnChange: sh.changed, OnClose: sh.closed})
 	p.mu.Lock()
 	sh.client = client
@@ -214,7 +215,7 @@ func (p *pool) lend(sh *shared, limits *snapshot.Breaker) (*Conn, *Failure) {
 	p.host.active.Add(1)
 	s.Requests.Inc()
 	s.RequestsActive.Add(1)
-	return &Conn{pool: p, key: sh.key, generation: sh.generation, Local: sh.local, Peer: sh.peer, shared: sh, stream: sh.client.Open()}, nil
+	return &Conn{pool: p, key: sh.key, generation: sh.generation, Local: sh.local, Peer: sh.peer, Identities: sh.identities, shared: sh, stream: sh.client.Open()}, nil
 }
 
 // releaseStream ends a request. What is not complete is reset; the connection stays.

@@ -82,7 +82,52 @@ func (c *Cluster) handshake(ctx context.Context, raw net.Conn, t *snapshot.Clien
 		}
 		return nil, &tlsError{err}
 	}
-	return conn, nil
+	return &securedConn{conn, firstURI(leafOf(config))}, nil
+}
+
+// securedConn is a TLS connection that knows who this proxy was on it.
+type securedConn struct {
+	*tls.Conn
+	local string
+}
+
+// Identities are the first URI SANs of a connection's certificates, empty where there
+// are none.
+type Identities struct{ Local, Peer string }
+
+func identitiesOf(c net.Conn) Identities {
+	t, ok := c.(*securedConn)
+	if !ok {
+		return Identities{}
+	}
+	i := Identities{Local: t.local}
+	if certs := t.ConnectionState().PeerCertificates; len(certs) > 0 {
+		i.Peer = firstURI(certs[0])
+	}
+	return i
+}
+
+func firstURI(c *x509.Certificate) string {
+	if c == nil || len(c.URIs) == 0 {
+		return ""
+	}
+	return c.URIs[0].String()
+}
+
+// leafOf is the certificate that a client shows, nil without one.
+func leafOf(config *tls.Config) *x509.Certificate {
+	if len(config.Certificates) == 0 {
+		return nil
+	}
+	c := config.Certificates[0]
+	if c.Leaf != nil || len(c.Certificate) == 0 {
+		return c.Leaf
+	}
+	leaf, err := x509.ParseCertificate(c.Certificate[0])
+	if err != nil {
+		return nil
+	}
+	return leaf
 }
 
 // errNoSecret has Envoy's words for a secret that has not come yet.

@@ -33,7 +33,9 @@ func (b *build) compileCluster(at place, m *clusterpb.Cluster) *snapshot.Cluster
 		c.StatName = c.Name
 	}
 	if services := m.GetMetadata().GetFilterMetadata()["istio"].GetFields()["services"].GetListValue().GetValues(); len(services) > 0 {
-		c.Service = services[0].GetStructValue().GetFields()["host"].GetStringValue()
+		service := services[0].GetStructValue().GetFields()
+		c.Service, c.ServiceName = service["host"].GetStringValue(), service["name"].GetStringValue()
+		c.ServiceNamespace = service["namespace"].GetStringValue()
 	}
 	b.discovery(at, m, c)
 	balancer(at, m, c)

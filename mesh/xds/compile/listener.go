@@ -116,6 +116,7 @@ func (b *build) chain(at place, m *listenerpb.FilterChain, done *compiled) *snap
 		HandshakeTimeout: duration(at.field("transportSocketConnectTimeout"), m.GetTransportSocketConnectTimeout(), 0),
 		Source:           source(m.GetMetadata()),
 	}
+	var metrics *snapshot.IstioStats
 	for i, f := range m.GetFilters() {
 		at := at.field("filters").index(i)
 		if c.HTTP != nil || c.TCP != nil {
@@ -135,10 +136,15 @@ func (b *build) chain(at place, m *listenerpb.FilterChain, done *compiled) *snap
 			c.RBAC = append(c.RBAC, new(rbac(at.field("typedConfig").field("rules"), config.GetRules())))
 		case *tcppb.TcpProxy:
 			c.TCP = tcpProxy(at.field("typedConfig"), config)
+			c.TCP.IstioStats = metrics
 		case typedStruct:
 			// Metadata exchange over TCP tells the peers' names for telemetry, and only
 			// between proxies that both negotiate it; without it they are unknown.
-			if config.GetTypeUrl() != metadataExchange {
+			switch valued, ok := config.(interface{ GetValue() *structpb.Struct }); {
+			case config.GetTypeUrl() == istioStats && ok:
+				s := istioStatsOf(valued.GetValue())
+				metrics = &s
+			case config.GetTypeUrl() != metadataExchange:
 				at.field("typedConfig").errorf("%s is no network filter", bare(config.GetTypeUrl()))
 			}
 		default:

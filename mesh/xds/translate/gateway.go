@@ -113,7 +113,7 @@ func (p *proxy) gatewayListener(name string, list []served) error {
 	if len(l.FilterChains) == 0 {
 		return nil // nothing that could be served is left
 	}
-	m, err := finish([]*listenerpb.Listener{l})
+	m, err := finish([]*listenerpb.Listener{p.withTCPMetrics(l, false)})
 	return p.put(resource.Listener, m, err)
 }
 

@@ -39,7 +39,7 @@ func (p *proxy) inbound() error {
 	if err := p.put(resource.Cluster, m, err); err != nil {
 		return err
 	}
-	m, err = finish([]*listenerpb.Listener{p.virtualInbound(ports, effective)})
+	m, err = finish([]*listenerpb.Listener{p.withTCPMetrics(p.virtualInbound(ports, effective), true)})
 	return p.put(resource.Listener, m, err)
 }
 

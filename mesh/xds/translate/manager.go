@@ -86,13 +86,14 @@ func (p *proxy) logKey(inbound bool) string {
 	return ""
 }
 
-// httpFilters are in istiod's order: tokens and authorization where the workload is
-// the server (a gateway is one too), gRPC statistics, ALPN towards upstreams, fault,
-// CORS, router.
+// httpFilters are in istiod's order: metadata exchange, tokens and authorization where
+// the workload is the server (a gateway is one too), gRPC statistics, ALPN towards
+// upstreams, fault, CORS, Istio's metrics, router.
 func (p *proxy) httpFilters(inbound bool) []*hcmpb.HttpFilter {
-	var list []*hcmpb.HttpFilter
+	list := []*hcmpb.HttpFilter{metadataFilter(inbound)}
 	if inbound || p.node.Type == model.Router {
-		list = append(p.tokenFilters(), p.authorizationFilters()...)
+		list = append(list, p.tokenFilters()...)
+		list = append(list, p.authorizationFilters()...)
 	}
 	list = append(list, httpFilter("envoy.filters.http.grpc_stats", &grpcstatspb.FilterConfig{
 		EmitFilterState:        true,
@@ -103,6 +104,7 @@ func (p *proxy) httpFilters(inbound bool) []*hcmpb.HttpFilter {
 	return append(list,
 		httpFilter("envoy.filters.http.fault", &faultpb.HTTPFault{}),
 		httpFilter("envoy.filters.http.cors", &corspb.Cors{}),
+		httpFilter(statsFilter, p.metricsConfig(inbound)),
 		httpFilter("envoy.filters.http.router", &routerpb.Router{}),
 	)
 }

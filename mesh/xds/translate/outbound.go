@@ -36,6 +36,9 @@ func (p *proxy) outbound() error {
 		if err != nil {
 			return nil, err
 		}
+		for _, l := range list {
+			p.withTCPMetrics(l, false)
+		}
 		return finish(list)
 	})
 	if err := p.put(resource.Listener, m, err); err != nil {

@@ -263,7 +263,7 @@ spec:
 	}
 	var tcp strings.Builder
 	for _, c := range listener(t, set, "virtualOutbound").FilterChains {
-		tcp.WriteString(string(c.Filters[0].GetTypedConfig().GetValue()))
+		tcp.WriteString(string(c.Filters[len(c.Filters)-1].GetTypedConfig().GetValue()))
 	}
 	if strings.Contains(tcp.String(), "PassthroughCluster") {
 		t.Error("unknown addresses are passed through")
@@ -359,7 +359,7 @@ func TestOutboundManagerHasIstiosFilters(t *testing.T) {
 	for _, f := range m.HttpFilters {
 		got = append(got, f.Name)
 	}
-	want := []string{"envoy.filters.http.grpc_stats", "istio.alpn", "envoy.filters.http.fault", "envoy.filters.http.cors", "envoy.filters.http.router"}
+	want := []string{"istio.metadata_exchange", "envoy.filters.http.grpc_stats", "istio.alpn", "envoy.filters.http.fault", "envoy.filters.http.cors", "istio.stats", "envoy.filters.http.router"}
 	if !slices.Equal(got, want) || m.AccessLog != nil {
 		t.Errorf("filters %v, access log %v", got, m.AccessLog)
 	}

@@ -173,6 +173,12 @@ func show(v ref.Val) string {
 			entries = append(entries, fmt.Sprintf("%q: %d", k, v.counts[k]))
 		}
 		return "{" + strings.Join(entries, ", ") + "}"
+	case *object:
+		var fields []string
+		for _, name := range slices.Sorted(maps.Keys(v.fields)) {
+			fields = append(fields, name+": "+show(v.fields[name]))
+		}
+		return cut("{" + strings.Join(fields, ", ") + "}")
 	case types.Duration:
 		return v.Duration.String()
 	case types.String:

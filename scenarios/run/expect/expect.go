@@ -61,7 +61,7 @@ func Reserved() []string {
 	names := []string{"share", "endpoint", "ok", "duration", "timestamp", "size", "int", "uint", "double", "string", "bytes",
 		"bool", "list", "map", "type", "dyn", "has", "in", "true", "false", "null", "as", "break", "const", "continue", "else", "for",
 		"function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"}
-	for _, t := range []string{"Traffic", "Applied"} {
+	for _, t := range []string{"Traffic", "Applied", "Queried"} {
 		for _, f := range structs[t] {
 			names = append(names, f.name)
 		}
@@ -78,6 +78,8 @@ func resultType(operation string) *cel.Type {
 		return trafficType
 	case "apply":
 		return appliedType
+	case "query":
+		return queriedType
 	}
 	return nil
 }

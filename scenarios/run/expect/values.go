@@ -21,6 +21,8 @@ var (
 	tlsType         = cel.ObjectType("TLS")
 	appliedType     = cel.ObjectType("Applied")
 	endpointType    = cel.ObjectType("Endpoint")
+	queriedType     = cel.ObjectType("Queried")
+	sampleType      = cel.ObjectType("Sample")
 	countsType      = cel.MapType(cel.StringType, cel.IntType)
 )
 
@@ -48,6 +50,8 @@ var structs = map[string][]structField{
 	"Percentiles": percentileFields,
 	"TLS":         {{"version", cel.StringType}, {"peer", cel.StringType}},
 	"Applied":     {{"objects", cel.IntType}, {"warnings", cel.ListType(cel.StringType)}, {"rejected", cel.ListType(cel.StringType)}},
+	"Queried":     {{"value", cel.DoubleType}, {"series", cel.ListType(sampleType)}},
+	"Sample":      {{"labels", cel.MapType(cel.StringType, cel.StringType)}, {"value", cel.DoubleType}},
 	"Endpoint":    {{"ejected", cel.BoolType}, {"healthy", cel.BoolType}, {"active", cel.IntType}},
 }
 
