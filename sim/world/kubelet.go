@@ -183,8 +183,11 @@ func (w *World) startProxy(ctx context.Context, n *node, c corev1.Container, env
 		return fmt.Errorf("container %s: %w", c.Name, err)
 	}
 	n.proxy = proxy
-	w.metrics.add(n.pod, n.proxy.Stats())
-	w.startDaemon(ctx, n, c, "proxy", proxy.Run)
+	w.metrics.add(n.pod, proxy.Stats())
+	w.startDaemon(ctx, n, c, "proxy", func(ctx context.Context) error {
+		defer w.metrics.remove(n.pod)
+		return proxy.Run(ctx)
+	})
 	return nil
 }
 
@@ -235,7 +238,6 @@ func (w *World) Stop(ctx context.Context, pod *corev1.Pod) error {
 	}
 	err := w.settle(ctx)
 	w.setNode(pod.Name, nil)
-	w.metrics.remove(pod)
 	return errors.Join(err, n.close())
 }
 

@@ -46,12 +46,12 @@ func TestAuthorization(t *testing.T) {
 	for _, f := range m.HttpFilters {
 		got = append(got, f.Name)
 	}
-	if want := []string{"envoy.filters.http.jwt_authn", "envoy.filters.http.rbac", "envoy.filters.http.rbac"}; !slices.Equal(got[:3], want) {
+	if want := []string{"istio.metadata_exchange", "envoy.filters.http.jwt_authn", "envoy.filters.http.rbac", "envoy.filters.http.rbac"}; !slices.Equal(got[:4], want) {
 		t.Fatalf("filters are %v", got)
 	}
 	deny, allow := new(httprbacpb.RBAC), new(httprbacpb.RBAC)
 	for i, f := range []*httprbacpb.RBAC{deny, allow} {
-		if err := m.HttpFilters[1+i].GetTypedConfig().UnmarshalTo(f); err != nil {
+		if err := m.HttpFilters[2+i].GetTypedConfig().UnmarshalTo(f); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -62,7 +62,7 @@ func TestAuthorization(t *testing.T) {
 			tcp = c
 		}
 	}
-	if len(tcp.Filters) != 3 || tcp.Filters[0].Name != "envoy.filters.network.rbac" {
+	if len(tcp.Filters) != 4 || tcp.Filters[0].Name != "envoy.filters.network.rbac" {
 		t.Errorf("the chain of other connections has %d filters", len(tcp.Filters))
 	}
 }
