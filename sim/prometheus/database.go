@@ -13,6 +13,9 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 )
 
+// nameLabel holds the name of a metric.
+const nameLabel = "__name__"
+
 // database is the storage of one world. Prometheus' own keeps files and goroutines,
 // which a world of some minutes does not need, and virtual time does not allow.
 type database struct {
@@ -40,7 +43,7 @@ func (d *database) series(l labels.Labels) *series {
 	}
 	s := &series{labels: l}
 	d.byHash[hash] = append(d.byHash[hash], s)
-	name := l.Get(labels.MetricName)
+	name := l.Get(nameLabel)
 	d.byName[name] = append(d.byName[name], s)
 	return s
 }
@@ -88,7 +91,7 @@ func (q *querier) Select(_ context.Context, _ bool, hints *storage.SelectHints, 
 func (q *querier) match(matchers []*labels.Matcher) []*series {
 	var names []string
 	for _, m := range matchers {
-		if m.Name == labels.MetricName && m.Type == labels.MatchEqual {
+		if m.Name == nameLabel && m.Type == labels.MatchEqual {
 			names = []string{m.Value}
 		}
 	}

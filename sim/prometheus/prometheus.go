@@ -123,7 +123,7 @@ func (t Target) labels(name string, own []stats.Label, bucket string) labels.Lab
 	for _, l := range own {
 		b.Set(l.Name, l.Value)
 	}
-	for name, v := range map[string]string{"__name__": name, "le": bucket, "job": t.Job, "instance": t.Instance, "namespace": t.Namespace, "pod": t.Pod} {
+	for name, v := range map[string]string{nameLabel: name, "le": bucket, "job": t.Job, "instance": t.Instance, "namespace": t.Namespace, "pod": t.Pod} {
 		if v != "" {
 			b.Set(name, v)
 		}
