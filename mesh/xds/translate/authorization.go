@@ -132,14 +132,18 @@ func conditions(when []model.Attribute, source bool) []model.Attribute {
 // ofHTTP tells whether only HTTP has a property.
 func ofHTTP(key string) bool { return strings.HasPrefix(key, "request.") || key == "remote.ip" }
 
-func permissions(list []model.Attribute, action rbacpb.RBAC_Action, tcp bool) ([]*rbacpb.Permission, bool) {
-	var and []*rbacpb.Permission
-	or := func(key string, values []string) *rbacpb.Permission {
-		set := &rbacpb.Permission_Set{}
-		for _, v := range values {
-			set.Rules = append(set.Rules, permission(key, v))
+// conjunction makes the terms of a rule that must all hold, out of what one value of
+// one of them is, what any of several is and what the opposite is. On a TCP port a
+// property that only HTTP has is left out of a DENY, which makes it wider, and makes an
+// ALLOW that can never hold: then ok is false.
+func conjunction[T any](list []model.Attribute, action rbacpb.RBAC_Action, tcp bool,
+	one func(key, value string) T, or func([]T) T, not func(T) T) (and []T, ok bool) {
+	anyOf := func(key string, values []string) T {
+		terms := make([]T, len(values))
+		for i, v := range values {
+			terms[i] = one(key, v)
 		}
-		return &rbacpb.Permission{Rule: &rbacpb.Permission_OrRules{OrRules: set}}
+		return or(terms)
 	}
 	for _, a := range list {
 		if tcp && ofHTTP(a.Key) {
@@ -149,13 +153,23 @@ func permissions(list []model.Attribute, action rbacpb.RBAC_Action, tcp bool) ([
 			continue
 		}
 		if len(a.Values) > 0 {
-			and = append(and, or(a.Key, a.Values))
+			and = append(and, anyOf(a.Key, a.Values))
 		}
 		if len(a.NotValues) > 0 {
-			and = append(and, &rbacpb.Permission{Rule: &rbacpb.Permission_NotRule{NotRule: or(a.Key, a.NotValues)}})
+			and = append(and, not(anyOf(a.Key, a.NotValues)))
 		}
 	}
 	return and, true
+}
+
+func permissions(list []model.Attribute, action rbacpb.RBAC_Action, tcp bool) ([]*rbacpb.Permission, bool) {
+	return conjunction(list, action, tcp, permission,
+		func(terms []*rbacpb.Permission) *rbacpb.Permission {
+			return &rbacpb.Permission{Rule: &rbacpb.Permission_OrRules{OrRules: &rbacpb.Permission_Set{Rules: terms}}}
+		},
+		func(term *rbacpb.Permission) *rbacpb.Permission {
+			return &rbacpb.Permission{Rule: &rbacpb.Permission_NotRule{NotRule: term}}
+		})
 }
 
 func andPermissions(list []*rbacpb.Permission) *rbacpb.Permission {
@@ -166,29 +180,13 @@ func andPermissions(list []*rbacpb.Permission) *rbacpb.Permission {
 }
 
 func principals(list []model.Attribute, action rbacpb.RBAC_Action, tcp bool) ([]*rbacpb.Principal, bool) {
-	var and []*rbacpb.Principal
-	or := func(key string, values []string) *rbacpb.Principal {
-		set := &rbacpb.Principal_Set{}
-		for _, v := range values {
-			set.Ids = append(set.Ids, principal(key, v))
-		}
-		return &rbacpb.Principal{Identifier: &rbacpb.Principal_OrIds{OrIds: set}}
-	}
-	for _, a := range list {
-		if tcp && ofHTTP(a.Key) {
-			if action == rbacpb.RBAC_ALLOW {
-				return nil, false
-			}
-			continue
-		}
-		if len(a.Values) > 0 {
-			and = append(and, or(a.Key, a.Values))
-		}
-		if len(a.NotValues) > 0 {
-			and = append(and, &rbacpb.Principal{Identifier: &rbacpb.Principal_NotId{NotId: or(a.Key, a.NotValues)}})
-		}
-	}
-	return and, true
+	return conjunction(list, action, tcp, principal,
+		func(terms []*rbacpb.Principal) *rbacpb.Principal {
+			return &rbacpb.Principal{Identifier: &rbacpb.Principal_OrIds{OrIds: &rbacpb.Principal_Set{Ids: terms}}}
+		},
+		func(term *rbacpb.Principal) *rbacpb.Principal {
+			return &rbacpb.Principal{Identifier: &rbacpb.Principal_NotId{NotId: term}}
+		})
 }
 
 func andPrincipals(list []*rbacpb.Principal) *rbacpb.Principal {
