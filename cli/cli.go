@@ -18,6 +18,7 @@ const (
 	codeFailed      = 1   // an expectation failed
 	codeUsage       = 2   // bad input or usage
 	codeEnvironment = 3   // the environment failed
+	codeRegression  = 4   // bench compare found a regression
 	codeNothing     = 5   // nothing was tested
 	codeInterrupted = 130 // Ctrl-C
 )
@@ -76,6 +77,6 @@ func newRoot(s Streams) *cobra.Command {
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
 	root.AddCommand(newRunCommand(s), newListCommand(s), newSchemaCommand(s), newReportCommand(s), newVersionCommand(s), newWorkerCommand(s))
-	root.AddCommand(newExplainCommand(s), newTranslateCommand(s))
+	root.AddCommand(newExplainCommand(s), newTranslateCommand(s), newBenchCommand(s))
 	return root
 }
