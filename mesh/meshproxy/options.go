@@ -17,6 +17,7 @@ import (
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/identity"
 	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
+	"github.com/windtunnel-mesh/windtunnel/mesh/netx/broker"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/accesslog"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/upstream"
 	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
@@ -60,7 +61,7 @@ var ErrHelp = pflag.ErrHelp
 // ParseArgs reads a command line.
 func ParseArgs(args []string, usage io.Writer) (Options, error) {
 	var o Options
-	var mode string
+	var mode, lender string
 	f := pflag.NewFlagSet("meshproxy", pflag.ContinueOnError)
 	f.SetOutput(usage)
 	f.StringVarP(&o.ConfigPath, "config-path", "c", "", "Envoy bootstrap `file`, YAML or JSON")
@@ -72,8 +73,12 @@ func ParseArgs(args []string, usage io.Writer) (Options, error) {
 	f.StringVar(&o.TokenPath, "token-path", defaultTokenPath, "`file` with the token that proves who this proxy is")
 	f.StringVar(&o.RootPath, "ca-root-path", defaultRootPath, "`file` with the control plane's trusted root")
 	f.DurationVar(&o.DrainTime, "drain-time", 5*time.Second, "time that connections get to finish at the end")
+	f.StringVar(&lender, "network", "", "Unix `socket` of a process that opens this proxy's sockets (default: the operating system)")
 	if err := f.Parse(args); err != nil {
 		return o, err
+	}
+	if lender != "" {
+		o.Network = broker.New(lender)
 	}
 	var errs []error
 	switch mode {

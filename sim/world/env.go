@@ -56,7 +56,7 @@ func (e *Sim) Do(ctx context.Context, s *spec.Scenario, o run.Options, f func(co
 		if e.OnTrace != nil { // what the digest is of: the end of the world is not part of it
 			e.OnTrace(s, recorder.Events())
 		}
-		return errors.Join(err, w.close())
+		return errors.Join(err, w.Close())
 	})
 }
 
@@ -85,7 +85,10 @@ func logger(l *slog.Logger) *slog.Logger {
 }
 
 // Loopback is the same world on sockets of 127.0.0.0/8, in real time.
-type Loopback struct{ Logger *slog.Logger }
+type Loopback struct {
+	Logger   *slog.Logger
+	Programs *Programs // nil: proxies run in this process
+}
 
 var _ run.Env = (*Loopback)(nil)
 
@@ -99,11 +102,17 @@ func (e *Loopback) Do(ctx context.Context, s *spec.Scenario, o run.Options, f fu
 		ctx, cancel = context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("the scenario took longer than %s: %w", o.Timeout, os.ErrDeadlineExceeded))
 		defer cancel()
 	}
-	w, err := newWorld(ctx, options{
-		Scenario: s, Fabric: loopnet.New(), Seed: seed.New(o.Seed), Logger: logger(e.Logger),
-	})
+	w, err := e.Open(ctx, s, o.Seed)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f(ctx, w), w.close())
+	return errors.Join(f(ctx, w), w.Close())
+}
+
+// Open starts a world for a caller that has no steps: it applies what it wants and
+// sends what it likes, until Close.
+func (e *Loopback) Open(ctx context.Context, s *spec.Scenario, n uint64) (*World, error) {
+	return newWorld(ctx, options{
+		Scenario: s, Fabric: loopnet.New(), Seed: seed.New(n), Programs: e.Programs, Logger: logger(e.Logger),
+	})
 }

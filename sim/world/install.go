@@ -121,6 +121,6 @@ func (w *World) startMeshd(ctx context.Context, n *node, c corev1.Container) err
 	if err != nil {
 		return err
 	}
-	w.startDaemon(ctx, n, c, "control plane", w.meshd.Run)
+	w.startDaemon(ctx, n, c, "control plane", w.meshd.Ready(), w.meshd.Run)
 	return nil
 }

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ type node struct {
 	pod       *corev1.Pod
 	workload  string
 	host      fabric.Host
-	proxy     *meshproxy.Proxy // nil without a sidecar, and while it is dead
+	proxy     *meshproxy.Proxy // nil without a sidecar, while it is dead, and where it is a process
 	daemon    *daemon          // the proxy or the control plane; nil: the Pod has none
 	ctx       context.Context
 	cancel    context.CancelFunc
@@ -35,7 +36,9 @@ type node struct {
 type daemon struct {
 	container corev1.Container
 	cancel    context.CancelFunc
+	ready     <-chan struct{}
 	ended     chan struct{}
+	err       error // why it ended by itself; after ended
 }
 
 // stop ends the process and waits for its end.
@@ -53,6 +56,9 @@ func (d *daemon) runs() bool {
 		return true
 	}
 }
+
+// errStopped is why a daemon ended that was told to.
+var errStopped = errors.New("it was stopped")
 
 // appUser is the user that application containers run as unless they say otherwise.
 const appUser = 1000
@@ -170,6 +176,9 @@ func (w *World) startProxy(ctx context.Context, n *node, c corev1.Container, env
 		return err
 	}
 	uid := user(n.pod, c)
+	if w.o.Programs != nil {
+		return w.startProgram(ctx, n, c, inject.Expand(c.Args, env), token)
+	}
 	options.Network = n.host.Network(uid, uid)
 	options.ReadFile = mounts(token, w.ca.RootPEM())
 	options.Seed = w.o.Seed.Sub("proxy/" + n.pod.Name)
@@ -184,7 +193,7 @@ func (w *World) startProxy(ctx context.Context, n *node, c corev1.Container, env
 	}
 	n.proxy = proxy
 	w.metrics.add(n.pod, proxy.Stats())
-	w.startDaemon(ctx, n, c, "proxy", func(ctx context.Context) error {
+	w.startDaemon(ctx, n, c, "proxy", proxy.Ready(), func(ctx context.Context) error {
 		defer w.metrics.remove(n.pod)
 		return proxy.Run(ctx)
 	})
@@ -192,13 +201,14 @@ func (w *World) startProxy(ctx context.Context, n *node, c corev1.Container, env
 }
 
 // startDaemon runs a Pod's proxy or control plane.
-func (w *World) startDaemon(ctx context.Context, n *node, c corev1.Container, what string, run func(context.Context) error) {
+func (w *World) startDaemon(ctx context.Context, n *node, c corev1.Container, what string, ready <-chan struct{}, run func(context.Context) error) {
 	ctx, cancel := context.WithCancel(ctx)
-	d := &daemon{container: c, cancel: cancel, ended: make(chan struct{})}
+	d := &daemon{container: c, cancel: cancel, ready: ready, ended: make(chan struct{})}
 	n.daemon = d
 	go func() {
 		defer close(d.ended)
 		if err := run(ctx); err != nil && ctx.Err() == nil {
+			d.err = err
 			w.log.event(what, n.pod.Name, "ended: "+err.Error())
 		}
 	}()
@@ -207,23 +217,17 @@ func (w *World) startDaemon(ctx context.Context, n *node, c corev1.Container, wh
 // WaitReady implements cluster.Kubelet.
 func (w *World) WaitReady(ctx context.Context, pod *corev1.Pod) error {
 	n := w.nodes[pod.Name]
-	if n.proxy != nil && w.down {
+	if n.daemon == nil {
+		return nil
+	}
+	if w.down && !isMeshd(pod) {
 		return errors.New("its sidecar gets no configuration while the control plane is down")
 	}
-	var ready <-chan struct{}
-	switch {
-	case n.proxy != nil:
-		ready = n.proxy.Ready()
-	case isMeshd(pod):
-		ready = w.meshd.Ready()
-	default:
-		return nil
-	}
 	select {
-	case <-ready:
+	case <-n.daemon.ready:
 		return nil
 	case <-n.daemon.ended:
-		return errors.New("its proxy ended before it was ready")
+		return fmt.Errorf("its %s ended before it was ready: %w", n.daemon.container.Name, cmp.Or(n.daemon.err, errStopped))
 	case <-ctx.Done():
 		return fmt.Errorf("wait until it is ready: %w", context.Cause(ctx))
 	}

@@ -179,3 +179,9 @@ func exchanges(pod string, found *load.Result) []run.Exchange {
 	}
 	return list
 }
+
+// Dialer connects as a workload does, or as a client outside ("ingress", "outside").
+func (w *World) Dialer(from string) (load.Dialer, error) {
+	o, err := w.origin(from)
+	return o.dial, err
+}

@@ -33,6 +33,7 @@ type options struct {
 	Seed          seed.Seed
 	Deterministic bool
 	Trace         *trace.Recorder // nil: none
+	Programs      *Programs       // nil: proxies run in this process
 	Logger        *slog.Logger
 }
 
@@ -40,7 +41,7 @@ type options struct {
 // servers live on their own.
 type World struct {
 	o       options
-	ctx     context.Context // of everything that runs; cancelled by close
+	ctx     context.Context // of everything that runs; cancelled by Close
 	cancel  context.CancelFunc
 	start   time.Time
 	store   *store.Memory
@@ -94,13 +95,13 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 	o.Fabric.SetResolver(w.resolve)
 	o.Fabric.SetServiceAddress(w.serviceAddress)
 	if err := w.install(); err != nil {
-		return nil, errors.Join(err, w.close())
+		return nil, errors.Join(err, w.Close())
 	}
 	return w, nil
 }
 
-// close takes the world down; nothing of it runs afterwards.
-func (w *World) close() error {
+// Close takes the world down; nothing of it runs afterwards.
+func (w *World) Close() error {
 	w.cancel()
 	w.metrics.wait()
 	var errs []error
