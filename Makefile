@@ -70,6 +70,10 @@ bench: ## Run the benchmarks
 schema: $(BIN)/windtunnel ## Write the scenario format's JSON Schema
 	$(BIN)/windtunnel schema scenario > scenarios/scenario.v1.json
 
+.PHONY: support
+support: ## Write what is supported, docs/SUPPORT.md
+	$(GO) test ./mesh/build -run TestSupportPage -update
+
 .PHONY: catalogue
 catalogue: $(BIN)/windtunnel ## Write the list of the scenarios, scenarios/README.md
 	$(BIN)/windtunnel list scenarios -o markdown > scenarios/README.md

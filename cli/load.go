@@ -51,17 +51,22 @@ func (sel selection) load(w io.Writer) ([]*spec.Scenario, error) {
 }
 
 // checkResources reads every document of every scenario as the control plane
-// will, and looks up every image, so that a typo does not wait for its step.
+// will, and looks up every image, so that a typo does not wait for its step. Warnings
+// are printed where no step would tell them: those about the mesh configuration.
 func checkResources(w io.Writer, scenarios []*spec.Scenario) int {
 	seen := make(map[string]bool)
 	count := 0
 	report := func(ds []config.Diagnostic) {
 		for _, d := range ds {
-			if text := d.Position.String() + d.Message; d.Severity == config.Error && !seen[text] {
-				seen[text] = true
-				count++
-				config.Print(w, []config.Diagnostic{d})
+			text := d.Position.String() + d.Message
+			if seen[text] || d.Severity != config.Error && (d.Severity != config.Warning || d.Object.Kind != "MeshConfig") {
+				continue
 			}
+			seen[text] = true
+			if d.Severity == config.Error {
+				count++
+			}
+			config.Print(w, []config.Diagnostic{d})
 		}
 	}
 	for _, s := range scenarios {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	meshpb "istio.io/api/mesh/v1alpha1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/build"
@@ -63,7 +64,11 @@ func TestFindings(t *testing.T) {
 		{"unknown gateway", virtual("a", "hosts: [reviews], gateways: [mesh, none], http: [{route: [{destination: {host: reviews}}]}]"), "warning WT0405 default/none"},
 		{"no workload", "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p}\nspec: {selector: {matchLabels: {app: x}}, mtls: {mode: STRICT}}\n", "warning WT0406 app=x"},
 		{"unsupported action", "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\nspec: {action: CUSTOM, rules: [{}]}\n", "error WT0400 action CUSTOM is not supported yet"},
-		{"unsupported field", virtual("a", "hosts: [reviews], tls: [{match: [{sniHosts: [reviews], port: 443}], route: [{destination: {host: reviews}}]}]"), "error WT0400 tls is not supported yet"},
+		{"unsupported field", virtual("a", "hosts: [reviews], tls: [{match: [{sniHosts: [reviews], port: 443}], route: [{destination: {host: reviews}}]}]"), "error WT0400 tls is not supported yet: routing of TLS by SNI"},
+		{"unsupported field of Kubernetes", "apiVersion: v1\nkind: Service\nmetadata: {name: p}\nspec: {ports: [{port: 80}], externalIPs: [1.2.3.4]}\n", "error WT0400 externalIPs is not supported yet"},
+		{"field without effect", deployment("hostname: a, containers: [{name: a, image: a}]"), "warning WT0111 hostname has no effect here"},
+		{"session affinity", "apiVersion: v1\nkind: Service\nmetadata: {name: p}\nspec: {ports: [{port: 80}], sessionAffinity: ClientIP}\n", "warning WT0111 sessionAffinity"},
+		{"fields of machines", deployment("nodeSelector: {a: b}, containers: [{name: a, image: a, tty: true}]"), "info WT0111 spec.template.spec.containers[0].tty, spec.template.spec.nodeSelector"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, found := made(t, services+c.yaml, nil)
@@ -85,6 +90,32 @@ func TestFindings(t *testing.T) {
 				t.Errorf("found %q, want one that is %q", got, c.want)
 			}
 		})
+	}
+}
+
+func deployment(pod string) string {
+	return "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: p}\nspec: {selector: {matchLabels: {app: a}}, template: {metadata: {labels: {app: a}}, spec: {" + pod + "}}}\n"
+}
+
+// What is as in the defaults is not refused, although a default may have it.
+func TestMeshConfigDefaultsAreAccepted(t *testing.T) {
+	if _, found := made(t, services, config.DefaultMeshConfig()); len(found) > 0 {
+		t.Errorf("found %v", found)
+	}
+	c := config.DefaultMeshConfig()
+	c.DefaultConfig.DrainDuration = durationpb.New(time.Second)
+	c.ExtensionProviders = append(c.ExtensionProviders, &meshpb.MeshConfig_ExtensionProvider{Name: "x",
+		Provider: &meshpb.MeshConfig_ExtensionProvider_EnvoyFileAccessLog{EnvoyFileAccessLog: &meshpb.MeshConfig_ExtensionProvider_EnvoyFileAccessLogProvider{
+			OmitEmptyValues: true}}})
+	_, found := made(t, services, c)
+	var got []string
+	for _, d := range found {
+		got = append(got, d.Severity.String()+" "+d.Message)
+	}
+	want := []string{"error meshConfig.defaultConfig.drainDuration is not supported yet: how long a proxy drains",
+		"error meshConfig.extensionProviders[3].envoyFileAccessLog.omitEmptyValues is not supported yet: empty values are logged as -"}
+	if !slices.Equal(got, want) {
+		t.Errorf("found %q, want %q", got, want)
 	}
 }
 

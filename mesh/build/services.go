@@ -72,12 +72,16 @@ func (b *builder) service(o *config.Object, s *corev1.Service) *model.Service {
 
 // unsupportedService refuses the settings by which endpoints are chosen by distance.
 func (b *builder) unsupportedService(o *config.Object, s *corev1.Service) {
-	if s.Spec.TrafficDistribution != nil {
-		b.report(o, config.Error, CodeUnsupported, "spec.trafficDistribution", "trafficDistribution is not supported yet", "")
-	}
 	if s.Spec.InternalTrafficPolicy != nil && *s.Spec.InternalTrafficPolicy != corev1.ServiceInternalTrafficPolicyCluster {
 		b.report(o, config.Error, CodeUnsupported, "spec.internalTrafficPolicy",
 			fmt.Sprintf("internalTrafficPolicy %s is not supported yet", *s.Spec.InternalTrafficPolicy), "Cluster is")
+	}
+	if s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
+		b.report(o, config.Warning, config.CodeIgnoredFields, "spec.sessionAffinity", "sessionAffinity ClientIP has no effect: sidecars do not follow it",
+			"a DestinationRule with loadBalancer: {consistentHash: {useSourceIp: true}} does the same")
+	}
+	if s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal {
+		b.report(o, config.Warning, config.CodeIgnoredFields, "spec.externalTrafficPolicy", "externalTrafficPolicy Local has no effect here: there is one node", "")
 	}
 	if s.Annotations["networking.istio.io/traffic-distribution"] != "" {
 		b.report(o, config.Error, CodeUnsupported, "metadata.annotations", "the annotation networking.istio.io/traffic-distribution is not supported yet", "")
@@ -155,7 +159,7 @@ func (b *builder) endpointsOf(o *config.Object, s *corev1.Service, list []*disco
 
 func (b *builder) addSlice(byPort map[uint32][]*model.Endpoint, s *corev1.Service, slice *discoveryv1.EndpointSlice) {
 	if slice.AddressType == discoveryv1.AddressTypeFQDN {
-		return
+		return // refused by unsupportedValues
 	}
 	for _, p := range s.Spec.Ports {
 		for _, sp := range slice.Ports {

@@ -1,17 +1,15 @@
 package build
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/structpb"
 	meshpb "istio.io/api/mesh/v1alpha1"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	securityv1 "istio.io/client-go/pkg/apis/security/v1"
-	telemetryv1 "istio.io/client-go/pkg/apis/telemetry/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 )
@@ -22,74 +20,142 @@ var refusedKinds = []string{
 	"gateway.networking.k8s.io/Gateway", "GatewayClass", "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "ReferenceGrant", "Ingress",
 }
 
-// refusedFields are "Message.field" of istio.io/api's protos that the control plane
-// does not have yet. They are refused wherever they are set.
-var refusedFields = map[string]bool{
-	"VirtualService.tls":                                   true,
-	"HTTPFaultInjection.Delay.exponential_delay":           true,
-	"HTTPFaultInjection.Abort.http2_error":                 true,
-	"L4MatchAttributes.destination_subnets":                true,
-	"L4MatchAttributes.source_subnet":                      true,
-	"DestinationRule.workload_selector":                    true,
-	"TrafficPolicy.tunnel":                                 true,
-	"TrafficPolicy.proxy_protocol":                         true,
-	"TrafficPolicy.RetryBudget.budget_interval":            true,
-	"LoadBalancerSettings.zone_aware_lb_setting":           true,
-	"LocalityLoadBalancerSetting.distribute":               true,
-	"LocalityLoadBalancerSetting.failover":                 true,
-	"LocalityLoadBalancerSetting.failover_priority":        true,
-	"OutlierDetection.outlier_detection_http_error_codes":  true,
-	"ConnectionPoolSettings.HTTPSettings.http2_keep_alive": true,
-	"ClientTLSSettings.credential_name":                    true,
-	"ClientTLSSettings.ca_crl":                             true,
-	"Server.default_endpoint":                              true,
-	"ServerTLSSettings.server_certificate":                 true,
-	"ServerTLSSettings.private_key":                        true,
-	"ServerTLSSettings.ca_certificates":                    true,
-	"ServerTLSSettings.ca_crl":                             true,
-	"ServerTLSSettings.credential_names":                   true,
-	"ServerTLSSettings.ca_cert_credential_name":            true,
-	"ServerTLSSettings.tls_certificates":                   true,
-	"ServerTLSSettings.verify_certificate_spki":            true,
-	"ServerTLSSettings.verify_certificate_hash":            true,
-	"ServerTLSSettings.insecure_skip_verify":               true,
-	"Sidecar.ingress":                                      true,
-	"Sidecar.inbound_connection_pool":                      true,
-	"OutboundTrafficPolicy.egress_proxy":                   true,
-	"IstioEgressListener.port":                             true,
-	"IstioEgressListener.bind":                             true,
-	"IstioEgressListener.capture_mode":                     true,
-	"WorkloadEntry.network":                                true,
-	"Telemetry.targetRef":                                  true,
-	"Telemetry.targetRefs":                                 true,
-	"Telemetry.tracing":                                    true,
-	"Telemetry.metrics":                                    true,
-	"AccessLogging.filter":                                 true,
+// fieldNote is a "Message.field" of istio.io/api's protos, or the "Type.field" of a
+// Kubernetes type, with what there is to say about it.
+type fieldNote struct{ name, why string }
 
-	"AuthorizationPolicy.targetRef":    true,
-	"AuthorizationPolicy.targetRefs":   true,
-	"AuthorizationPolicy.provider":     true,
-	"RequestAuthentication.targetRef":  true,
-	"RequestAuthentication.targetRefs": true,
-	"JWTRule.jwks_uri":                 true,
-	"JWTRule.timeout":                  true,
+// refusedFields are what the control plane does not have yet. They are refused wherever
+// they are set. Every field that is not here is in one of the lists of supported.go.
+var refusedFields = []fieldNote{
+	{"VirtualService.tls", "routing of TLS by SNI"},
+	{"HTTPFaultInjection.Delay.exponential_delay", "Istio has hidden it, and its proxy does not have it"},
+	{"HTTPFaultInjection.Abort.http2_error", "Istio has hidden it, and its proxy does not have it"},
+	{"L4MatchAttributes.destination_subnets", "matching of TCP connections by address"},
+	{"L4MatchAttributes.source_subnet", "matching of TCP connections by address"},
+	{"DestinationRule.workload_selector", "a rule for some clients only"},
+	{"TrafficPolicy.tunnel", "tunnels by CONNECT or POST"},
+	{"TrafficPolicy.proxy_protocol", "the PROXY protocol to upstreams"},
+	{"TrafficPolicy.RetryBudget.budget_interval", "budgets count the requests of the moment"},
+	{"LoadBalancerSettings.zone_aware_lb_setting", "balancing by zone"},
+	{"LocalityLoadBalancerSetting.distribute", "balancing by locality"},
+	{"LocalityLoadBalancerSetting.failover", "balancing by locality"},
+	{"LocalityLoadBalancerSetting.failover_priority", "balancing by locality"},
+	{"OutlierDetection.outlier_detection_http_error_codes", "errors are what Envoy counts: 5xx"},
+	{"ConnectionPoolSettings.HTTPSettings.http2_keep_alive", "HTTP/2 PING frames"},
+	{"ClientTLSSettings.credential_name", "certificates of clients from Secrets"},
+	{"ClientTLSSettings.ca_crl", "revocation lists"},
+	{"Server.default_endpoint", "a gateway as a sidecar of its own"},
+	{"ServerTLSSettings.server_certificate", "certificates come from Secrets, by credentialName"},
+	{"ServerTLSSettings.private_key", "certificates come from Secrets, by credentialName"},
+	{"ServerTLSSettings.ca_certificates", "certificates come from Secrets, by credentialName"},
+	{"ServerTLSSettings.ca_crl", "revocation lists"},
+	{"ServerTLSSettings.credential_names", "one certificate per server"},
+	{"ServerTLSSettings.ca_cert_credential_name", "authorities come with credentialName"},
+	{"ServerTLSSettings.tls_certificates", "one certificate per server"},
+	{"ServerTLSSettings.verify_certificate_spki", "pinning of certificates"},
+	{"ServerTLSSettings.verify_certificate_hash", "pinning of certificates"},
+	{"ServerTLSSettings.insecure_skip_verify", "clients whose certificates nobody checks"},
+	{"Sidecar.ingress", "listeners of one's own for inbound traffic"},
+	{"Sidecar.inbound_connection_pool", "limits of inbound connections"},
+	{"OutboundTrafficPolicy.egress_proxy", "a gateway for all unknown traffic"},
+	{"IstioEgressListener.port", "listeners of one's own for outbound traffic"},
+	{"IstioEgressListener.bind", "listeners of one's own for outbound traffic"},
+	{"IstioEgressListener.capture_mode", "listeners of one's own for outbound traffic"},
+	{"WorkloadEntry.network", "several networks"},
+	{"Telemetry.targetRef", "the Kubernetes Gateway API"},
+	{"Telemetry.targetRefs", "the Kubernetes Gateway API"},
+	{"Telemetry.tracing", "export of traces"},
+	{"Telemetry.metrics", "changes of the standard metrics"},
+	{"AccessLogging.filter", "logging of some requests only"},
 
-	"MeshConfig.enable_envoy_access_log_service": true,
-	"MeshConfig.certificates":                    true,
-	"MeshConfig.ca_certificates":                 true,
-	"MeshConfig.ca":                              true,
-	"MeshConfig.discovery_selectors":             true,
-	"MeshConfig.service_scope_configs":           true,
-	"MeshConfig.service_settings":                true,
-	"MeshConfig.service_entry_visibility":        true,
-	"MeshConfig.zone_aware_lb_setting":           true,
-	"MeshConfig.tls_defaults":                    true,
-	"MeshConfig.inbound_cluster_stat_name":       true,
-	"MeshConfig.outbound_cluster_stat_name":      true,
-	"MeshConfig.proxy_http_port":                 true,
-	"ProxyConfig.gateway_topology":               true,
-	"ProxyConfig.proxy_headers":                  true,
-	"ProxyConfig.private_key_provider":           true,
+	{"AuthorizationPolicy.targetRef", "the Kubernetes Gateway API"},
+	{"AuthorizationPolicy.targetRefs", "the Kubernetes Gateway API"},
+	{"AuthorizationPolicy.provider", "external authorization"},
+	{"RequestAuthentication.targetRef", "the Kubernetes Gateway API"},
+	{"RequestAuthentication.targetRefs", "the Kubernetes Gateway API"},
+	{"JWTRule.jwks_uri", "write the keys as jwks: there is no internet here"},
+	{"JWTRule.timeout", "goes with jwksUri"},
+
+	{"MeshConfig.enable_envoy_access_log_service", "access logs to a service"},
+	{"MeshConfig.certificates", "certificates of control planes"},
+	{"MeshConfig.ca_certificates", "further roots of the mesh"},
+	{"MeshConfig.ca", "certificate authorities outside"},
+	{"MeshConfig.discovery_selectors", "namespaces that the control plane does not see"},
+	{"MeshConfig.service_scope_configs", "several clusters"},
+	{"MeshConfig.service_settings", "several clusters"},
+	{"MeshConfig.service_entry_visibility", "visibility of ServiceEntries beyond exportTo"},
+	{"MeshConfig.zone_aware_lb_setting", "balancing by zone"},
+	{"MeshConfig.tls_defaults", "TLS versions outside of mutual TLS"},
+	{"MeshConfig.inbound_cluster_stat_name", "names of statistics"},
+	{"MeshConfig.outbound_cluster_stat_name", "names of statistics"},
+	{"MeshConfig.proxy_http_port", "an HTTP proxy port"},
+	{"ProxyConfig.gateway_topology", "proxies before the gateway"},
+	{"ProxyConfig.proxy_headers", "the choice of headers that proxies add"},
+	{"ProxyConfig.private_key_provider", "keys in hardware"},
+
+	{"JWTRule.space_delimited_claims", "claims that are lists of words"},
+
+	{"MeshConfig.config_sources", "configuration comes from files and scenarios"},
+	{"MeshConfig.verify_certificate_at_client", "certificates of servers are checked where caCertificates is set"},
+	{"MeshConfig.OutboundTrafficPolicy.tls", "unknown traffic goes on as it came"},
+	{"MeshConfig.TLSConfig.ecdh_curves", "mutual TLS takes Go's curves"},
+	{"MeshConfig.TLSConfig.cipher_suites", "mutual TLS takes Go's cipher suites"},
+	{"MeshConfig.ExtensionProvider.envoy_ext_authz_http", "external authorization"},
+	{"MeshConfig.ExtensionProvider.envoy_ext_authz_grpc", "external authorization"},
+	{"MeshConfig.ExtensionProvider.zipkin", "export of traces"},
+	{"MeshConfig.ExtensionProvider.lightstep", "export of traces"},
+	{"MeshConfig.ExtensionProvider.datadog", "export of traces"},
+	{"MeshConfig.ExtensionProvider.stackdriver", "Google's services"},
+	{"MeshConfig.ExtensionProvider.opencensus", "export of traces"},
+	{"MeshConfig.ExtensionProvider.skywalking", "export of traces"},
+	{"MeshConfig.ExtensionProvider.opentelemetry", "export of traces"},
+	{"MeshConfig.ExtensionProvider.envoy_http_als", "access logs to a service"},
+	{"MeshConfig.ExtensionProvider.envoy_tcp_als", "access logs to a service"},
+	{"MeshConfig.ExtensionProvider.envoy_otel_als", "access logs to a service"},
+	{"MeshConfig.ExtensionProvider.sds", "secrets from a service"},
+	{"MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider.omit_empty_values", "empty values are logged as -"},
+	{"MeshConfig.DefaultProviders.tracing", "export of traces"},
+
+	{"ProxyConfig.service_cluster", "names of services in traces"},
+	{"ProxyConfig.tracing_service_name", "names of services in traces"},
+	{"ProxyConfig.drain_duration", "how long a proxy drains"},
+	{"ProxyConfig.termination_drain_duration", "how long a proxy drains"},
+	{"ProxyConfig.zipkin_address", "export of traces"},
+	{"ProxyConfig.statsd_udp_address", "statistics to a service"},
+	{"ProxyConfig.envoy_metrics_service_address", "statistics to a service"},
+	{"ProxyConfig.envoy_metrics_service", "statistics to a service"},
+	{"ProxyConfig.envoy_access_log_service", "access logs to a service"},
+	{"ProxyConfig.custom_config_file", "a bootstrap of one's own"},
+	{"ProxyConfig.proxy_bootstrap_template_path", "a bootstrap of one's own"},
+	{"ProxyConfig.interception_mode", "the annotation sidecar.istio.io/interceptionMode has it, per Pod"},
+	{"ProxyConfig.sds", "secrets from a service"},
+	{"ProxyConfig.proxy_metadata", "the annotation proxy.istio.io/config has it, per Pod"},
+	{"ProxyConfig.runtime_values", "Envoy's runtime"},
+	{"ProxyConfig.status_port", "the annotation status.sidecar.istio.io/port has it, per Pod"},
+	{"ProxyConfig.proxy_admin_port", "it is 15000"},
+	{"ProxyConfig.extra_stat_tags", "tags of statistics"},
+	{"ProxyConfig.mesh_id", "several meshes"},
+	{"ProxyConfig.readiness_probe", "it is for machines outside the cluster"},
+	{"ProxyConfig.hold_application_until_proxy_starts", "the annotation proxy.istio.io/config has it, per Pod"},
+	{"ProxyConfig.ca_certificates_pem", "further roots of the mesh"},
+	{"ProxyConfig.stats_compression", "compression of statistics"},
+	{"ProxyConfig.connection_settings", "limits of connections of proxies"},
+	{"Tracing.zipkin", "export of traces"},
+	{"Tracing.lightstep", "export of traces"},
+	{"Tracing.datadog", "export of traces"},
+	{"Tracing.stackdriver", "export of traces"},
+	{"Tracing.open_census_agent", "export of traces"},
+	{"Tracing.custom_tags", "export of traces"},
+	{"Tracing.max_path_tag_length", "export of traces"},
+	{"Tracing.tls_settings", "export of traces"},
+	{"Tracing.enable_istio_tags", "export of traces"},
+
+	{"ServiceSpec.trafficDistribution", "balancing by topology"},
+	{"ServiceSpec.publishNotReadyAddresses", "endpoints that are not ready"},
+	{"ServiceSpec.externalIPs", "addresses outside of the cluster"},
+	{"PodSpec.serviceAccount", "out of use: write serviceAccountName"},
+	{"PodSpec.hostAliases", "names of a Pod's own"},
+	{"DeploymentSpec.paused", "Deployments whose Pods stay as they are"},
 }
 
 // unsupported refuses by name what would otherwise be ignored.
@@ -99,19 +165,12 @@ func (b *builder) unsupported() {
 			b.report(o, config.Error, CodeUnsupported, "", fmt.Sprintf("%s is not supported yet", o.Kind), "")
 		}
 	}
-	for _, kind := range []string{"VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "WorkloadEntry", "Sidecar", "PeerAuthentication", "AuthorizationPolicy", "RequestAuthentication", "Telemetry"} {
+	b.unsupportedFields()
+	for _, kind := range []string{"VirtualService", "ServiceEntry", "Sidecar", "AuthorizationPolicy", "RequestAuthentication", "EndpointSlice"} {
 		for _, o := range b.view.Of(kind) {
-			if spec := specOf(o.Value); spec != nil {
-				walk(spec.ProtoReflect(), "spec", func(path string, f protoreflect.FieldDescriptor) {
-					b.report(o, config.Error, CodeUnsupported, path, fmt.Sprintf("%s is not supported yet", f.JSONName()), "")
-				})
-				b.unsupportedValues(o)
-			}
+			b.unsupportedValues(o)
 		}
 	}
-	walk(b.options.MeshConfig.ProtoReflect(), "meshConfig", func(path string, _ protoreflect.FieldDescriptor) {
-		b.found = append(b.found, meshDiagnostic(path+" is not supported yet"))
-	})
 	b.unsupportedMesh()
 }
 
@@ -133,8 +192,12 @@ func (b *builder) unsupportedMesh() {
 			b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.defaultProviders.metrics: provider %q is not supported yet", name)))
 		}
 	}
-	if len(c.GetDefaultProviders().GetTracing()) > 0 {
-		b.found = append(b.found, meshDiagnostic("meshConfig.defaultProviders.tracing is not supported yet"))
+	for i, p := range c.GetExtensionProviders() {
+		for name, v := range p.GetEnvoyFileAccessLog().GetLogFormat().GetLabels().GetFields() {
+			if _, text := v.GetKind().(*structpb.Value_StringValue); !text {
+				b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.extensionProviders[%d].envoyFileAccessLog.logFormat.labels.%s: what is not a string is not supported yet", i, name)))
+			}
+		}
 	}
 }
 
@@ -148,6 +211,10 @@ func (b *builder) unsupportedValues(o *config.Object) {
 		b.report(o, config.Error, CodeUnsupported, path, message+" is not supported yet", "")
 	}
 	switch v := o.Value.(type) {
+	case *discoveryv1.EndpointSlice:
+		if v.AddressType == discoveryv1.AddressTypeFQDN {
+			refuse("addressType", "addressType FQDN")
+		}
 	case *securityv1.AuthorizationPolicy:
 		unsupportedAuthorization(v, refuse)
 	case *securityv1.RequestAuthentication:
@@ -182,62 +249,4 @@ func (b *builder) unsupportedValues(o *config.Object) {
 	}
 }
 
-// specOf returns the Istio spec of an object.
-func specOf(v any) proto.Message {
-	switch v := v.(type) {
-	case *networkingv1.VirtualService:
-		return &v.Spec
-	case *networkingv1.DestinationRule:
-		return &v.Spec
-	case *networkingv1.Gateway:
-		return &v.Spec
-	case *networkingv1.ServiceEntry:
-		return &v.Spec
-	case *networkingv1.WorkloadEntry:
-		return &v.Spec
-	case *networkingv1.Sidecar:
-		return &v.Spec
-	case *securityv1.PeerAuthentication:
-		return &v.Spec
-	case *securityv1.AuthorizationPolicy:
-		return &v.Spec
-	case *securityv1.RequestAuthentication:
-		return &v.Spec
-	case *telemetryv1.Telemetry:
-		return &v.Spec
-	default:
-		return nil
-	}
-}
-
-// walk calls refuse for each refused field that is set, with its path as people write it.
-func walk(m protoreflect.Message, path string, refuse func(string, protoreflect.FieldDescriptor)) {
-	type set struct {
-		field protoreflect.FieldDescriptor
-		value protoreflect.Value
-	}
-	var fields []set
-	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		fields = append(fields, set{f, v})
-		return true
-	})
-	slices.SortFunc(fields, func(a, b set) int { return cmp.Compare(a.field.Index(), b.field.Index()) })
-	for _, s := range fields {
-		at := path + "." + s.field.JSONName()
-		switch {
-		case refusedFields[shortName(s.field)]:
-			refuse(at, s.field)
-		case s.field.IsList() && s.field.Message() != nil:
-			for i := range s.value.List().Len() {
-				walk(s.value.List().Get(i).Message(), fmt.Sprintf("%s[%d]", at, i), refuse)
-			}
-		case !s.field.IsList() && !s.field.IsMap() && s.field.Message() != nil:
-			walk(s.value.Message(), at, refuse)
-		}
-	}
-}
-
-// shortName is "TrafficPolicy.tunnel" for "istio.networking.v1alpha3.TrafficPolicy.tunnel".
-func shortName(f protoreflect.FieldDescriptor) string {
-	return strings.TrimPrefix(string(f.FullName()), string(f.ParentFile().Package())+".")
-}
+func isRefusedKind(name string) bool { return slices.Contains(refusedKinds, name) }

@@ -159,3 +159,22 @@ func splitAPIVersion(apiVersion string) (group, version string) {
 	}
 	return "", apiVersion
 }
+
+// KindInfo names a kind that can be decoded, with a new value of its type.
+type KindInfo struct {
+	Group, Name string
+	Value       any // nil: it is no Kubernetes object (IstioOperator)
+}
+
+// Kinds are all kinds that can be decoded, by group.
+func Kinds() []KindInfo {
+	list := make([]KindInfo, 0, len(kinds))
+	for _, k := range kinds {
+		i := KindInfo{Group: k.group, Name: k.name}
+		if k.make != nil {
+			i.Value = k.make()
+		}
+		list = append(list, i)
+	}
+	return list
+}

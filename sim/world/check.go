@@ -3,6 +3,7 @@ package world
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	meshpb "istio.io/api/mesh/v1alpha1"
@@ -10,24 +11,29 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/build"
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+	"github.com/windtunnel-mesh/windtunnel/mesh/store"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 	"github.com/windtunnel-mesh/windtunnel/sim/images"
 )
 
-// Check reads documents as Apply will and looks up the images that they name,
-// without running anything.
+// Check reads documents as Apply will, asks the control plane what it refuses of them
+// and looks up the images that they name, without running anything.
 func Check(s *spec.Scenario, docs []spec.Document) []config.Diagnostic {
 	catalogue := images.NewCatalogue(s.Behaviours)
 	var findings []config.Diagnostic
+	var all []*config.Object
 	for _, d := range docs {
 		objects, ds := config.Decode(d.File, d.Line, d.Text)
 		findings = append(findings, ds...)
 		for _, o := range objects {
 			findings = append(findings, checkImages(catalogue, o)...)
 		}
+		all = append(all, objects...)
 	}
-	return findings
+	mesh, _ := meshConfig(s)
+	return append(findings, refusals(mesh, all)...)
 }
 
 // checkImages finds containers whose image nobody can play.
@@ -58,9 +64,26 @@ func checkImages(catalogue *images.Catalogue, o *config.Object) []config.Diagnos
 	return findings
 }
 
-// CheckMesh reads the scenario's MeshConfig.
+// refusals are what the control plane refuses for what it is, whatever else there may be.
+func refusals(mesh *meshpb.MeshConfig, objects []*config.Object) []config.Diagnostic {
+	_, findings := build.Build(store.NewView(objects...), build.Options{MeshConfig: mesh})
+	return slices.DeleteFunc(findings, func(d config.Diagnostic) bool {
+		return d.Code != build.CodeUnsupported || d.Severity != config.Error || d.Object.Kind == "MeshConfig"
+	})
+}
+
+// CheckMesh reads the scenario's MeshConfig, and asks the control plane what it
+// refuses of it or does not follow.
 func CheckMesh(s *spec.Scenario) []config.Diagnostic {
-	_, findings := meshConfig(s)
+	mesh, findings := meshConfig(s)
+	if mesh == nil {
+		return findings
+	}
+	_, refused := build.Build(store.NewView(), build.Options{MeshConfig: mesh})
+	for _, d := range refused {
+		d.Position = meshPosition(s)
+		findings = append(findings, d)
+	}
 	return findings
 }
 
@@ -75,10 +98,13 @@ func meshConfig(s *spec.Scenario) (*meshpb.MeshConfig, []config.Diagnostic) {
 	}
 	mesh, findings := config.DecodeMeshConfig(s.MeshPosition.File, s.MeshPosition.Line, text)
 	for i := range findings { // the text was written again: only its beginning has a place
-		findings[i].Position = config.Position{File: s.MeshPosition.File, Line: s.MeshPosition.Line, Col: s.MeshPosition.Col}
-		findings[i].Excerpt = ""
+		findings[i].Position, findings[i].Excerpt = meshPosition(s), ""
 	}
 	return mesh, findings
+}
+
+func meshPosition(s *spec.Scenario) config.Position {
+	return config.Position{File: s.MeshPosition.File, Line: s.MeshPosition.Line, Col: s.MeshPosition.Col}
 }
 
 // meshConfig is what the control plane of this world runs with.
