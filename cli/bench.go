@@ -18,7 +18,7 @@ func newBenchCommand(s Streams) *cobra.Command {
 		Use:   "bench",
 		Short: "Measure what the mesh costs, and whether it got slower",
 	}
-	c.AddCommand(newBenchCompareCommand(s))
+	c.AddCommand(newBenchRunCommand(s), newBenchCompareCommand(s))
 	return c
 }
 

@@ -158,6 +158,9 @@ func bootstrap(old, new []float64, confidence float64, random seed.Seed) (low, h
 	return quantile(changes, tail), quantile(changes, 1-tail)
 }
 
+// Median of values in any order; there is at least one.
+func Median(values []float64) float64 { return median(slices.Sorted(slices.Values(values))) }
+
 func median(sorted []float64) float64 { return quantile(sorted, 0.5) }
 
 // quantile interpolates between the two nearest values.

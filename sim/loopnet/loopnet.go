@@ -1,5 +1,6 @@
 // Package loopnet is the network of a world on real sockets, in real time: a host with
-// address 10.x.y.z listens and dials on 127.x.y.z, so each has a loopback address of its own.
+// address 10.x.y.z listens and dials on 127.x'.y.z, so each has a loopback address of its own;
+// x' is x for the first network on a machine, and another for those beside it.
 // It implements fabric.Fabric.
 //
 // Addresses that connections and listeners show are those of the hosts. Capture
@@ -33,6 +34,9 @@ type Net struct {
 	byMapped map[netip.Addr]*Host
 	dialled  map[flow]arrival // until the connection is accepted
 	closed   bool
+
+	place byte // of all networks on this machine
+	held  net.Listener
 }
 
 var _ fabric.Fabric = (*Net)(nil)
@@ -45,32 +49,55 @@ type arrival struct{ local, remote, original netip.AddrPort }
 
 // New returns a network without hosts.
 func New() *Net {
-	return &Net{
+	n := &Net{
 		byName:   make(map[string]*Host),
 		byAddr:   make(map[netip.Addr]*Host),
 		byMapped: make(map[netip.Addr]*Host),
 		dialled:  make(map[flow]arrival),
 	}
+	n.takePlace()
+	return n
 }
 
-// Mapped is the loopback address that stands for a host's: its first byte becomes
-// 127. Addresses that are not private IPv4 have none, nor has 10.0.0.0/24, which would
-// meet 127.0.0.1.
-func Mapped(addr netip.Addr) (netip.Addr, bool) {
+// mapped is the loopback address that stands for a host's: its first byte becomes
+// 127, the second depends on the network's place. Addresses that are not private IPv4
+// have none, nor has 10.0.0.0/24, which would meet 127.0.0.1.
+func (n *Net) mapped(addr netip.Addr) (netip.Addr, bool) {
 	addr = addr.Unmap()
 	if !addr.Is4() || !addr.IsPrivate() {
 		return netip.Addr{}, false
 	}
 	b := addr.As4()
+	ok := b[1] != 0 || b[2] != 0
 	b[0] = 127
-	return netip.AddrFrom4(b), b[1] != 0 || b[2] != 0
+	b[1] ^= n.place
+	return netip.AddrFrom4(b), ok
 }
 
-// AddHost implements fabric.Fabric. The address must be one that Mapped takes, and
+// places is how many networks there can be on one machine at once.
+const places = 16
+
+// placePort is a port that no host uses: who listens there has the place.
+const placePort = 41277
+
+// takePlace finds a part of 127.0.0.0/8 that no other network on this machine uses.
+// Where all are taken, or this process may not listen, it shares the first one.
+func (n *Net) takePlace() {
+	for place := range byte(places) {
+		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 255 ^ place, 255, 254}), placePort)
+		l, err := net.Listen("tcp4", addr.String())
+		if err == nil {
+			n.place, n.held = place, l
+			return
+		}
+	}
+}
+
+// AddHost implements fabric.Fabric. The address must be one that a loopback address stands for, and
 // no other host's that is up may be mapped to the same.
 func (n *Net) AddHost(name string, addr netip.Addr) (fabric.Host, error) {
 	addr = addr.Unmap()
-	mapped, ok := Mapped(addr)
+	mapped, ok := n.mapped(addr)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
@@ -106,6 +133,9 @@ func (n *Net) Close() error {
 	n.mu.Unlock()
 	for _, h := range hosts {
 		_ = h.Close() // never fails
+	}
+	if n.held != nil {
+		return n.held.Close()
 	}
 	return nil
 }

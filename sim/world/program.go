@@ -18,6 +18,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
 	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
 	"github.com/windtunnel-mesh/windtunnel/mesh/netx/broker"
 )
@@ -93,11 +94,15 @@ func (w *World) startProgram(ctx context.Context, n *node, c corev1.Container, a
 	if err != nil {
 		return err
 	}
-	args = append(slices.Clone(args), "--network", filepath.Join(dir, "network"),
-		"--token-path", filepath.Join(dir, "token"), "--ca-root-path", filepath.Join(dir, "root.pem"))
-	command := exec.Command(w.o.Programs.Meshproxy, args...)
+	mounted := strings.NewReplacer(inject.TokenPath, filepath.Join(dir, "token"), inject.RootCertPath, filepath.Join(dir, "root.pem"))
+	own := []string{"--network", filepath.Join(dir, "network"), "--token-path", inject.TokenPath, "--ca-root-path", inject.RootCertPath}
+	var all []string
+	for _, arg := range append(own, args...) {
+		all = append(all, mounted.Replace(arg))
+	}
+	command := exec.Command(w.o.Programs.Meshproxy, all...)
 	command.Env = append(os.Environ(), w.o.Programs.Env...)
-	command.SysProcAttr = own()
+	command.SysProcAttr = ownGroup()
 	said := &tail{}
 	command.Stderr = said
 	if err := command.Start(); err != nil {

@@ -1,0 +1,249 @@
+// Package bench measures what the mesh costs, in real time on real sockets: the same
+// requests with and without sidecars, proxies as processes whose processor time and
+// memory are read from the operating system.
+//
+// What comes in is a Plan, what goes out are result.Benchmark values. Every sample is
+// taken with processes of its own, and samples are interleaved: a machine that gets
+// slower meanwhile slows all configurations, and both builds, alike.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/windtunnel-mesh/windtunnel/reports/result"
+)
+
+// Plan says what to measure.
+type Plan struct {
+	Builds []Build // one, or two that are compared: A, B, A, B, …
+	Matrix
+	Repeat   int
+	Duration time.Duration // of a sample
+	WarmUp   time.Duration // before it
+	Pin      bool          // proxies on processor 0, the rest on the others
+	Dir      string        // for sockets; short
+	Artifact func(name string, data []byte) error
+	Progress func(Progress)
+}
+
+// Build is a folder with programs.
+type Build struct {
+	Name string
+	Dir  string // has meshproxy
+	About
+}
+
+// About is what a build says of itself.
+type About = result.Build
+
+// Matrix has the values of every parameter; a configuration is one of each.
+type Matrix struct {
+	Topologies  []Topology
+	Proxies     []string // baseline, client, server, both
+	Connections []int
+	Rates       []float64 // 0: as fast as it goes
+	MutualTLS   []bool
+	Payloads    []int // bytes of an answer
+	Policies    []int // AuthorizationPolicies that a request is held against
+	AccessLog   []bool
+}
+
+// The places of sidecars.
+const (
+	Baseline = "baseline" // none
+	Client   = "client"
+	Server   = "server"
+	Both     = "both"
+)
+
+// Progress is told after every sample.
+type Progress struct {
+	Done, Total   int
+	Build         string
+	Configuration string
+	Sample        result.Sample
+	Left          time.Duration // estimated
+}
+
+// cell is one configuration.
+type cell struct {
+	topology    Topology
+	proxies     string
+	connections int
+	rate        float64
+	mtls        bool
+	payload     int
+	policies    int
+	accessLog   bool
+}
+
+// cells are all configurations that make sense, in a fixed order: a parameter of
+// sidecars does not multiply configurations that have none.
+func (m Matrix) cells() []cell {
+	var all []cell
+	seen := map[string]bool{}
+	for _, topology := range m.Topologies {
+		for _, proxies := range m.Proxies {
+			for _, mtls := range m.MutualTLS {
+				for _, policies := range m.Policies {
+					for _, log := range m.AccessLog {
+						for _, payload := range m.Payloads {
+							for _, connections := range m.Connections {
+								for _, rate := range m.Rates {
+									c := cell{topology, proxies, connections, rate, mtls, payload, policies, log}.normal()
+									if name := c.name(); !seen[name] {
+										seen[name] = true
+										all = append(all, c)
+									}
+								}
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+	return all
+}
+
+// normal drops what has no effect: without a sidecar at both ends there is no mutual
+// TLS, without one at the server no policy is asked, without any nothing is logged.
+func (c cell) normal() cell {
+	if c.proxies != Both {
+		c.mtls = false
+	}
+	if c.proxies != Both && c.proxies != Server {
+		c.policies = 0
+	}
+	if c.proxies == Baseline {
+		c.accessLog = false
+	}
+	return c
+}
+
+func (c cell) parameters() map[string]string {
+	rate := "max"
+	if c.rate > 0 {
+		rate = strconv.FormatFloat(c.rate, 'f', -1, 64)
+	}
+	return map[string]string{
+		"topology": c.topology.String(), "proxies": c.proxies, "connections": strconv.Itoa(c.connections), "qps": rate,
+		"mtls": onOff(c.mtls), "payload": strconv.Itoa(c.payload), "policies": strconv.Itoa(c.policies), "accesslog": onOff(c.accessLog),
+	}
+}
+
+// parameterOrder is how names write parameters.
+var parameterOrder = []string{"topology", "proxies", "mtls", "policies", "accesslog", "payload", "connections", "qps"}
+
+func (c cell) name() string {
+	parameters := c.parameters()
+	var b strings.Builder
+	b.WriteString("load")
+	for _, key := range parameterOrder {
+		b.WriteString("/" + key + "=" + parameters[key])
+	}
+	return b.String()
+}
+
+func onOff(b bool) string {
+	if b {
+		return "on"
+	}
+	return "off"
+}
+
+// ErrNothing is returned where no sample is a result.
+var ErrNothing = errors.New("nothing was measured")
+
+// Run takes all samples: in every round each configuration once, with each build in
+// turn. Interrupted, it returns what it has. Where no sample of any build is a result,
+// the error is ErrNothing.
+func Run(ctx context.Context, p Plan) ([]*result.Benchmark, error) {
+	cells := p.cells()
+	if len(cells) == 0 || p.Repeat < 1 || len(p.Builds) == 0 {
+		return nil, fmt.Errorf("%w: the matrix is empty", ErrNothing)
+	}
+	machine := describe(p.Pin)
+	start := time.Now()
+	found := make([]*result.Benchmark, len(p.Builds))
+	for i, b := range p.Builds {
+		found[i] = &result.Benchmark{Version: result.Version, Kind: result.BenchmarkKind, Started: start.UTC().Format(time.RFC3339),
+			Build: b.About, Machine: machine, Metrics: metrics()}
+		for _, c := range cells {
+			found[i].Configurations = append(found[i].Configurations, result.Configuration{Name: c.name(), Suite: "load", Parameters: c.parameters()})
+		}
+	}
+	err := p.rounds(ctx, start, cells, found)
+	valid := 0
+	for _, b := range found {
+		b.WallSeconds = time.Since(start).Seconds()
+		b.Interrupted = ctx.Err() != nil
+		slices.SortFunc(b.Configurations, func(x, y result.Configuration) int { return strings.Compare(x.Name, y.Name) })
+		for _, c := range b.Configurations {
+			valid += len(c.Samples) - invalid(c.Samples)
+		}
+	}
+	if err == nil && valid == 0 {
+		err = fmt.Errorf("%w: %s", ErrNothing, whyNot(found))
+	}
+	return found, err
+}
+
+func (p Plan) rounds(ctx context.Context, start time.Time, cells []cell, found []*result.Benchmark) error {
+	total := p.Repeat * len(cells) * len(p.Builds)
+	done := 0
+	for round := range p.Repeat {
+		for i, c := range cells {
+			for j := range p.Builds {
+				which := (j + round) % len(p.Builds) // AB, BA, AB, …: neither build always comes second
+				began := time.Now()
+				s, err := p.sample(ctx, p.Builds[which], c)
+				if ctx.Err() != nil {
+					return nil
+				}
+				if err != nil {
+					return fmt.Errorf("%s: %w", c.name(), err)
+				}
+				s.Round, s.Order, s.Started = round, done, began.Sub(start).Seconds()
+				configuration := &found[which].Configurations[i]
+				configuration.Samples = append(configuration.Samples, s)
+				done++
+				if p.Progress != nil {
+					left := time.Duration(float64(time.Since(start)) / float64(done) * float64(total-done))
+					p.Progress(Progress{Done: done, Total: total, Build: p.Builds[which].Name, Configuration: c.name(), Sample: s, Left: left})
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func invalid(samples []result.Sample) int {
+	n := 0
+	for _, s := range samples {
+		if s.Invalid != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// whyNot is the first reason why a sample was no result.
+func whyNot(found []*result.Benchmark) string {
+	for _, b := range found {
+		for _, c := range b.Configurations {
+			for _, s := range c.Samples {
+				if s.Invalid != "" {
+					return c.Name + ": " + s.Invalid
+				}
+			}
+		}
+	}
+	return "no sample was taken"
+}

@@ -1,0 +1,113 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/windtunnel-mesh/windtunnel/reports/result"
+)
+
+func TestCellsThatDifferInNothingAreOne(t *testing.T) {
+	m := Matrix{Topologies: []Topology{{"pair", 1}}, Proxies: []string{Baseline, Client, Server, Both}, Connections: []int{2, 16},
+		Rates: []float64{0}, MutualTLS: []bool{true, false}, Payloads: []int{64}, Policies: []int{0, 10}, AccessLog: []bool{false, true}}
+	count := map[string]int{}
+	for _, c := range m.cells() {
+		count[c.proxies]++
+	}
+	want := map[string]int{Baseline: 2, Client: 2 * 2, Server: 2 * 2 * 2, Both: 2 * 2 * 2 * 2}
+	for proxies, n := range want {
+		if count[proxies] != n {
+			t.Errorf("%d configurations with proxies=%s, want %d", count[proxies], proxies, n)
+		}
+	}
+}
+
+func TestParseTopology(t *testing.T) {
+	for text, services := range map[string]int{"pair": 1, "chain:3": 3, "fan-out:4": 5} {
+		got, err := ParseTopology(text)
+		if err != nil || got.services() != services || got.String() != text {
+			t.Errorf("%s: %+v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "pair:2", "chain", "chain:0", "fan-out:x", "ring:3"} {
+		if _, err := ParseTopology(text); err == nil {
+			t.Errorf("%q was accepted", text)
+		}
+	}
+}
+
+// programs builds meshproxy once for the tests that start it.
+func programs(t *testing.T) Build {
+	t.Helper()
+	dir := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "meshproxy"), "../cmd/meshproxy").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	b, err := OpenBuild("test", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func plan(t *testing.T, b Build) Plan {
+	dir, err := os.MkdirTemp("", "wt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return Plan{Builds: []Build{b}, Repeat: 1, Duration: 300 * time.Millisecond, WarmUp: 50 * time.Millisecond, Dir: dir, Matrix: Matrix{
+		Topologies: []Topology{{"pair", 1}}, Proxies: []string{Baseline, Both}, Connections: []int{2}, Rates: []float64{200},
+		MutualTLS: []bool{true}, Payloads: []int{64}, Policies: []int{2}, AccessLog: []bool{false}}}
+}
+
+// Proxies run as processes and cost something; without them there is nothing to cost.
+func TestRun(t *testing.T) {
+	found, err := Run(context.Background(), plan(t, programs(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range found[0].Configurations {
+		if len(c.Samples) != 1 || c.Samples[0].Invalid != "" {
+			t.Fatalf("%s: %+v", c.Name, c.Samples)
+		}
+		s := c.Samples[0]
+		cost, proxied := s.Metrics["cpu-per-request"], c.Parameters["proxies"] == Both
+		if proxied != (cost > 1e-6 && len(s.Proxies) == 2 && s.Metrics["memory-private"] > 1<<20) {
+			t.Errorf("%s: %v, %v", c.Name, s.Metrics, s.Proxies)
+		}
+		if s.Metrics["errors"] != 0 || s.Metrics["rate"] < 150 || s.Metrics["rate"] > 250 || s.Metrics["latency-p50"] <= 0 {
+			t.Errorf("%s: %v", c.Name, s.Metrics)
+		}
+	}
+}
+
+func TestALoadThatNobodyServedIsNoResult(t *testing.T) {
+	p := plan(t, programs(t))
+	p.Proxies, p.Policies = []string{Server}, []int{1}
+	p.Topologies = []Topology{{"nobody", 0}} // the client calls a service that is not there
+	found, err := Run(context.Background(), p)
+	if !errors.Is(err, ErrNothing) {
+		t.Fatalf("%v", err)
+	}
+	if got := found[0].Configurations[0].Values("latency-p50"); len(got) != 0 {
+		t.Errorf("values of a load that failed: %v", got)
+	}
+}
+
+func TestTheMetricsOfASampleAreKnown(t *testing.T) {
+	known := map[string]result.Metric{}
+	for _, m := range metrics() {
+		known[m.Name] = m
+	}
+	for _, name := range []string{"throughput", "rate", "latency-p50", "cpu-per-request", "memory-private", "errors"} {
+		if known[name].Name == "" {
+			t.Errorf("%s is measured, and not described", name)
+		}
+	}
+}

@@ -1,0 +1,254 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/windtunnel-mesh/windtunnel/load"
+	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
+	"github.com/windtunnel-mesh/windtunnel/reports/result"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
+	"github.com/windtunnel-mesh/windtunnel/sim/world"
+)
+
+// metrics are what a load sample has. The floors are the smallest changes that
+// somebody would act on.
+func metrics() []result.Metric {
+	return []result.Metric{
+		{Name: "context-switches-per-request", Unit: "1/req", About: "of all proxies"},
+		{Name: "cpu-per-request", Unit: "s/req", Better: result.Lower, Floor: 0.5e-6, About: "processor time of all proxies for each request of the client"},
+		{Name: "errors", Unit: "", Better: result.Lower, Floor: 0.001, About: "part of the calls that were not answered below 400"},
+		{Name: "latency-p50", Unit: "s", Better: result.Lower, Floor: 20e-6, About: "from the intended start"},
+		{Name: "latency-p90", Unit: "s", About: "from the intended start"},
+		{Name: "latency-p99", Unit: "s", Better: result.Lower, Floor: 100e-6, About: "from the intended start"},
+		{Name: "latency-p999", Unit: "s", About: "from the intended start"},
+		{Name: "memory-private", Unit: "B", Better: result.Lower, Floor: 1 << 20, About: "heap and stacks of all proxies at the end"},
+		{Name: "memory-resident", Unit: "B", About: "resident memory of all proxies at the end"},
+		{Name: "rate", Unit: "req/s", About: "of a load with a rate"},
+		{Name: "service-p50", Unit: "s", About: "from the send"},
+		{Name: "service-p99", Unit: "s", About: "from the send"},
+		{Name: "throughput", Unit: "req/s", Better: result.Higher, Floor: 50, About: "of a load that goes as fast as it can"},
+	}
+}
+
+// sample starts a world of its own, loads it and takes it down. A load that was not
+// served is a sample with a reason why it is no result; an error ends the benchmark.
+func (p Plan) sample(ctx context.Context, b Build, c cell) (result.Sample, error) {
+	s, err := p.scenario(c)
+	if err != nil {
+		return result.Sample{}, err
+	}
+	programs := &world.Programs{Meshproxy: b.meshproxy(), Dir: p.Dir}
+	w, err := (&world.Loopback{Programs: programs}).Open(ctx, s, 1)
+	if err != nil {
+		return result.Sample{}, err
+	}
+	found, err := p.loaded(ctx, w, s, programs, c)
+	return found, errors.Join(err, w.Close())
+}
+
+// scenario is the cell's manifest, read as every scenario file is.
+func (p Plan) scenario(c cell) (*spec.Scenario, error) {
+	file := filepath.Join(p.Dir, "bench.yaml")
+	if err := os.WriteFile(file, []byte(c.manifest()), 0o600); err != nil {
+		return nil, err
+	}
+	scenarios, problems := run.Read([]string{file})
+	if len(problems) > 0 {
+		return nil, errors.New(problems[0].Detail())
+	}
+	return scenarios[0], nil
+}
+
+func (p Plan) loaded(ctx context.Context, w *world.World, s *spec.Scenario, programs *world.Programs, c cell) (result.Sample, error) {
+	applied, err := w.Apply(ctx, s.Resources)
+	if err != nil {
+		return result.Sample{}, err
+	}
+	if len(applied.Rejected) > 0 {
+		return result.Sample{}, errors.New(applied.Rejected[0])
+	}
+	dial, err := w.Dialer("client")
+	if err != nil {
+		return result.Sample{}, err
+	}
+	sidecars := p.sidecars(programs)
+	if p.Pin && len(sidecars) > 0 && runtime.NumCPU() > 1 {
+		if err := pinAll(sidecars); err != nil {
+			return result.Sample{}, err
+		}
+	}
+	options := load.Options{
+		Target: load.Target{Dial: dial, URL: "http://service-0:8080/", Seed: seed.New(1)},
+		QPS:    c.rate, Connections: c.connections, Duration: p.WarmUp,
+	}
+	if p.WarmUp > 0 {
+		if _, err := load.Run(ctx, options); err != nil {
+			return result.Sample{}, err
+		}
+	}
+	options.Duration = p.Duration
+	before, err := readAll(sidecars)
+	if err != nil {
+		return result.Sample{}, err
+	}
+	found, err := load.Run(ctx, options)
+	if err != nil {
+		return result.Sample{}, err
+	}
+	after, err := readAll(sidecars)
+	if err != nil {
+		return result.Sample{}, err
+	}
+	return evaluate(c, found, sidecars, before, after)
+}
+
+// sidecars are the proxies on the way of a request: not the gateway.
+func (p Plan) sidecars(programs *world.Programs) []world.Program {
+	var found []world.Program
+	for _, program := range programs.Running() {
+		if program.Workload != "istio-ingressgateway" {
+			found = append(found, program)
+		}
+	}
+	return found
+}
+
+// pinAll gives the proxies the first processor and this process the others.
+func pinAll(sidecars []world.Program) error {
+	others := make([]int, runtime.NumCPU()-1)
+	for i := range others {
+		others[i] = i + 1
+	}
+	for _, s := range sidecars {
+		if err := pin(s.PID, 0); err != nil {
+			return err
+		}
+	}
+	return pin(os.Getpid(), others...)
+}
+
+func readAll(sidecars []world.Program) ([]usage, error) {
+	all := make([]usage, len(sidecars))
+	for i, s := range sidecars {
+		var err error
+		if all[i], err = read(s.PID); err != nil {
+			return nil, fmt.Errorf("the proxy of %s: %w", s.Pod, err)
+		}
+	}
+	return all, nil
+}
+
+// evaluate makes numbers of a load.
+func evaluate(c cell, found *load.Result, sidecars []world.Program, before, after []usage) (result.Sample, error) {
+	calls := len(found.Records)
+	took := lasted(found.Records)
+	s := result.Sample{Seconds: took.Seconds(), Metrics: map[string]float64{}, PerSecond: perSecond(found.Records)}
+	if calls == 0 {
+		s.Invalid = "no call was made"
+		return s, nil
+	}
+	failed := 0
+	why := ""
+	for _, r := range found.Records {
+		if r.Status == 0 || r.Status >= 400 {
+			if failed++; why == "" {
+				why = fmt.Sprintf("%d %s", r.Status, r.Error)
+			}
+		}
+	}
+	if 2*failed >= calls {
+		s.Invalid = fmt.Sprintf("%d of %d calls failed, the first with %s", failed, calls, why)
+	}
+	m := s.Metrics
+	m["errors"] = float64(failed) / float64(calls)
+	m["throughput"] = float64(calls-failed) / took.Seconds()
+	if c.rate > 0 {
+		m["rate"] = m["throughput"]
+		delete(m, "throughput")
+	}
+	for name, q := range map[string]float64{"p50": 50, "p90": 90, "p99": 99, "p999": 99.9} {
+		m["latency-"+name] = seconds(found.Latency, q)
+		if name == "p50" || name == "p99" {
+			m["service-"+name] = seconds(found.Service, q)
+		}
+	}
+	costs(&s, calls, sidecars, before, after)
+	var err error
+	if s.Latency, err = encode(found.Latency); err == nil {
+		s.Service, err = encode(found.Service)
+	}
+	return s, err
+}
+
+// lasted is the time from the first call's intended start to the last one's end.
+func lasted(records []load.Record) time.Duration {
+	var d time.Duration
+	for _, r := range records {
+		d = max(d, r.Done.Sub(records[0].Intended))
+	}
+	return d
+}
+
+// costs are what the proxies used.
+func costs(s *result.Sample, calls int, sidecars []world.Program, before, after []usage) {
+	if len(sidecars) == 0 {
+		return
+	}
+	s.Proxies = map[string]map[string]float64{}
+	m := s.Metrics
+	for i, sidecar := range sidecars {
+		used := (after[i].cpu - before[i].cpu).Seconds()
+		s.Proxies[sidecar.Workload] = map[string]float64{
+			"cpu": used, "cpu-per-request": used / float64(calls), "memory-resident": float64(after[i].resident),
+			"memory-private": float64(after[i].private), "context-switches": float64(after[i].switches - before[i].switches), "threads": float64(after[i].threads),
+		}
+		m["cpu-per-request"] += used / float64(calls)
+		m["memory-resident"] += float64(after[i].resident)
+		m["memory-private"] += float64(after[i].private)
+		m["context-switches-per-request"] += float64(after[i].switches-before[i].switches) / float64(calls)
+	}
+}
+
+func seconds(h *hdrhistogram.Histogram, q float64) float64 {
+	return time.Duration(h.ValueAtPercentile(q)).Seconds()
+}
+
+func encode(h *hdrhistogram.Histogram) (string, error) {
+	data, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+	return string(data), err
+}
+
+// perSecond is the load second by second, by when calls were meant to start.
+func perSecond(records []load.Record) []result.Second {
+	if len(records) == 0 {
+		return nil
+	}
+	start := records[0].Intended
+	var all []result.Second
+	var histograms []*hdrhistogram.Histogram
+	for _, r := range records {
+		i := max(int(r.Intended.Sub(start)/time.Second), 0)
+		for len(all) <= i {
+			all = append(all, result.Second{})
+			histograms = append(histograms, hdrhistogram.New(1, int64(time.Hour), 2))
+		}
+		all[i].Requests++
+		if r.Status == 0 || r.Status >= 400 {
+			all[i].Errors++
+		}
+		_ = histograms[i].RecordValue(int64(min(max(r.Done.Sub(r.Intended), 1), time.Hour))) // cannot fail: in range
+	}
+	for i, h := range histograms {
+		all[i].P50, all[i].P99 = seconds(h, 50), seconds(h, 99)
+	}
+	return all
+}

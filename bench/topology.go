@@ -1,0 +1,115 @@
+package bench
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Topology is who calls whom: the client calls the first service.
+type Topology struct {
+	Kind string // pair, chain or fan-out
+	N    int    // services
+}
+
+// ParseTopology reads "pair", "chain:3", "fan-out:4".
+func ParseTopology(text string) (Topology, error) {
+	kind, count, counted := strings.Cut(text, ":")
+	t := Topology{Kind: kind, N: 1}
+	switch kind {
+	case "pair":
+		if !counted {
+			return t, nil
+		}
+	case "chain", "fan-out":
+		n, err := strconv.Atoi(count)
+		if err == nil && n >= 1 && n <= 50 {
+			t.N = n
+			return t, nil
+		}
+	}
+	return t, fmt.Errorf("topology %q: expected pair, chain:N or fan-out:N, N from 1 to 50", text)
+}
+
+// String is the topology as ParseTopology reads it.
+func (t Topology) String() string {
+	if t.Kind == "pair" {
+		return t.Kind
+	}
+	return t.Kind + ":" + strconv.Itoa(t.N)
+}
+
+// calls are the services that service i calls, from 0.
+func (t Topology) calls(i int) []int {
+	switch {
+	case t.Kind == "chain" && i+1 < t.N:
+		return []int{i + 1}
+	case t.Kind == "fan-out" && i == 0:
+		all := make([]int, t.N)
+		for j := range all {
+			all[j] = j + 1
+		}
+		return all
+	}
+	return nil
+}
+
+// services is how many there are; a fan-out has one in front.
+func (t Topology) services() int {
+	if t.Kind == "fan-out" {
+		return t.N + 1
+	}
+	return t.N
+}
+
+const image = "windtunnel.dev/bench"
+
+// manifest is a topology as a scenario: its resources, and what its image does.
+func (c cell) manifest() string {
+	var b strings.Builder
+	workload(&b, "client", "load", c.proxies == Client || c.proxies == Both)
+	behaviours := ""
+	for i := range c.topology.services() {
+		name := fmt.Sprintf("service-%d", i)
+		workload(&b, name, image+":"+strconv.Itoa(i), c.proxies == Server || c.proxies == Both)
+		fmt.Fprintf(&b, "apiVersion: v1\nkind: Service\nmetadata: {name: %s}\nspec:\n  selector: {app: %s}\n  ports: [{name: http, port: 8080}]\n---\n", name, name)
+		behaviours += fmt.Sprintf("  - image: %s:%d\n    http: {status: 200, body: %q", image, i, strings.Repeat("x", c.payload))
+		var calls []string
+		for _, j := range c.topology.calls(i) {
+			calls = append(calls, fmt.Sprintf(`{url: "http://service-%d:8080/"}`, j))
+		}
+		if len(calls) > 0 {
+			behaviours += ", calls: [" + strings.Join(calls, ", ") + "]"
+		}
+		behaviours += "}\n"
+	}
+	c.rules(&b)
+	fmt.Fprintf(&b, "apiVersion: windtunnel.dev/v1\nkind: Scenario\nmetadata: {name: bench}\nspec:\n  description: The world of a benchmark.\n")
+	if c.accessLog {
+		b.WriteString("  mesh: {accessLogFile: /dev/stdout}\n")
+	}
+	b.WriteString("  behaviours:\n  - {image: load, http: {status: 200}}\n" + behaviours)
+	fmt.Fprintf(&b, "  steps:\n  - request: {from: client, url: \"http://service-0:8080/\"}\n    expect: ['ok()']\n")
+	return b.String()
+}
+
+// rules are the mesh's own resources.
+func (c cell) rules(b *strings.Builder) {
+	if c.proxies == Both && !c.mtls {
+		b.WriteString("apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: plain}\nspec:\n  host: \"*.default.svc.cluster.local\"\n  trafficPolicy: {tls: {mode: DISABLE}}\n---\n")
+	}
+	for i := range c.policies {
+		path := fmt.Sprintf("/never/%d/*", i)
+		if i == c.policies-1 {
+			path = "/*" // the last one lets everything through: all are asked before it
+		}
+		fmt.Fprintf(b, "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: policy-%d}\nspec:\n  rules: [{to: [{operation: {paths: [%q]}}]}]\n---\n", i, path)
+	}
+}
+
+// workload is a Deployment of one Pod.
+func workload(b *strings.Builder, name, image string, sidecar bool) {
+	fmt.Fprintf(b, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: %s}\nspec:\n  selector: {matchLabels: {app: %s}}\n  template:\n"+
+		"    metadata: {labels: {app: %s, sidecar.istio.io/inject: \"%t\"}}\n"+
+		"    spec: {containers: [{name: app, image: %q, ports: [{containerPort: 8080}]}]}\n---\n", name, name, name, sidecar, image)
+}

@@ -1,0 +1,231 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/windtunnel-mesh/windtunnel/bench"
+	"github.com/windtunnel-mesh/windtunnel/reports"
+	"github.com/windtunnel-mesh/windtunnel/reports/result"
+)
+
+// benchRunFlags are the flags of `bench run`.
+type benchRunFlags struct {
+	out         string
+	output      string
+	programs    string
+	against     string
+	topologies  []string
+	proxies     []string
+	connections []int
+	rates       []string
+	mtls        []string
+	payloads    []int
+	policies    []int
+	accessLog   []string
+	repeat      int
+	duration    time.Duration
+	warmUp      time.Duration
+	pin         bool
+}
+
+func newBenchRunCommand(s Streams) *cobra.Command {
+	var f benchRunFlags
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Measure what the mesh costs, on loopback sockets, in real time",
+		Long: "Sends the same requests with and without sidecars. Proxies are processes whose processor time and memory\n" +
+			"the operating system tells; every sample has processes of its own, and samples are interleaved. With --against,\n" +
+			"two builds are measured in turn, for `bench compare`.",
+		Example: "  windtunnel bench run --matrix baseline,both --connections 16 --qps max --repeat 3 --duration 1s --out out/bench",
+		Args:    cobra.NoArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return benchRun(c.Context(), s, f) },
+	}
+	flags := c.Flags()
+	flags.StringVar(&f.out, "out", "", "`folder` for bench.json, base.json, histograms")
+	flags.StringVarP(&f.output, "output", "o", "table", "table or json")
+	flags.StringVar(&f.programs, "programs", "", "`folder` with the programs to measure (default: where this one is)")
+	flags.StringVar(&f.against, "against", "", "`folder` with another build's programs, measured in turn and written to base.json")
+	flags.StringSliceVar(&f.topologies, "topology", []string{"pair"}, "pair, chain:N or fan-out:N")
+	flags.StringSliceVar(&f.proxies, "matrix", []string{bench.Baseline, bench.Client, bench.Server, bench.Both}, "where sidecars are: baseline, client, server, both")
+	flags.IntSliceVar(&f.connections, "connections", []int{16}, "connections of the client")
+	flags.StringSliceVar(&f.rates, "qps", []string{"1000", "max"}, "requests per second, or max for as fast as it goes")
+	flags.StringSliceVar(&f.mtls, "mtls", []string{"on"}, "mutual TLS between sidecars: on, off")
+	flags.IntSliceVar(&f.payloads, "payload", []int{64}, "bytes of an answer")
+	flags.IntSliceVar(&f.policies, "policies", []int{0}, "AuthorizationPolicies at the server's sidecar")
+	flags.StringSliceVar(&f.accessLog, "access-log", []string{"off"}, "access logs of the sidecars: on, off")
+	flags.IntVar(&f.repeat, "repeat", 10, "samples of each configuration")
+	flags.DurationVar(&f.duration, "duration", 2*time.Second, "of a sample")
+	flags.DurationVar(&f.warmUp, "warm-up", 500*time.Millisecond, "before a sample, not measured")
+	flags.BoolVar(&f.pin, "pin", true, "keep proxies on the first processor and the load on the others")
+	return c
+}
+
+func benchRun(ctx context.Context, s Streams, f benchRunFlags) error {
+	plan, err := f.plan()
+	if err != nil {
+		return &exit{codeUsage, err}
+	}
+	if plan.Builds, err = f.builds(); err != nil {
+		return &exit{codeEnvironment, err}
+	}
+	if plan.Dir, err = os.MkdirTemp("", "wt"); err != nil {
+		return &exit{codeEnvironment, err}
+	}
+	defer os.RemoveAll(plan.Dir)
+	plan.Progress = benchProgress(s)
+	found, err := bench.Run(ctx, plan)
+	switch {
+	case errors.Is(err, bench.ErrNothing):
+		return &exit{codeNothing, err}
+	case err != nil:
+		return &exit{codeEnvironment, err}
+	}
+	if err := f.write(s, found); err != nil {
+		return &exit{codeEnvironment, err}
+	}
+	if ctx.Err() != nil {
+		return &exit{codeInterrupted, nil}
+	}
+	return nil
+}
+
+// plan checks the flags.
+func (f benchRunFlags) plan() (bench.Plan, error) {
+	p := bench.Plan{Repeat: f.repeat, Duration: f.duration, WarmUp: f.warmUp, Pin: f.pin}
+	m := &p.Matrix
+	var errs []error
+	note := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	for _, text := range f.topologies {
+		t, err := bench.ParseTopology(text)
+		note(err)
+		m.Topologies = append(m.Topologies, t)
+	}
+	for _, text := range f.proxies {
+		switch text {
+		case bench.Baseline, bench.Client, bench.Server, bench.Both:
+		default:
+			note(fmt.Errorf("--matrix %q: expected baseline, client, server or both", text))
+		}
+	}
+	m.Proxies, m.Connections, m.Payloads, m.Policies = f.proxies, f.connections, f.payloads, f.policies
+	for _, text := range f.rates {
+		rate, err := parseRate(text)
+		note(err)
+		m.Rates = append(m.Rates, rate)
+	}
+	var err error
+	m.MutualTLS, err = onOff("--mtls", f.mtls)
+	note(err)
+	m.AccessLog, err = onOff("--access-log", f.accessLog)
+	note(err)
+	note(atLeast("--connections", f.connections, 1))
+	note(atLeast("--payload", f.payloads, 0))
+	note(atLeast("--policies", f.policies, 0))
+	note(atLeast("--repeat", []int{f.repeat}, 1))
+	if f.duration <= 0 || f.warmUp < 0 {
+		note(errors.New("--duration and --warm-up: expected a time such as 2s"))
+	}
+	if f.output != "table" && f.output != "json" {
+		note(fmt.Errorf("-o %q: expected table or json", f.output))
+	}
+	return p, errors.Join(errs...)
+}
+
+func parseRate(text string) (float64, error) {
+	if text == "max" {
+		return 0, nil
+	}
+	rate, err := strconv.ParseFloat(text, 64)
+	if err != nil || rate <= 0 || rate > 1e7 {
+		return 0, fmt.Errorf("--qps %q: expected a rate above 0, or max", text)
+	}
+	return rate, nil
+}
+
+func onOff(flag string, words []string) ([]bool, error) {
+	var values []bool
+	for _, w := range words {
+		if w != "on" && w != "off" {
+			return nil, fmt.Errorf("%s %q: expected on or off", flag, w)
+		}
+		values = append(values, w == "on")
+	}
+	return values, nil
+}
+
+func atLeast(flag string, values []int, least int) error {
+	for _, v := range values {
+		if v < least {
+			return fmt.Errorf("%s %d: expected at least %d", flag, v, least)
+		}
+	}
+	return nil
+}
+
+// builds are the programs: this one's neighbours where nothing is said.
+func (f benchRunFlags) builds() ([]bench.Build, error) {
+	dir := f.programs
+	if dir == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		dir = filepath.Dir(self)
+	}
+	build, err := bench.OpenBuild("new", dir)
+	if err != nil {
+		return nil, err
+	}
+	if f.against == "" {
+		return []bench.Build{build}, nil
+	}
+	base, err := bench.OpenBuild("base", f.against)
+	return []bench.Build{build, base}, err
+}
+
+// benchProgress is a line per sample: rate, latency, errors, time left.
+func benchProgress(s Streams) func(bench.Progress) {
+	return func(p bench.Progress) {
+		m := p.Sample.Metrics
+		text := p.Sample.Invalid
+		if text == "" {
+			text = fmt.Sprintf("%s  p50 %s  p99 %s  errors %.1f %%", reports.Quantity(m["throughput"]+m["rate"], "req/s"),
+				reports.Quantity(m["latency-p50"], "s"), reports.Quantity(m["latency-p99"], "s"), 100*m["errors"])
+		}
+		fmt.Fprintf(s.Err, "%*d/%d  %-4s  %s  %s  %s left\n", len(strconv.Itoa(p.Total)), p.Done, p.Total, p.Build,
+			strings.TrimPrefix(p.Configuration, "load/"), text, p.Left.Round(time.Second))
+	}
+}
+
+// write puts the files into the folder, and the result on stdout.
+func (f benchRunFlags) write(s Streams, found []*result.Benchmark) error {
+	if f.out != "" {
+		names := []string{reports.BenchmarkFile, "base.json"}
+		for i, b := range found {
+			if err := reports.WriteBenchmark(f.out, names[i], b); err != nil {
+				return err
+			}
+		}
+	}
+	if f.output == "json" {
+		e := json.NewEncoder(s.Out)
+		e.SetIndent("", "  ")
+		return e.Encode(found[0])
+	}
+	_, err := s.Out.Write(reports.BenchmarkTable(found[0]))
+	return err
+}
