@@ -23,19 +23,64 @@ import (
 type Plan struct {
 	Builds []Build // one, or two that are compared: A, B, A, B, …
 	Matrix
-	Repeat   int
-	Duration time.Duration // of a sample
-	WarmUp   time.Duration // before it
-	Pin      bool          // proxies on processor 0, the rest on the others
-	Dir      string        // for sockets; short
-	Artifact func(name string, data []byte) error
-	Progress func(Progress)
+	Scales    []Scale  // of the control plane's suite
+	Scenarios []string // files and folders of the simulator's suite
+	Repeat    int
+	Duration  time.Duration // of a sample
+	WarmUp    time.Duration // before it
+	Pin       bool          // proxies on processor 0, the rest on the others
+	Dir       string        // for sockets; short
+	Progress  func(Progress)
+}
+
+// measurement is one configuration and how a sample of it is taken.
+type measurement struct {
+	name, suite string
+	parameters  map[string]string
+	take        func(context.Context, Build) (result.Sample, error)
+}
+
+// measurements are all configurations of all suites.
+func (p Plan) measurements() ([]measurement, error) {
+	var all []measurement
+	for _, c := range p.cells() {
+		all = append(all, measurement{c.name(), "load", c.parameters(),
+			func(ctx context.Context, b Build) (result.Sample, error) { return p.sample(ctx, b, c) }})
+	}
+	for _, s := range p.Scales {
+		all = append(all, measurement{s.name(), "controlplane", s.parameters(),
+			func(ctx context.Context, b Build) (result.Sample, error) { return p.controlPlane(ctx, b, s) }})
+	}
+	files, names, err := scenarios(p.Scenarios)
+	for _, name := range names {
+		all = append(all, measurement{"simulator/scenario=" + name, "simulator", map[string]string{"scenario": name},
+			func(ctx context.Context, b Build) (result.Sample, error) {
+				return p.simulated(ctx, b, name, files[name])
+			}})
+	}
+	return all, err
+}
+
+// metrics are those of the suites that are measured, sorted by name.
+func (p Plan) metrics() []result.Metric {
+	var all []result.Metric
+	if len(p.cells()) > 0 {
+		all = append(all, loadMetrics()...)
+	}
+	if len(p.Scales) > 0 {
+		all = append(all, controlPlaneMetrics()...)
+	}
+	if len(p.Scenarios) > 0 {
+		all = append(all, simulatorMetrics()...)
+	}
+	slices.SortFunc(all, func(x, y result.Metric) int { return strings.Compare(x.Name, y.Name) })
+	return all
 }
 
 // Build is a folder with programs.
 type Build struct {
 	Name string
-	Dir  string // has meshproxy
+	Dir  string // has meshproxy, meshd, windtunnel
 	About
 }
 
@@ -67,6 +112,8 @@ type Progress struct {
 	Done, Total   int
 	Build         string
 	Configuration string
+	Suite         string
+	Metrics       []result.Metric
 	Sample        result.Sample
 	Left          time.Duration // estimated
 }
@@ -165,8 +212,11 @@ var ErrNothing = errors.New("nothing was measured")
 // turn. Interrupted, it returns what it has. Where no sample of any build is a result,
 // the error is ErrNothing.
 func Run(ctx context.Context, p Plan) ([]*result.Benchmark, error) {
-	cells := p.cells()
-	if len(cells) == 0 || p.Repeat < 1 || len(p.Builds) == 0 {
+	all, err := p.measurements()
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 || p.Repeat < 1 || len(p.Builds) == 0 {
 		return nil, fmt.Errorf("%w: the matrix is empty", ErrNothing)
 	}
 	machine := describe(p.Pin)
@@ -174,12 +224,12 @@ func Run(ctx context.Context, p Plan) ([]*result.Benchmark, error) {
 	found := make([]*result.Benchmark, len(p.Builds))
 	for i, b := range p.Builds {
 		found[i] = &result.Benchmark{Version: result.Version, Kind: result.BenchmarkKind, Started: start.UTC().Format(time.RFC3339),
-			Build: b.About, Machine: machine, Metrics: metrics()}
-		for _, c := range cells {
-			found[i].Configurations = append(found[i].Configurations, result.Configuration{Name: c.name(), Suite: "load", Parameters: c.parameters()})
+			Build: b.About, Machine: machine, Metrics: p.metrics()}
+		for _, m := range all {
+			found[i].Configurations = append(found[i].Configurations, result.Configuration{Name: m.name, Suite: m.suite, Parameters: m.parameters})
 		}
 	}
-	err := p.rounds(ctx, start, cells, found)
+	err = p.rounds(ctx, start, all, found)
 	valid := 0
 	for _, b := range found {
 		b.WallSeconds = time.Since(start).Seconds()
@@ -195,20 +245,20 @@ func Run(ctx context.Context, p Plan) ([]*result.Benchmark, error) {
 	return found, err
 }
 
-func (p Plan) rounds(ctx context.Context, start time.Time, cells []cell, found []*result.Benchmark) error {
-	total := p.Repeat * len(cells) * len(p.Builds)
+func (p Plan) rounds(ctx context.Context, start time.Time, all []measurement, found []*result.Benchmark) error {
+	total := p.Repeat * len(all) * len(p.Builds)
 	done := 0
 	for round := range p.Repeat {
-		for i, c := range cells {
+		for i, m := range all {
 			for j := range p.Builds {
 				which := (j + round) % len(p.Builds) // AB, BA, AB, …: neither build always comes second
 				began := time.Now()
-				s, err := p.sample(ctx, p.Builds[which], c)
+				s, err := m.take(ctx, p.Builds[which])
 				if ctx.Err() != nil {
 					return nil
 				}
 				if err != nil {
-					return fmt.Errorf("%s: %w", c.name(), err)
+					return fmt.Errorf("%s: %w", m.name, err)
 				}
 				s.Round, s.Order, s.Started = round, done, began.Sub(start).Seconds()
 				configuration := &found[which].Configurations[i]
@@ -216,7 +266,7 @@ func (p Plan) rounds(ctx context.Context, start time.Time, cells []cell, found [
 				done++
 				if p.Progress != nil {
 					left := time.Duration(float64(time.Since(start)) / float64(done) * float64(total-done))
-					p.Progress(Progress{Done: done, Total: total, Build: p.Builds[which].Name, Configuration: c.name(), Sample: s, Left: left})
+					p.Progress(Progress{Done: done, Total: total, Build: p.Builds[which].Name, Configuration: m.name, Suite: m.suite, Metrics: found[which].Metrics, Sample: s, Left: left})
 				}
 			}
 		}

@@ -102,7 +102,7 @@ func TestALoadThatNobodyServedIsNoResult(t *testing.T) {
 
 func TestTheMetricsOfASampleAreKnown(t *testing.T) {
 	known := map[string]result.Metric{}
-	for _, m := range metrics() {
+	for _, m := range loadMetrics() {
 		known[m.Name] = m
 	}
 	for _, name := range []string{"throughput", "rate", "latency-p50", "cpu-per-request", "memory-private", "errors"} {

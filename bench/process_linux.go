@@ -113,3 +113,9 @@ func pin(pid int, processors ...int) error {
 	}
 	return nil
 }
+
+// peakMemory is the most resident memory that a process has had, in bytes.
+func peakMemory(pid int) (int64, error) {
+	kib, err := strconv.ParseInt(strings.TrimSuffix(field(fmt.Sprintf("/proc/%d/status", pid), "VmHWM"), " kB"), 10, 64)
+	return kib << 10, err
+}

@@ -19,9 +19,9 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/sim/world"
 )
 
-// metrics are what a load sample has. The floors are the smallest changes that
+// loadMetrics are what a load sample has. The floors are the smallest changes that
 // somebody would act on.
-func metrics() []result.Metric {
+func loadMetrics() []result.Metric {
 	return []result.Metric{
 		{Name: "context-switches-per-request", Unit: "1/req", About: "of all proxies"},
 		{Name: "cpu-per-request", Unit: "s/req", Better: result.Lower, Floor: 0.5e-6, About: "processor time of all proxies for each request of the client"},

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,6 +31,9 @@ type benchRunFlags struct {
 	payloads    []int
 	policies    []int
 	accessLog   []string
+	suites      []string
+	scales      []string
+	scenarios   []string
 	repeat      int
 	duration    time.Duration
 	warmUp      time.Duration
@@ -55,6 +57,9 @@ func newBenchRunCommand(s Streams) *cobra.Command {
 	flags.StringVarP(&f.output, "output", "o", "table", "table or json")
 	flags.StringVar(&f.programs, "programs", "", "`folder` with the programs to measure (default: where this one is)")
 	flags.StringVar(&f.against, "against", "", "`folder` with another build's programs, measured in turn and written to base.json")
+	flags.StringSliceVar(&f.suites, "suite", []string{"load"}, "load, controlplane, simulator")
+	flags.StringSliceVar(&f.scales, "scale", []string{"100x5x20", "1000x5x100"}, "sizes of the controlplane suite, `SERVICESxENDPOINTSxPROXIES`")
+	flags.StringSliceVar(&f.scenarios, "scenario", nil, "`files` of the simulator suite")
 	flags.StringSliceVar(&f.topologies, "topology", []string{"pair"}, "pair, chain:N or fan-out:N")
 	flags.StringSliceVar(&f.proxies, "matrix", []string{bench.Baseline, bench.Client, bench.Server, bench.Both}, "where sidecars are: baseline, client, server, both")
 	flags.IntSliceVar(&f.connections, "connections", []int{16}, "connections of the client")
@@ -136,6 +141,7 @@ func (f benchRunFlags) plan() (bench.Plan, error) {
 	note(atLeast("--payload", f.payloads, 0))
 	note(atLeast("--policies", f.policies, 0))
 	note(atLeast("--repeat", []int{f.repeat}, 1))
+	note(f.suite(&p))
 	if f.duration <= 0 || f.warmUp < 0 {
 		note(errors.New("--duration and --warm-up: expected a time such as 2s"))
 	}
@@ -143,6 +149,34 @@ func (f benchRunFlags) plan() (bench.Plan, error) {
 		note(fmt.Errorf("-o %q: expected table or json", f.output))
 	}
 	return p, errors.Join(errs...)
+}
+
+// suite leaves in a plan what belongs to the suites that were asked for.
+func (f benchRunFlags) suite(p *bench.Plan) error {
+	var errs []error
+	load := false
+	for _, name := range f.suites {
+		switch name {
+		case "load":
+			load = true
+		case "controlplane":
+			for _, text := range f.scales {
+				s, err := bench.ParseScale(text)
+				errs = append(errs, err)
+				p.Scales = append(p.Scales, s)
+			}
+		case "simulator":
+			if p.Scenarios = f.scenarios; len(f.scenarios) == 0 {
+				errs = append(errs, errors.New("--suite simulator: which scenarios? --scenario FILE"))
+			}
+		default:
+			errs = append(errs, fmt.Errorf("--suite %q: expected load, controlplane or simulator", name))
+		}
+	}
+	if !load {
+		p.Matrix = bench.Matrix{}
+	}
+	return errors.Join(errs...)
 }
 
 func parseRate(text string) (float64, error) {
@@ -200,14 +234,8 @@ func (f benchRunFlags) builds() ([]bench.Build, error) {
 // benchProgress is a line per sample: rate, latency, errors, time left.
 func benchProgress(s Streams) func(bench.Progress) {
 	return func(p bench.Progress) {
-		m := p.Sample.Metrics
-		text := p.Sample.Invalid
-		if text == "" {
-			text = fmt.Sprintf("%s  p50 %s  p99 %s  errors %.1f %%", reports.Quantity(m["throughput"]+m["rate"], "req/s"),
-				reports.Quantity(m["latency-p50"], "s"), reports.Quantity(m["latency-p99"], "s"), 100*m["errors"])
-		}
 		fmt.Fprintf(s.Err, "%*d/%d  %-4s  %s  %s  %s left\n", len(strconv.Itoa(p.Total)), p.Done, p.Total, p.Build,
-			strings.TrimPrefix(p.Configuration, "load/"), text, p.Left.Round(time.Second))
+			p.Configuration, reports.SampleLine(p.Suite, p.Metrics, p.Sample), p.Left.Round(time.Second))
 	}
 }
 

@@ -2,19 +2,16 @@ package reports
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/windtunnel-mesh/windtunnel/reports/result"
-	"github.com/windtunnel-mesh/windtunnel/reports/stat"
 )
 
 // BenchmarkFile is a benchmark's file in its folder.
@@ -118,48 +115,6 @@ func Latencies(c *result.Configuration) (*hdrhistogram.Histogram, error) {
 	return all, nil
 }
 
-// BenchmarkTable renders medians for a terminal, and what each configuration adds to
-// the one without sidecars.
-func BenchmarkTable(b *result.Benchmark) []byte {
-	var out bytes.Buffer
-	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "CONFIGURATION\tREQ/S\tP50\tP99\tADDED P50\tADDED P99\tCPU/REQ\tMEMORY\tERRORS\tN")
-	for i := range b.Configurations {
-		c := &b.Configurations[i]
-		if c.Skipped != "" || len(c.Values("latency-p50")) == 0 {
-			fmt.Fprintf(w, "%s\t%s\n", c.Name, cmp.Or(c.Skipped, "no result"))
-			continue
-		}
-		value := func(metric, unit string) string { return median(c, metric, unit) }
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\n", strings.TrimPrefix(c.Name, "load/"),
-			strings.TrimSuffix(value("throughput", "req/s")+value("rate", "req/s"), " req/s"),
-			value("latency-p50", "s"), value("latency-p99", "s"), added(b, c, "latency-p50"), added(b, c, "latency-p99"),
-			value("cpu-per-request", "s"), value("memory-private", "B"), value("errors", ""), len(c.Values("latency-p50")))
-	}
-	w.Flush()
-	for _, note := range b.Machine.Notes {
-		fmt.Fprintln(&out, "note:", note)
-	}
-	return out.Bytes()
-}
-
-func median(c *result.Configuration, metric, unit string) string {
-	values := c.Values(metric)
-	if len(values) == 0 {
-		return ""
-	}
-	return Quantity(stat.Median(values), unit)
-}
-
-// added is what a configuration's median has above the one that differs in having no sidecars.
-func added(b *result.Benchmark, c *result.Configuration, metric string) string {
-	base := Baseline(b, c)
-	if base == nil || base == c || len(base.Values(metric)) == 0 {
-		return ""
-	}
-	return plus(Quantity(stat.Median(c.Values(metric))-stat.Median(base.Values(metric)), "s"))
-}
-
 // Baseline is the configuration without sidecars that another is to be held against; nil: none.
 func Baseline(b *result.Benchmark, c *result.Configuration) *result.Configuration {
 	for i := range b.Configurations {
@@ -176,11 +131,4 @@ func Baseline(b *result.Benchmark, c *result.Configuration) *result.Configuratio
 		}
 	}
 	return nil
-}
-
-func plus(s string) string {
-	if strings.HasPrefix(s, "-") {
-		return s
-	}
-	return "+" + s
 }

@@ -103,7 +103,7 @@ func (w *World) startProgram(ctx context.Context, n *node, c corev1.Container, a
 	command := exec.Command(w.o.Programs.Meshproxy, all...)
 	command.Env = append(os.Environ(), w.o.Programs.Env...)
 	command.SysProcAttr = ownGroup()
-	said := &tail{}
+	said := &Tail{}
 	command.Stderr = said
 	if err := command.Start(); err != nil {
 		return errors.Join(err, lender.Close())
@@ -121,7 +121,7 @@ func (w *World) startProgram(ctx context.Context, n *node, c corev1.Container, a
 }
 
 // wait lets the process run until the context ends.
-func wait(ctx context.Context, command *exec.Cmd, said *tail) error {
+func wait(ctx context.Context, command *exec.Cmd, said *Tail) error {
 	ended := make(chan error, 1)
 	go func() { ended <- command.Wait() }()
 	select {
@@ -176,8 +176,8 @@ func adminClient(network netx.Network) func(context.Context, string) ([]byte, er
 	}
 }
 
-// tail keeps the last of what a process says.
-type tail struct {
+// Tail keeps the last of what a process says.
+type Tail struct {
 	mu   sync.Mutex
 	text []byte
 }
@@ -185,7 +185,7 @@ type tail struct {
 const tailSize = 4 << 10
 
 // Write implements io.Writer.
-func (t *tail) Write(p []byte) (int, error) {
+func (t *Tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.text = append(t.text, p...)
@@ -195,7 +195,8 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (t *tail) String() string {
+// String is what is kept.
+func (t *Tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return strings.TrimSpace(string(t.text))
