@@ -66,6 +66,17 @@ fuzz: ## Fuzz every parser for FUZZTIME each
 bench: ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./mesh/... ./sim/...
 
+.PHONY: bench-compare
+BASE ?= origin/main
+BENCH ?= --matrix baseline,both --connections 16 --qps 1000,max --repeat 10
+bench-compare: build ## Measure this tree against BASE, both builds interleaved on this machine; exit 4 where it got slower
+	@rm -rf $(OUT)/base && git worktree prune && git worktree add --quiet --force --detach $(OUT)/base $(BASE)
+	@trap 'git worktree remove --force $(OUT)/base' EXIT; \
+	mkdir -p $(OUT)/compare/base && \
+	(cd $(OUT)/base && for p in windtunnel meshd meshproxy; do $(GO) build -trimpath -o $(abspath $(OUT))/compare/base/$$p ./cmd/$$p || exit 1; done) && \
+	$(BIN)/windtunnel bench run $(BENCH) --programs $(BIN) --against $(OUT)/compare/base --out $(OUT)/compare && \
+	$(BIN)/windtunnel bench compare $(OUT)/compare/base.json $(OUT)/compare/bench.json --confirm $(OUT)/compare/base,$(BIN)
+
 .PHONY: schema
 schema: $(BIN)/windtunnel ## Write the scenario format's JSON Schema
 	$(BIN)/windtunnel schema scenario > scenarios/scenario.v1.json

@@ -23,8 +23,9 @@ import (
 type Plan struct {
 	Builds []Build // one, or two that are compared: A, B, A, B, …
 	Matrix
-	Scales    []Scale  // of the control plane's suite
-	Scenarios []string // files and folders of the simulator's suite
+	Scales    []Scale                // of the control plane's suite
+	Again     []result.Configuration // measured before, and to be measured again; no others are
+	Scenarios []string               // files and folders of the simulator's suite
 	Repeat    int
 	Duration  time.Duration // of a sample
 	WarmUp    time.Duration // before it
@@ -42,35 +43,77 @@ type measurement struct {
 
 // measurements are all configurations of all suites.
 func (p Plan) measurements() ([]measurement, error) {
+	if len(p.Again) > 0 {
+		return p.again()
+	}
 	var all []measurement
 	for _, c := range p.cells() {
-		all = append(all, measurement{c.name(), "load", c.parameters(),
-			func(ctx context.Context, b Build) (result.Sample, error) { return p.sample(ctx, b, c) }})
+		all = append(all, p.ofCell(c))
 	}
 	for _, s := range p.Scales {
-		all = append(all, measurement{s.name(), "controlplane", s.parameters(),
-			func(ctx context.Context, b Build) (result.Sample, error) { return p.controlPlane(ctx, b, s) }})
+		all = append(all, p.ofScale(s))
 	}
 	files, names, err := scenarios(p.Scenarios)
 	for _, name := range names {
-		all = append(all, measurement{"simulator/scenario=" + name, "simulator", map[string]string{"scenario": name},
-			func(ctx context.Context, b Build) (result.Sample, error) {
-				return p.simulated(ctx, b, name, files[name])
-			}})
+		all = append(all, p.ofScenario(name, files[name]))
 	}
 	return all, err
 }
 
+func (p Plan) ofCell(c cell) measurement {
+	return measurement{c.name(), "load", c.parameters(), func(ctx context.Context, b Build) (result.Sample, error) { return p.sample(ctx, b, c) }}
+}
+
+func (p Plan) ofScale(s Scale) measurement {
+	return measurement{s.name(), "controlplane", s.parameters(), func(ctx context.Context, b Build) (result.Sample, error) { return p.controlPlane(ctx, b, s) }}
+}
+
+func (p Plan) ofScenario(name, file string) measurement {
+	return measurement{"simulator/scenario=" + name, "simulator", map[string]string{"scenario": name, "file": file},
+		func(ctx context.Context, b Build) (result.Sample, error) { return p.simulated(ctx, b, name, file) }}
+}
+
+// again are the measurements behind configurations of a benchmark's file.
+func (p Plan) again() ([]measurement, error) {
+	var all []measurement
+	var errs []error
+	for _, c := range p.Again {
+		m, err := p.of(c)
+		if err == nil && m.name != c.Name {
+			err = errors.New("its parameters do not say how it was measured")
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", c.Name, err))
+		}
+		all = append(all, m)
+	}
+	return all, errors.Join(errs...)
+}
+
+func (p Plan) of(c result.Configuration) (measurement, error) {
+	switch c.Suite {
+	case "load":
+		of, err := parseCell(c.Parameters)
+		return p.ofCell(of), err
+	case "controlplane":
+		s, err := ParseScale(c.Parameters["services"] + "x" + c.Parameters["endpoints"] + "x" + c.Parameters["proxies"])
+		return p.ofScale(s), err
+	case "simulator":
+		return p.ofScenario(c.Parameters["scenario"], c.Parameters["file"]), nil
+	}
+	return measurement{}, fmt.Errorf("suite %q is not known", c.Suite)
+}
+
 // metrics are those of the suites that are measured, sorted by name.
 func (p Plan) metrics() []result.Metric {
-	var all []result.Metric
-	if len(p.cells()) > 0 {
+	all := []result.Metric{}
+	if len(p.cells()) > 0 || p.repeats("load") {
 		all = append(all, loadMetrics()...)
 	}
-	if len(p.Scales) > 0 {
+	if len(p.Scales) > 0 || p.repeats("controlplane") {
 		all = append(all, controlPlaneMetrics()...)
 	}
-	if len(p.Scenarios) > 0 {
+	if len(p.Scenarios) > 0 || p.repeats("simulator") {
 		all = append(all, simulatorMetrics()...)
 	}
 	slices.SortFunc(all, func(x, y result.Metric) int { return strings.Compare(x.Name, y.Name) })
@@ -188,6 +231,24 @@ func (c cell) parameters() map[string]string {
 // parameterOrder is how names write parameters.
 var parameterOrder = []string{"topology", "proxies", "mtls", "policies", "accesslog", "payload", "connections", "qps"}
 
+// parseCell is the cell behind parameters; a parameter that is missing or broken shows
+// in its name.
+func parseCell(parameters map[string]string) (cell, error) {
+	c := cell{proxies: parameters["proxies"], mtls: parameters["mtls"] == "on", accessLog: parameters["accesslog"] == "on"}
+	var errs [4]error
+	c.topology, errs[0] = ParseTopology(parameters["topology"])
+	c.connections, errs[1] = strconv.Atoi(parameters["connections"])
+	c.payload, errs[2] = strconv.Atoi(parameters["payload"])
+	c.policies, errs[3] = strconv.Atoi(parameters["policies"])
+	if rate := parameters["qps"]; rate != "max" {
+		var err error
+		if c.rate, err = strconv.ParseFloat(rate, 64); err != nil {
+			return c, err
+		}
+	}
+	return c, errors.Join(errs[:]...)
+}
+
 func (c cell) name() string {
 	parameters := c.parameters()
 	var b strings.Builder
@@ -207,6 +268,11 @@ func onOff(b bool) string {
 
 // ErrNothing is returned where no sample is a result.
 var ErrNothing = errors.New("nothing was measured")
+
+// repeats tells whether a suite is among what is measured again.
+func (p Plan) repeats(suite string) bool {
+	return slices.ContainsFunc(p.Again, func(c result.Configuration) bool { return c.Suite == suite })
+}
 
 // Run takes all samples: in every round each configuration once, with each build in
 // turn. Interrupted, it returns what it has. Where no sample of any build is a result,

@@ -1,13 +1,18 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/windtunnel-mesh/windtunnel/bench"
 	"github.com/windtunnel-mesh/windtunnel/reports"
 	"github.com/windtunnel-mesh/windtunnel/reports/result"
 	"github.com/windtunnel-mesh/windtunnel/reports/stat"
@@ -31,6 +36,7 @@ type compareFlags struct {
 	all      bool
 	annotate bool
 	history  string
+	confirm  []string
 }
 
 func newBenchCompareCommand(s Streams) *cobra.Command {
@@ -43,7 +49,7 @@ func newBenchCompareCommand(s Streams) *cobra.Command {
 			"a relative and an absolute floor. Exits with 4 where something got worse beyond doubt.",
 		Example: "  windtunnel bench compare main.json branch.json -o markdown",
 		Args:    cobra.ExactArgs(2),
-		RunE:    func(_ *cobra.Command, args []string) error { return compare(s, args[0], args[1], f) },
+		RunE:    func(c *cobra.Command, args []string) error { return compare(c.Context(), s, args[0], args[1], f) },
 	}
 	flags := c.Flags()
 	flags.StringVarP(&f.output, "output", "o", "table", "table, json, markdown or benchfmt")
@@ -52,11 +58,12 @@ func newBenchCompareCommand(s Streams) *cobra.Command {
 	flags.StringVar(&f.failOn, "fail-on", "", "regular expression of the metrics that may fail the comparison (default: all that have a better direction)")
 	flags.BoolVar(&f.all, "all", false, "show the rows without a change, too")
 	flags.BoolVar(&f.annotate, "annotate", os.Getenv("GITHUB_ACTIONS") == "true", "write annotations for GitHub Actions to stderr")
+	flags.StringSliceVar(&f.confirm, "confirm", nil, "`BASE_DIR,NEW_DIR` with the programs of both builds: measure what got worse a second time, interleaved, before failing")
 	flags.StringVar(&f.history, "history", "", "append NEW's medians to this file, a JSON line per build")
 	return c
 }
 
-func compare(s Streams, basePath, newPath string, f compareFlags) error {
+func compare(ctx context.Context, s Streams, basePath, newPath string, f compareFlags) error {
 	options, err := f.options()
 	if err != nil {
 		return &exit{codeUsage, err}
@@ -72,6 +79,13 @@ func compare(s Streams, basePath, newPath string, f compareFlags) error {
 	c := stat.Compare(base, next, options)
 	if len(c.Rows) == 0 {
 		return &exit{codeNothing, fmt.Errorf("nothing was compared: %s and %s have no configuration with samples in common", basePath, newPath)}
+	}
+	if len(f.confirm) > 0 && len(c.Regressions()) > 0 {
+		second, err := confirm(ctx, s, c, next, f.confirm)
+		if err != nil {
+			return err
+		}
+		c.Confirm(stat.Compare(second[0], second[1], options))
 	}
 	if err := writeComparison(s, c, base, next, f); err != nil {
 		return err
@@ -102,6 +116,9 @@ func (f compareFlags) options() (stat.Options, error) {
 	if f.relative <= 0 {
 		return o, fmt.Errorf("--threshold %v: expected a part above 0, 0.05 is five percent", f.relative)
 	}
+	if len(f.confirm) != 0 && len(f.confirm) != 2 {
+		return o, fmt.Errorf("--confirm %s: expected two folders, BASE_DIR,NEW_DIR", strings.Join(f.confirm, ","))
+	}
 	if f.failOn != "" {
 		re, err := regexp.Compile("^(?:" + f.failOn + ")$")
 		if err != nil {
@@ -110,6 +127,29 @@ func (f compareFlags) options() (stat.Options, error) {
 		o.FailOn = re.MatchString
 	}
 	return o, nil
+}
+
+// confirm measures the configurations that got worse a second time, both builds in turn,
+// as often and as long as the first time.
+func confirm(ctx context.Context, s Streams, c *stat.Comparison, next *result.Benchmark, dirs []string) ([]*result.Benchmark, error) {
+	plan := bench.Plan{WarmUp: defaultWarmUp, Pin: next.Machine.Pinned, Progress: benchProgress(s)}
+	for i := range next.Configurations {
+		of := &next.Configurations[i]
+		if slices.ContainsFunc(c.Regressions(), func(r stat.Row) bool { return r.Configuration == of.Name }) {
+			plan.Again = append(plan.Again, *of)
+			plan.Repeat = max(plan.Repeat, len(of.Samples))
+			plan.Duration = max(plan.Duration, time.Duration(of.Samples[0].Seconds*float64(time.Second)).Round(100*time.Millisecond))
+		}
+	}
+	for i, name := range []string{"base", "new"} {
+		b, err := bench.OpenBuild(name, dirs[i])
+		if err != nil {
+			return nil, &exit{codeEnvironment, err}
+		}
+		plan.Builds = append(plan.Builds, b)
+	}
+	fmt.Fprintf(s.Err, "measuring %d configurations again\n", len(plan.Again))
+	return runBench(ctx, plan)
 }
 
 func writeComparison(s Streams, c *stat.Comparison, base, next *result.Benchmark, f compareFlags) error {

@@ -70,7 +70,7 @@ func newBenchRunCommand(s Streams) *cobra.Command {
 	flags.StringSliceVar(&f.accessLog, "access-log", []string{"off"}, "access logs of the sidecars: on, off")
 	flags.IntVar(&f.repeat, "repeat", 10, "samples of each configuration")
 	flags.DurationVar(&f.duration, "duration", 2*time.Second, "of a sample")
-	flags.DurationVar(&f.warmUp, "warm-up", 500*time.Millisecond, "before a sample, not measured")
+	flags.DurationVar(&f.warmUp, "warm-up", defaultWarmUp, "before a sample, not measured")
 	flags.BoolVar(&f.pin, "pin", true, "keep proxies on the first processor and the load on the others")
 	return c
 }
@@ -83,17 +83,10 @@ func benchRun(ctx context.Context, s Streams, f benchRunFlags) error {
 	if plan.Builds, err = f.builds(); err != nil {
 		return &exit{codeEnvironment, err}
 	}
-	if plan.Dir, err = os.MkdirTemp("", "wt"); err != nil {
-		return &exit{codeEnvironment, err}
-	}
-	defer os.RemoveAll(plan.Dir)
 	plan.Progress = benchProgress(s)
-	found, err := bench.Run(ctx, plan)
-	switch {
-	case errors.Is(err, bench.ErrNothing):
-		return &exit{codeNothing, err}
-	case err != nil:
-		return &exit{codeEnvironment, err}
+	found, err := runBench(ctx, plan)
+	if err != nil {
+		return err
 	}
 	if err := f.write(s, found); err != nil {
 		return &exit{codeEnvironment, err}
@@ -103,6 +96,26 @@ func benchRun(ctx context.Context, s Streams, f benchRunFlags) error {
 	}
 	return nil
 }
+
+// runBench runs a plan in a folder of its own; its errors have exit codes.
+func runBench(ctx context.Context, plan bench.Plan) ([]*result.Benchmark, error) {
+	var err error
+	if plan.Dir, err = os.MkdirTemp("", "wt"); err != nil {
+		return nil, &exit{codeEnvironment, err}
+	}
+	defer os.RemoveAll(plan.Dir)
+	found, err := bench.Run(ctx, plan)
+	switch {
+	case errors.Is(err, bench.ErrNothing):
+		return nil, &exit{codeNothing, err}
+	case err != nil:
+		return nil, &exit{codeEnvironment, err}
+	}
+	return found, nil
+}
+
+// defaultWarmUp is what a sample begins with.
+const defaultWarmUp = 500 * time.Millisecond
 
 // plan checks the flags.
 func (f benchRunFlags) plan() (bench.Plan, error) {
