@@ -90,7 +90,55 @@ func BenchmarkProxyProcesses(b *testing.B) {
 		c.Env = append(os.Environ(), reverseProxyEnv+"="+ours+" "+app, "GOMAXPROCS=1")
 		drive(b, c, ours)
 	})
+	for _, peer := range []struct {
+		name, file, text string
+		args             []string
+	}{
+		{"nginx", "nginx.conf", fmt.Sprintf(nginxConf, dir, dir, app, ours), []string{"-p", dir, "-e", "stderr", "-c"}},
+		{"haproxy", "haproxy.cfg", fmt.Sprintf(haproxyConf, ours, app), []string{"-f"}},
+	} {
+		path, err := exec.LookPath(peer.name)
+		if err != nil {
+			b.Logf("%s is not installed: not measured", peer.name)
+			continue
+		}
+		config := filepath.Join(dir, peer.file)
+		if err := os.WriteFile(config, []byte(peer.text), 0o644); err != nil {
+			b.Fatal(err)
+		}
+		b.Run(peer.name, func(b *testing.B) { drive(b, exec.Command(path, append(peer.args, config)...), ours) })
+	}
 }
+
+// The peers as their documentation has a proxy that keeps its connections: one
+// process, one thread, no access log.
+const (
+	nginxConf = `
+daemon off; master_process off; pid %s/nginx.pid; error_log stderr crit;
+events { worker_connections 1024; }
+http {
+  access_log off; client_body_temp_path %s; proxy_temp_path .; fastcgi_temp_path .; uwsgi_temp_path .; scgi_temp_path .;
+  keepalive_requests 100000000;
+  upstream app { server %s; keepalive 64; keepalive_requests 100000000; }
+  server { listen %s; location / { proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ""; } }
+}
+`
+	haproxyConf = `
+global
+  nbthread 1
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  http-reuse always
+frontend in
+  bind %s
+  default_backend app
+backend app
+  server app %s
+`
+)
 
 // answer is what the backend sends: 64 bytes of body.
 var answer = []byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 64\r\n\r\n" + strings.Repeat("x", 64))
