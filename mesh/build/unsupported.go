@@ -17,7 +17,7 @@ import (
 // refusedKinds change behaviour in ways that the control plane does not have yet.
 var refusedKinds = []string{
 	"EnvoyFilter", "WasmPlugin", "ProxyConfig", "WorkloadGroup",
-	"gateway.networking.k8s.io/Gateway", "GatewayClass", "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "ReferenceGrant", "Ingress",
+	"TCPRoute", "TLSRoute", "Ingress",
 }
 
 // fieldNote is a "Message.field" of istio.io/api's protos, or the "Type.field" of a
