@@ -116,8 +116,8 @@ func filterRedirect(f *gatewayv1.HTTPRequestRedirectFilter, m *model.HTTPMatch) 
 
 // mirror copies requests to a backend; one that may not be used is left out.
 func (a *gatewayAPI) mirror(o *config.Object, r *model.HTTPRule, f *gatewayv1.HTTPRequestMirrorFilter, path string, b *apiBackends) {
-	d := a.backend(o, b.kind, f.BackendRef, path+".backendRef", b.grants)
-	if d.Host == "" {
+	d, ok := a.backend(o, b.kind, f.BackendRef, path+".backendRef", b.grants)
+	if !ok {
 		return
 	}
 	percent := 100.0
@@ -181,7 +181,7 @@ func (a *gatewayAPI) destinations(o *config.Object, b *apiBackends) []*model.Des
 		if ref.Weight != nil {
 			weight = *ref.Weight
 		}
-		d := a.backend(o, b.kind, ref.BackendObjectReference, path, b.grants)
+		d, _ := a.backend(o, b.kind, ref.BackendObjectReference, path, b.grants)
 		d.Weight = uint32(max(weight, 0))
 		for j, f := range ref.Filters {
 			switch {
@@ -200,8 +200,9 @@ func (a *gatewayAPI) destinations(o *config.Object, b *apiBackends) []*model.Des
 	return list
 }
 
-// backend resolves a reference. What Istio refuses gets no host: requests fail with 500.
-func (a *gatewayAPI) backend(o *config.Object, route string, ref gatewayv1.BackendObjectReference, path string, grants bool) *model.Destination {
+// backend resolves a reference, and tells whether it can be used. Where Istio refuses
+// it there is no host, and where it leads nowhere no cluster: requests fail with 500.
+func (a *gatewayAPI) backend(o *config.Object, route string, ref gatewayv1.BackendObjectReference, path string, grants bool) (*model.Destination, bool) {
 	group, kind, namespace := "", "Service", o.Namespace
 	if ref.Group != nil {
 		group = string(*ref.Group)
@@ -213,9 +214,9 @@ func (a *gatewayAPI) backend(o *config.Object, route string, ref gatewayv1.Backe
 		namespace = string(*ref.Namespace)
 	}
 	d := &model.Destination{Source: sourceAt(o, path)}
-	fail := func(field, message, hint string) *model.Destination {
+	fail := func(field, message, hint string) (*model.Destination, bool) {
 		a.warn(o, CodeBackend, path+field, message+": requests would be answered with 500", hint)
-		return d
+		return d, false
 	}
 	host := string(ref.Name) + "." + namespace + ".svc." + a.options.ClusterDomain
 	switch {
@@ -228,15 +229,15 @@ func (a *gatewayAPI) backend(o *config.Object, route string, ref gatewayv1.Backe
 			grantHint(route, o.Namespace, kind, namespace))
 	}
 	services := a.matching(host)
-	if len(services) == 0 {
-		return fail(".name", fmt.Sprintf("no service has the host %q", host), suggestHost(host, a.visible))
-	}
 	if ref.Port == nil {
-		return fail("", "a Service needs a port", "write port: "+portList(services[0]))
-	}
-	if services[0].Port(uint32(*ref.Port)) == nil {
-		return fail(".port", fmt.Sprintf("service %q has no port %d: it has %s", host, *ref.Port, portList(services[0])), "")
+		return fail("", "a backend needs a port", "")
 	}
 	d.Host, d.Port = host, uint32(*ref.Port)
-	return d
+	switch {
+	case len(services) == 0:
+		return fail(".name", fmt.Sprintf("no service has the host %q", host), suggestHost(host, a.visible))
+	case services[0].Port(d.Port) == nil:
+		return fail(".port", fmt.Sprintf("service %q has no port %d: it has %s", host, d.Port, portList(services[0])), "")
+	}
+	return d, true
 }

@@ -94,9 +94,13 @@ func TestRouteRules(t *testing.T) {
 		{"a prefix before everything", `filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /x}}}]` + refs,
 			func(r *model.HTTPRule) bool { return r.Rewrite.URI == "/x/" }},
 		{"no prefix", `filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: ""}}}], matches: [{path: {value: /a.b}}]` + refs,
-			func(r *model.HTTPRule) bool { return r.Rewrite.RegexMatch == `^/a\.b/?(.*)$` && r.Rewrite.Substitution == `/\1` }},
+			func(r *model.HTTPRule) bool {
+				return r.Rewrite.RegexMatch == `^/a\.b/?(.*)$` && r.Rewrite.Substitution == `/\1`
+			}},
 		{"a full path", `filters: [{type: URLRewrite, urlRewrite: {hostname: h.com, path: {type: ReplaceFullPath, replaceFullPath: '/\1'}}}]` + refs,
-			func(r *model.HTTPRule) bool { return r.Rewrite.Authority == "h.com" && r.Rewrite.Substitution == `/\\1` }},
+			func(r *model.HTTPRule) bool {
+				return r.Rewrite.Authority == "h.com" && r.Rewrite.Substitution == `/\\1`
+			}},
 		{"redirect to the listener's port", "filters: [{type: RequestRedirect, requestRedirect: {hostname: h.com}}]", func(r *model.HTTPRule) bool {
 			return r.Redirect.Code == 302 && r.Redirect.FromRequestPort && r.Redirect.Authority == "h.com" && r.Direct == nil
 		}},
