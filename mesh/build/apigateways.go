@@ -96,9 +96,12 @@ func (a *gatewayAPI) gateway(o *config.Object, g *gatewayv1.Gateway) {
 			`write gatewayClassName: istio`)
 		return
 	}
-	service := a.gatewayService(o, g)
+	service, made := a.gatewayService(o, g)
 	for i, l := range g.Spec.Listeners {
 		path := fmt.Sprintf("spec.listeners[%d]", i)
+		if known := a.visible[service]; !made && len(known) > 0 && known[0].Port(uint32(l.Port)) == nil {
+			a.warn(o, CodeListener, path+".port", fmt.Sprintf("service %q has no port %d, so nobody reaches the listener: it has %s", service, l.Port, portList(known[0])), "")
+		}
 		m := &model.Gateway{
 			Name: fmt.Sprintf("%s-%s-%s", o.Name, generated, l.Name), Namespace: o.Namespace,
 			Service: service, Created: o.Created, Source: sourceAt(o, path),
@@ -126,9 +129,10 @@ func (a *gatewayAPI) gateway(o *config.Object, g *gatewayv1.Gateway) {
 	}
 }
 
-// gatewayService is the full name of the Service whose Pods serve the Gateway.
-func (a *gatewayAPI) gatewayService(o *config.Object, g *gatewayv1.Gateway) string {
-	service, made := config.GatewayService(o.Name, g)
+// gatewayService is the full name of the Service whose Pods serve the Gateway, and
+// whether it is made for the Gateway.
+func (a *gatewayAPI) gatewayService(o *config.Object, g *gatewayv1.Gateway) (service string, made bool) {
+	service, made = config.GatewayService(o.Name, g)
 	if !strings.Contains(service, ".") {
 		service += "." + o.Namespace + ".svc." + a.options.ClusterDomain
 	}
@@ -136,7 +140,7 @@ func (a *gatewayAPI) gatewayService(o *config.Object, g *gatewayv1.Gateway) stri
 		a.warn(o, CodeGatewayAddress, "spec.addresses[0].value",
 			fmt.Sprintf("no Service is called %q: the Gateway has no proxies", service), suggestHost(service, a.visible))
 	}
-	return service
+	return service, made
 }
 
 // allowed tells which namespaces may attach routes: by default the Gateway's own.

@@ -23,6 +23,7 @@ func (a *gatewayAPI) unsupportedGateway(o *config.Object, s *gatewayv1.GatewaySp
 		{s.TLS != nil, "tls"},
 		{s.DefaultScope != "", "defaultScope"},
 		{s.Infrastructure != nil && s.Infrastructure.ParametersRef != nil, "infrastructure.parametersRef"},
+		{s.Infrastructure != nil && len(s.Infrastructure.Annotations) > 0, "infrastructure.annotations"},
 	} {
 		if f.set {
 			a.unsupportedAt(o, "spec."+f.path, f.path)

@@ -157,6 +157,8 @@ func TestGatewayAPIFindings(t *testing.T) {
 		{"a waypoint", apiObject("Gateway", "name: g", "gatewayClassName: istio-waypoint, listeners: [{name: a, port: 80, protocol: HTTP}]"), "error WT0400 istio-waypoint"},
 		{"an address", apiObject("Gateway", "name: g", "gatewayClassName: istio, addresses: [{value: 1.2.3.4}], listeners: [{name: a, port: 80, protocol: HTTP}]"), "error WT0400 Hostname"},
 		{"a name that no Service has", apiObject("Gateway", "name: g", "gatewayClassName: istio, addresses: [{type: Hostname, value: none}], listeners: [{name: a, port: 80, protocol: HTTP}]"), "warning WT0434 none.default"},
+		{"a port that the Service does not have", apiObject("Gateway", "name: g", "gatewayClassName: istio, addresses: [{type: Hostname, value: two}], listeners: [{name: a, port: 80, protocol: HTTP}, {name: b, port: 82, protocol: HTTP}]"), "warning WT0432 no port 82"},
+		{"a kind of route", apiObject("TLSRoute", "name: r", "parentRefs: [{name: edge}], hostnames: [a.com], rules: [{backendRefs: [{name: two, port: 81}]}]"), "error WT0400 TLSRoute"},
 		{"passthrough", apiObject("Gateway", "name: g", "gatewayClassName: istio, listeners: [{name: a, port: 443, protocol: TLS, tls: {mode: Passthrough}}]"), "error WT0400 protocol TLS"},
 		{"no certificate", apiObject("Gateway", "name: g", "gatewayClassName: istio, listeners: [{name: a, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: none}]}}]"), "warning WT0432 default/none"},
 		{"a certificate without grant", apiObject("Gateway", "name: g", "gatewayClassName: istio, listeners: [{name: a, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: none, namespace: other}]}}]"), "warning WT0432 other/none may not"},

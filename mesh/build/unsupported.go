@@ -17,7 +17,7 @@ import (
 // refusedKinds change behaviour in ways that the control plane does not have yet.
 var refusedKinds = []string{
 	"EnvoyFilter", "WasmPlugin", "ProxyConfig", "WorkloadGroup",
-	"TCPRoute", "TLSRoute", "Ingress",
+	"TCPRoute", "TLSRoute", "UDPRoute", "BackendTLSPolicy", "ListenerSet", "Ingress",
 }
 
 // fieldNote is a "Message.field" of istio.io/api's protos, or the "Type.field" of a

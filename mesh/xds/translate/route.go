@@ -238,7 +238,7 @@ func redirectAction(r *model.Redirect, port uint32) *routepb.RedirectAction {
 	if r.FromRequestPort {
 		a.PortRedirect = port
 	}
-	if a.PortRedirect == 80 && (r.Scheme == "http" || r.Scheme == "") && r.Port == 0 || a.PortRedirect == 443 && r.Scheme == "https" {
+	if a.PortRedirect == 80 && (r.Scheme == "http" || r.Scheme == "") && r.Port == 0 || a.PortRedirect == 443 && (r.Scheme == "https" || r.Scheme == "" && r.FromRequestPort) {
 		a.PortRedirect = 0
 	}
 	a.ResponseCode = map[uint32]routepb.RedirectAction_RedirectResponseCode{
