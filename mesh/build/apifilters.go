@@ -31,9 +31,7 @@ func (a *gatewayAPI) filters(o *config.Object, r *model.HTTPRule, m *model.HTTPM
 			a.mirror(o, r, f.RequestMirror, at+".requestMirror", b)
 		case f.CORS != nil:
 			r.CORS = filterCORS(f.CORS)
-		default:
-			a.unsupportedAt(o, at, "filter "+string(f.Type))
-		}
+		} // other filters are refused
 	}
 }
 
@@ -189,7 +187,7 @@ func (a *gatewayAPI) destinations(o *config.Object, b *apiBackends) []*model.Des
 				d.Headers.Request = filterOps(f.RequestHeaderModifier)
 			case f.ResponseHeaderModifier != nil:
 				d.Headers.Response = filterOps(f.ResponseHeaderModifier)
-			default:
+			case f.ExtensionRef == nil && f.ExternalAuth == nil: // those are refused everywhere
 				a.unsupportedAt(o, fmt.Sprintf("%s.filters[%d]", path, j), fmt.Sprintf("filter %s of a backend", f.Type))
 			}
 		}

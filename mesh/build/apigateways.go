@@ -51,7 +51,6 @@ func (b *builder) gatewayAPI() {
 	a := &gatewayAPI{
 		builder: b, listeners: map[string][]*apiListener{}, groups: map[string]*apiGroup{}, said: map[string]bool{},
 	}
-	a.unsupportedClasses()
 	a.readGrants()
 	for _, o := range oldestFirst(b.view.Of(groupGateway + "/Gateway")) {
 		if g, ok := o.Value.(*gatewayv1.Gateway); ok {

@@ -41,11 +41,9 @@ func (a *gatewayAPI) routes() []*apiRoute {
 		var hosts []gatewayv1.Hostname
 		switch v := o.Value.(type) {
 		case *gatewayv1.HTTPRoute:
-			a.unsupportedRoute(o, &v.Spec.CommonRouteSpec)
 			r.parents, hosts = v.Spec.ParentRefs, v.Spec.Hostnames
 			r.rules = func(grants bool) []*model.HTTPRule { return a.httpRules(o, v.Spec.Rules, grants) }
 		case *gatewayv1.GRPCRoute:
-			a.unsupportedRoute(o, &v.Spec.CommonRouteSpec)
 			r.parents, hosts = v.Spec.ParentRefs, v.Spec.Hostnames
 			r.rules = func(grants bool) []*model.HTTPRule { return a.grpcRules(o, v.Spec.Rules, grants) }
 		default:
@@ -278,7 +276,7 @@ func precedence(x, y *model.HTTPRule) int {
 	return cmp.Or(
 		cmp.Compare(pathRank(n), pathRank(m)),
 		cmp.Compare(pathLength(n), pathLength(m)),
-		cmp.Compare(flag(n.Method), flag(m.Method)),
+		cmp.Compare(isSet(n.Method), isSet(m.Method)),
 		cmp.Compare(len(n.Headers), len(m.Headers)),
 		cmp.Compare(len(n.Query), len(m.Query)),
 	)
@@ -313,7 +311,7 @@ func pathLength(m *model.HTTPMatch) int {
 	return len(m.URI.Value)
 }
 
-func flag(m *model.StringMatch) int {
+func isSet(m *model.StringMatch) int {
 	if m != nil {
 		return 1
 	}

@@ -28,9 +28,6 @@ func (a *gatewayAPI) httpRules(o *config.Object, rules []gatewayv1.HTTPRouteRule
 		for j, m := range r.Matches {
 			matches = append(matches, httpRouteMatch(o, m, fmt.Sprintf("%s.matches[%d]", at, j)))
 		}
-		if r.SessionPersistence != nil {
-			a.unsupportedAt(o, at+".sessionPersistence", "sessionPersistence")
-		}
 		common := &model.HTTPRule{Name: ruleName(o, r.Name, i), Source: sourceAt(o, at), Retry: routeRetry(r.Retry)}
 		routeTimeouts(common, r.Timeouts)
 		backends := &apiBackends{kind: "HTTPRoute", refs: r.BackendRefs, path: at + ".backendRefs", grants: grants}
@@ -50,9 +47,6 @@ func (a *gatewayAPI) grpcRules(o *config.Object, rules []gatewayv1.GRPCRouteRule
 		}
 		for j, m := range r.Matches {
 			matches = append(matches, grpcRouteMatch(o, m, fmt.Sprintf("%s.matches[%d]", at, j)))
-		}
-		if r.SessionPersistence != nil {
-			a.unsupportedAt(o, at+".sessionPersistence", "sessionPersistence")
 		}
 		backends := &apiBackends{kind: "GRPCRoute", path: at + ".backendRefs", grants: grants}
 		for _, b := range r.BackendRefs {

@@ -13,22 +13,9 @@ import (
 // builtinClasses are Istio's classes of what the control plane does not have.
 var builtinClasses = []gatewayv1.ObjectName{"istio-remote", "istio-waypoint", "istio-east-west"}
 
-// unsupportedGateway refuses what a Gateway asks for in vain.
+// unsupportedGateway refuses the values of a Gateway's fields that have no effect; the
+// fields that have none at all are in unsupported.go.
 func (a *gatewayAPI) unsupportedGateway(o *config.Object, s *gatewayv1.GatewaySpec) {
-	for _, f := range []struct {
-		set  bool
-		path string
-	}{
-		{s.AllowedListeners != nil, "allowedListeners"},
-		{s.TLS != nil, "tls"},
-		{s.DefaultScope != "", "defaultScope"},
-		{s.Infrastructure != nil && s.Infrastructure.ParametersRef != nil, "infrastructure.parametersRef"},
-		{s.Infrastructure != nil && len(s.Infrastructure.Annotations) > 0, "infrastructure.annotations"},
-	} {
-		if f.set {
-			a.unsupportedAt(o, "spec."+f.path, f.path)
-		}
-	}
 	if slices.Contains(builtinClasses, s.GatewayClassName) {
 		a.unsupportedAt(o, "spec.gatewayClassName", fmt.Sprintf("gatewayClassName %s", s.GatewayClassName))
 	}
@@ -59,22 +46,6 @@ func (a *gatewayAPI) unsupportedListener(o *config.Object, l gatewayv1.Listener,
 	for _, k := range slices.Sorted(maps.Keys(l.TLS.Options)) {
 		if v := l.TLS.Options[k]; k != terminateMode || v != "SIMPLE" && v != "MUTUAL" && v != "OPTIONAL_MUTUAL" {
 			a.unsupportedAt(o, path+".tls.options", fmt.Sprintf("option %s: %s", k, v))
-		}
-	}
-}
-
-// unsupportedRoute refuses what a route asks for in vain.
-func (a *gatewayAPI) unsupportedRoute(o *config.Object, s *gatewayv1.CommonRouteSpec) {
-	if s.UseDefaultGateways != "" && s.UseDefaultGateways != gatewayv1.GatewayDefaultScopeNone {
-		a.unsupportedAt(o, "spec.useDefaultGateways", "useDefaultGateways")
-	}
-}
-
-// unsupportedClasses refuses parameters of Istio's classes.
-func (a *gatewayAPI) unsupportedClasses() {
-	for _, o := range a.view.Of("GatewayClass") {
-		if c, ok := o.Value.(*gatewayv1.GatewayClass); ok && c.Spec.ControllerName == config.GatewayController && c.Spec.ParametersRef != nil {
-			a.unsupportedAt(o, "spec.parametersRef", "parametersRef")
 		}
 	}
 }

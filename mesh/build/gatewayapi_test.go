@@ -149,7 +149,7 @@ func TestGatewayAPIFindings(t *testing.T) {
 		{"no such port", rule("backendRefs: [{name: reviews, port: 1}]"), "warning WT0431 no port 1"},
 		{"no such kind", rule("backendRefs: [{name: reviews, kind: Bucket, group: s.io, port: 1}]"), "warning WT0431 Bucket"},
 		{"no grant", rule("backendRefs: [{name: reviews, namespace: other, port: 9080}]"), "warning WT0431 may not be used"},
-		{"a filter", rule("filters: [{type: ExtensionRef, extensionRef: {group: a.io, kind: A, name: a}}], backendRefs: [{name: reviews, port: 9080}]"), "error WT0400 ExtensionRef"},
+		{"a filter", rule("filters: [{type: ExtensionRef, extensionRef: {group: a.io, kind: A, name: a}}], backendRefs: [{name: reviews, port: 9080}]"), "error WT0400 extensionRef"},
 		{"a filter of a backend", rule("backendRefs: [{name: reviews, port: 9080, filters: [{type: CORS, cors: {}}]}]"), "error WT0400 CORS"},
 		{"session persistence", rule("sessionPersistence: {}, backendRefs: [{name: reviews, port: 9080}]"), "error WT0400 sessionPersistence"},
 		{"default gateways", route("useDefaultGateways: All, " + ok), "error WT0400 useDefaultGateways"},
