@@ -20,9 +20,20 @@ type apiRoute struct {
 	hosts   []string
 	// grants: backends in other namespaces need one. Istio asks for them at gateways
 	// only; within the mesh anybody may call anybody.
-	rules func(grants bool) []*model.HTTPRule
-	made  int // VirtualServices so far, for names
-	known map[string]bool
+	convert func(grants bool) []*model.HTTPRule
+	rules   map[bool][]*model.HTTPRule // by grants, once they are made
+	made    int                        // VirtualServices so far, for names
+	known   map[string]bool
+}
+
+// with returns a route's rules.
+func (r *apiRoute) with(grants bool) []*model.HTTPRule {
+	list, ok := r.rules[grants]
+	if !ok {
+		list = r.convert(grants)
+		r.rules[grants] = list
+	}
+	return list
 }
 
 // apiGroup is the VirtualService that all routes of one listener and host become, or
@@ -37,15 +48,15 @@ type apiGroup struct {
 func (a *gatewayAPI) routes() []*apiRoute {
 	var list []*apiRoute
 	for _, o := range slices.Concat(a.view.Of("HTTPRoute"), a.view.Of("GRPCRoute")) {
-		r := &apiRoute{object: o, known: map[string]bool{}}
+		r := &apiRoute{object: o, known: map[string]bool{}, rules: map[bool][]*model.HTTPRule{}}
 		var hosts []gatewayv1.Hostname
 		switch v := o.Value.(type) {
 		case *gatewayv1.HTTPRoute:
 			r.parents, hosts = v.Spec.ParentRefs, v.Spec.Hostnames
-			r.rules = func(grants bool) []*model.HTTPRule { return a.httpRules(o, v.Spec.Rules, grants) }
+			r.convert = func(grants bool) []*model.HTTPRule { return a.httpRules(o, v.Spec.Rules, grants) }
 		case *gatewayv1.GRPCRoute:
 			r.parents, hosts = v.Spec.ParentRefs, v.Spec.Hostnames
-			r.rules = func(grants bool) []*model.HTTPRule { return a.grpcRules(o, v.Spec.Rules, grants) }
+			r.convert = func(grants bool) []*model.HTTPRule { return a.grpcRules(o, v.Spec.Rules, grants) }
 		default:
 			continue
 		}
@@ -116,7 +127,7 @@ func (a *gatewayAPI) attachToMesh(r *apiRoute, p *gatewayv1.ParentReference, pat
 			continue
 		}
 		known = true
-		rules := r.rules(false)
+		rules := r.with(false)
 		port := uint32(0)
 		if p.Port != nil {
 			port = uint32(*p.Port)
@@ -177,7 +188,7 @@ func (a *gatewayAPI) attachToGateway(r *apiRoute, p *gatewayv1.ParentReference, 
 		taken = true
 		for _, h := range hosts {
 			if isolated(l, listeners, h) {
-				a.add(r, l.ref+"|"+h, "", r.rules(true), &model.VirtualService{Hosts: []string{h}, Gateways: []string{l.ref}, Export: model.Visibility{All: true}})
+				a.add(r, l.ref+"|"+h, "", r.with(true), &model.VirtualService{Hosts: []string{h}, Gateways: []string{l.ref}, Export: model.Visibility{All: true}})
 			}
 		}
 	}
