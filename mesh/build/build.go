@@ -70,6 +70,7 @@ var processors = []struct {
 	{"telemetry", (*builder).telemetries},
 	{"references", (*builder).references},
 	{"selectors", (*builder).selectors},
+	{"gateway API", (*builder).gatewayAPI},
 }
 
 // Build makes the mesh of a view.

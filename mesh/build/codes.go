@@ -18,3 +18,12 @@ const (
 	CodeGatewayHost     = "WT0412" // a VirtualService whose hosts its gateway does not serve
 	CodeMergedPolicy    = "WT0413" // a second DestinationRule's policy that has no effect
 )
+
+// Codes of the Kubernetes Gateway API: what Istio writes into the conditions of a status.
+const (
+	CodeParent         = "WT0430" // a route that its parent does not accept
+	CodeBackend        = "WT0431" // a backend that is not there, or may not be used
+	CodeListener       = "WT0432" // a listener that cannot be served as written
+	CodeGatewayClass   = "WT0433" // a Gateway of a class that the mesh does not serve
+	CodeGatewayAddress = "WT0434" // a Gateway whose proxies are not there
+)

@@ -17,7 +17,7 @@ import (
 // refusedKinds change behaviour in ways that the control plane does not have yet.
 var refusedKinds = []string{
 	"EnvoyFilter", "WasmPlugin", "ProxyConfig", "WorkloadGroup",
-	"gateway.networking.k8s.io/Gateway", "GatewayClass", "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "ReferenceGrant", "Ingress",
+	"TCPRoute", "TLSRoute", "UDPRoute", "BackendTLSPolicy", "ListenerSet", "Ingress",
 }
 
 // fieldNote is a "Message.field" of istio.io/api's protos, or the "Type.field" of a
@@ -149,6 +149,20 @@ var refusedFields = []fieldNote{
 	{"Tracing.max_path_tag_length", "export of traces"},
 	{"Tracing.tls_settings", "export of traces"},
 	{"Tracing.enable_istio_tags", "export of traces"},
+
+	{"GatewayClassSpec.parametersRef", "deployments of one's own design"},
+	{"GatewaySpec.allowedListeners", "ListenerSets"},
+	{"GatewaySpec.tls", "client certificates; the option gateway.istio.io/tls-terminate-mode of a listener asks for them"},
+	{"GatewaySpec.defaultScope", "Gateways for routes without parents"},
+	{"GatewayInfrastructure.annotations", "annotations of what is deployed"},
+	{"GatewayInfrastructure.parametersRef", "deployments of one's own design"},
+	{"HTTPRouteSpec.useDefaultGateways", "Gateways for routes without parents"},
+	{"GRPCRouteSpec.useDefaultGateways", "Gateways for routes without parents"},
+	{"HTTPRouteRule.sessionPersistence", "clients that stay at one endpoint; a DestinationRule's consistentHash does so"},
+	{"GRPCRouteRule.sessionPersistence", "clients that stay at one endpoint; a DestinationRule's consistentHash does so"},
+	{"HTTPRouteFilter.externalAuth", "external authorization"},
+	{"HTTPRouteFilter.extensionRef", "filters of others"},
+	{"GRPCRouteFilter.extensionRef", "filters of others"},
 
 	{"ServiceSpec.trafficDistribution", "balancing by topology"},
 	{"ServiceSpec.publishNotReadyAddresses", "endpoints that are not ready"},

@@ -77,11 +77,16 @@ var kinds = []kind{
 	{groupSecurity, []string{"v1", "v1beta1"}, "AuthorizationPolicy", false, of[securityv1.AuthorizationPolicy], nil, nil},
 	{groupTelemetry, []string{"v1", "v1alpha1"}, "Telemetry", false, of[telemetryv1.Telemetry], nil, nil},
 
-	{groupGateway, []string{"v1", "v1beta1"}, "GatewayClass", true, of[gatewayv1.GatewayClass], nil, nil},
-	{groupGateway, []string{"v1", "v1beta1"}, "Gateway", false, of[gatewayv1.Gateway], nil, nil},
-	{groupGateway, []string{"v1", "v1beta1"}, "HTTPRoute", false, of[gatewayv1.HTTPRoute], nil, nil},
-	{groupGateway, []string{"v1", "v1alpha2"}, "GRPCRoute", false, of[gatewayv1.GRPCRoute], nil, nil},
-	{groupGateway, []string{"v1", "v1beta1"}, "ReferenceGrant", false, of[gatewayv1.ReferenceGrant], nil, nil},
+	{groupGateway, []string{"v1", "v1beta1"}, "GatewayClass", true, of[gatewayv1.GatewayClass], nil, validateGatewayClass},
+	{groupGateway, []string{"v1", "v1beta1"}, "Gateway", false, of[gatewayv1.Gateway], nil, validateAPIGateway},
+	{groupGateway, []string{"v1", "v1beta1"}, "HTTPRoute", false, of[gatewayv1.HTTPRoute], nil, validateHTTPRoute},
+	{groupGateway, []string{"v1", "v1alpha2"}, "GRPCRoute", false, of[gatewayv1.GRPCRoute], nil, validateGRPCRoute},
+	{groupGateway, []string{"v1", "v1beta1"}, "ReferenceGrant", false, of[gatewayv1.ReferenceGrant], nil, validateReferenceGrant},
+	{groupGateway, []string{"v1", "v1alpha2"}, "TLSRoute", false, of[gatewayv1.TLSRoute], nil, nil},
+	{groupGateway, []string{"v1", "v1alpha2"}, "TCPRoute", false, of[gatewayv1.TCPRoute], nil, nil},
+	{groupGateway, []string{"v1", "v1alpha2"}, "UDPRoute", false, of[gatewayv1.UDPRoute], nil, nil},
+	{groupGateway, []string{"v1"}, "BackendTLSPolicy", false, of[gatewayv1.BackendTLSPolicy], nil, nil},
+	{groupGateway, []string{"v1"}, "ListenerSet", false, of[gatewayv1.ListenerSet], nil, nil},
 
 	{groupInstall, []string{"v1alpha1"}, "IstioOperator", false, nil, nil, nil},
 }

@@ -27,6 +27,8 @@ type GatewayOptions struct {
 	// "istio-", as Gateways select them.
 	Labels   map[string]string
 	Replicas int32 // 1
+	// Account is the Pods' ServiceAccount: NAME-service-account by default.
+	Account string
 	// ServiceType is LoadBalancer, and ClusterIP for names that end in "egressgateway".
 	ServiceType corev1.ServiceType
 	// Ports are 15021, http2 80 to 8080 and https 443 to 8443 by default.
@@ -39,6 +41,9 @@ func (g *GatewayOptions) setDefaults() {
 	}
 	if g.Labels == nil {
 		g.Labels = map[string]string{"app": g.Name, "istio": strings.TrimPrefix(g.Name, "istio-")}
+	}
+	if g.Account == "" {
+		g.Account = g.Name + "-service-account"
 	}
 	if g.Replicas == 0 {
 		g.Replicas = 1
@@ -74,7 +79,7 @@ func Gateway(g GatewayOptions, o Options) []Object {
 		return metav1.ObjectMeta{Name: g.Name, Namespace: g.Namespace, Labels: maps.Clone(g.Labels)}
 	}
 	account := &corev1.ServiceAccount{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"}, ObjectMeta: meta()}
-	account.Name += "-service-account"
+	account.Name = g.Account
 	service := &corev1.Service{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Service"}, ObjectMeta: meta(),
 		Spec: corev1.ServiceSpec{Type: g.ServiceType, Selector: maps.Clone(g.Labels), Ports: g.Ports},

@@ -6,9 +6,11 @@ import "time"
 type Gateway struct {
 	Name, Namespace string
 	Selector        map[string]string
-	Servers         []*Server
-	Created         time.Time
-	Source          Source
+	// Service, in place of a selector, is the host of the Service in front of the proxies.
+	Service string
+	Servers []*Server
+	Created time.Time
+	Source  Source
 }
 
 // Ref is "namespace/name", as VirtualServices name it.
@@ -33,14 +35,16 @@ type ServerHost struct {
 
 // ServerTLS terminates TLS, or redirects to where it is.
 type ServerTLS struct {
-	HTTPSRedirect   bool
-	Mutual          bool
-	Optional        bool
-	Credential      string
-	SubjectAltNames []string
-	MinVersion      uint8 // 0 default (1.2), else 10, 11, 12, 13
-	MaxVersion      uint8
-	CipherSuites    []string
+	HTTPSRedirect bool
+	Mutual        bool
+	Optional      bool
+	Credential    string // a Secret beside the proxy
+	// CredentialNamespace is the Secret's where it is not the proxy's.
+	CredentialNamespace string
+	SubjectAltNames     []string
+	MinVersion          uint8 // 0 default (1.2), else 10, 11, 12, 13
+	MaxVersion          uint8
+	CipherSuites        []string
 }
 
 // Admits reports whether a VirtualService of a namespace may claim a host on the

@@ -15,6 +15,10 @@ type VirtualService struct {
 	TCP             []*TCPRule
 	Created         time.Time
 	Source          Source
+	// GatewayAPI: made of HTTPRoutes and GRPCRoutes. In the mesh it takes the place of a
+	// VirtualService for the ports that it has rules for, and a cluster that is not there
+	// is answered with 500 instead of 503.
+	GatewayAPI bool
 }
 
 // Bound reports whether the rules hold for a gateway, or for the mesh.
@@ -61,12 +65,14 @@ type HTTPMatch struct {
 // MatchKind is how a string is compared.
 type MatchKind uint8
 
-// The kinds. Present is any value at all.
+// The kinds. Present is any value at all; Segments is a prefix of whole path segments,
+// without a slash at its end.
 const (
 	Exact MatchKind = iota
 	Prefix
 	Regex
 	Present
+	Segments
 )
 
 // StringMatch is one comparison.
@@ -83,7 +89,7 @@ type NamedMatch struct {
 
 // Destination is a service's port, or a subset of it.
 type Destination struct {
-	Host    string // resolved
+	Host    string // resolved; "": none that may be used, requests fail
 	Subset  string
 	Port    uint32 // 0: not said
 	Weight  uint32
@@ -109,6 +115,7 @@ type Redirect struct {
 	Port                                  uint32
 	FromRequestPort                       bool
 	Code                                  uint32 // 301 by default
+	RegexMatch, Substitution              string // of the path, in place of URI and PrefixRewrite
 }
 
 // Direct answers without a destination.

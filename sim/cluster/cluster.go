@@ -54,6 +54,8 @@ type Cluster struct {
 	nextPod uint32
 	nextVIP uint32
 	derived map[config.Key]bool // objects in the store that this package made
+	// gateways are those of the Gateway API that have been deployed.
+	gateways map[config.Key]*deployed
 }
 
 // Pod is a Pod that runs, with the workload that owns it.
@@ -75,6 +77,8 @@ func New(o Options) *Cluster {
 		objects: make(map[config.Key]*config.Object),
 		vips:    make(map[string]netip.Addr),
 		derived: make(map[config.Key]bool),
+
+		gateways: make(map[config.Key]*deployed),
 	}
 }
 

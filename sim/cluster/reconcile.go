@@ -27,6 +27,7 @@ func compareKeys(a, b config.Key) int {
 // reconcile makes the world what the objects say. New Pods become ready before the
 // ones that they replace are stopped, as in a rolling update that may surge.
 func (c *Cluster) reconcile(ctx context.Context) error {
+	c.deployGateways()
 	c.publish()
 	started, err := c.startPods(ctx)
 	if err != nil {

@@ -48,9 +48,9 @@ func (w *World) explain(q *spec.Explain, snapshots func(*node) (*snapshot.Proxy,
 	o := explain.Options{Mesh: v, Request: explain.Request{From: q.From, Method: q.Method, URL: q.URL, Headers: q.Headers}}
 	switch q.From {
 	case fromIngress:
-		ip, ok := w.cluster.ServiceIP(systemNamespace, ingressGateway)
-		if !ok {
-			return nil, fmt.Errorf("there is no Service %s/%s", systemNamespace, ingressGateway)
+		ip, err := w.ingressOf(q.URL)
+		if err != nil {
+			return nil, err
 		}
 		o.Entry = ip
 		o.Client = &explain.Peer{Name: fromIngress, Addr: ingressClient}

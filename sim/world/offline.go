@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -63,6 +64,12 @@ func NewOffline(docs []spec.Document) (*Offline, []config.Diagnostic, error) {
 		return nil, findings, err
 	}
 	mesh, ds := build.Build(w.store.View(), build.Options{MeshConfig: config.DefaultMeshConfig()})
+	asked := map[config.Key]bool{}
+	for _, o := range objects {
+		asked[o.Key()] = true
+	}
+	// What the installer and controllers made is theirs to answer for.
+	ds = slices.DeleteFunc(ds, func(d config.Diagnostic) bool { return !asked[d.Object] })
 	return &Offline{world: w, translator: translate.New(mesh, nil)}, append(findings, ds...), nil
 }
 

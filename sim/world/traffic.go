@@ -73,18 +73,14 @@ func direct(pod string, n netx.Network) origin {
 	}}
 }
 
-// dialIngress connects to the ingress gateway's Service, whatever host was asked
-// for: outside, every name of the mesh resolves to the load balancer.
+// dialIngress connects to the Service of the gateway that has the host that was asked
+// for: outside, the names of Gateways resolve to their load balancers.
 func (w *World) dialIngress(ctx context.Context, n netx.Network, addr string) (net.Conn, error) {
-	_, port, err := net.SplitHostPort(addr)
+	entry, err := w.ingressAddress(addr)
 	if err != nil {
 		return nil, err
 	}
-	ip, ok := w.cluster.ServiceIP(systemNamespace, ingressGateway)
-	if !ok {
-		return nil, fmt.Errorf("there is no Service %s/%s", systemNamespace, ingressGateway)
-	}
-	return n.Dial(ctx, net.JoinHostPort(ip.String(), port))
+	return n.Dial(ctx, entry.String())
 }
 
 // Send implements run.World.

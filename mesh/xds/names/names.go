@@ -17,8 +17,11 @@ const (
 	BlackHole          = "BlackHoleCluster"
 	Passthrough        = "PassthroughCluster"
 	InboundPassthrough = "InboundPassthroughCluster"
-	VirtualOutbound    = "virtualOutbound"
-	VirtualInbound     = "virtualInbound"
+	// UnknownService is no cluster: requests for it fail. Routes of the Gateway API name
+	// it in place of a backend that they may not use.
+	UnknownService  = "UnknownService"
+	VirtualOutbound = "virtualOutbound"
+	VirtualInbound  = "virtualInbound"
 	// WorkloadCertificate and Roots are the secrets of a workload's own identity,
 	// which its agent serves on the cluster SDS.
 	WorkloadCertificate = "default"

@@ -48,7 +48,7 @@ func bind(s *model.Server) string { return cmp.Or(s.Bind, anyAddress) }
 func (p *proxy) servers() []served {
 	var list []served
 	for _, g := range p.mesh.Gateways {
-		if !model.Selects(g.Selector, p.node.Labels) {
+		if g.Service == "" && !model.Selects(g.Selector, p.node.Labels) || g.Service != "" && !p.behind(g.Service) {
 			continue
 		}
 		for _, s := range g.Servers {
@@ -237,11 +237,11 @@ func (p *proxy) credential(t *model.ServerTLS) (*corepb.TransportSocket, bool, e
 	if t.Credential == "" {
 		return nil, false, nil
 	}
-	own := p.mesh.Secret(p.node.Namespace, t.Credential)
+	namespace, name := p.secretOf(t)
+	own := p.mesh.Secret(namespace, t.Credential)
 	if own == nil || len(own.Chain) == 0 || len(own.Key) == 0 {
 		return nil, false, nil
 	}
-	name := "kubernetes://" + t.Credential
 	secrets := []*tlspb.Secret{{Name: name, Type: &tlspb.Secret_TlsCertificate{TlsCertificate: &tlspb.TlsCertificate{
 		CertificateChain: inlineBytes(own.Chain), PrivateKey: inlineBytes(own.Key)}}}}
 	common := &tlspb.CommonTlsContext{
@@ -255,7 +255,7 @@ func (p *proxy) credential(t *model.ServerTLS) (*corepb.TransportSocket, bool, e
 	}
 	if t.Mutual {
 		roots := own.Authority
-		if other := p.mesh.Secret(p.node.Namespace, t.Credential+"-cacert"); other != nil && len(other.Authority) > 0 {
+		if other := p.mesh.Secret(namespace, t.Credential+"-cacert"); other != nil && len(other.Authority) > 0 {
 			roots = other.Authority
 		}
 		if len(roots) == 0 {

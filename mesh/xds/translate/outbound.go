@@ -306,6 +306,11 @@ func (p *proxy) addHost(table *routepb.RouteConfiguration, taken map[string]bool
 }
 
 func (p *proxy) serviceRoutes(s *model.Service, port uint32) []*routepb.Route {
+	for _, v := range p.scope.attached[s.Host] {
+		if routes := p.virtualRoutes(v, port, model.MeshGateway); len(routes) > 0 {
+			return routes
+		}
+	}
 	if v := p.scope.virtualFor(s.Host); v != nil && len(v.HTTP) > 0 {
 		return p.virtualRoutes(v, port, model.MeshGateway)
 	}

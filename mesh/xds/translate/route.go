@@ -111,6 +111,9 @@ func (p *proxy) virtualRoute(v *model.VirtualService, r *model.HTTPRule, m *mode
 		route.Action = &routepb.Route_DirectResponse{DirectResponse: directAction(r.Direct)}
 	default:
 		p.forwardTo(route, r, port)
+		if v.GatewayAPI {
+			route.GetRoute().ClusterNotFoundResponseCode = routepb.RouteAction_INTERNAL_SERVER_ERROR
+		}
 	}
 	route.Decorator = decorate(p.operation(v, r, port) + pathOf(m))
 	if r.Fault != nil {
@@ -124,7 +127,7 @@ func (p *proxy) virtualRoute(v *model.VirtualService, r *model.HTTPRule, m *mode
 
 // operation names spans: the one destination, or the VirtualService.
 func (p *proxy) operation(v *model.VirtualService, r *model.HTTPRule, port uint32) string {
-	if to := weighted(r.Routes); len(to) == 1 {
+	if to := weighted(r.Routes); len(to) == 1 && to[0].Host != "" {
 		return names.VirtualHost(to[0].Host, p.portOf(to[0], port))
 	}
 	return v.Name + ":" + strconv.Itoa(int(port))
@@ -134,7 +137,7 @@ func pathOf(m *model.HTTPMatch) string {
 	if m == nil || m.URI == nil {
 		return "/*"
 	}
-	if m.URI.Kind == model.Prefix {
+	if m.URI.Kind == model.Prefix || m.URI.Kind == model.Segments {
 		return m.URI.Value + "*"
 	}
 	return m.URI.Value
@@ -153,6 +156,9 @@ func (p *proxy) portOf(d *model.Destination, port uint32) uint32 {
 }
 
 func (p *proxy) clusterOf(d *model.Destination, port uint32) string {
+	if d.Host == "" {
+		return names.UnknownService
+	}
 	return names.Outbound(p.portOf(d, port), d.Subset, d.Host)
 }
 
@@ -221,6 +227,9 @@ func redirectAction(r *model.Redirect, port uint32) *routepb.RedirectAction {
 		a.PathRewriteSpecifier = &routepb.RedirectAction_PathRedirect{PathRedirect: r.URI}
 	case r.PrefixRewrite != "":
 		a.PathRewriteSpecifier = &routepb.RedirectAction_PrefixRewrite{PrefixRewrite: r.PrefixRewrite}
+	case r.RegexMatch != "":
+		a.PathRewriteSpecifier = &routepb.RedirectAction_RegexRewrite{RegexRewrite: &matcherpb.RegexMatchAndSubstitute{
+			Pattern: regex(r.RegexMatch), Substitution: r.Substitution}}
 	}
 	if r.Scheme != "" {
 		a.SchemeRewriteSpecifier = &routepb.RedirectAction_SchemeRedirect{SchemeRedirect: r.Scheme}
@@ -229,7 +238,7 @@ func redirectAction(r *model.Redirect, port uint32) *routepb.RedirectAction {
 	if r.FromRequestPort {
 		a.PortRedirect = port
 	}
-	if a.PortRedirect == 80 && (r.Scheme == "http" || r.Scheme == "") && r.Port == 0 || a.PortRedirect == 443 && r.Scheme == "https" {
+	if a.PortRedirect == 80 && (r.Scheme == "http" || r.Scheme == "") && r.Port == 0 || a.PortRedirect == 443 && (r.Scheme == "https" || r.Scheme == "" && r.FromRequestPort) {
 		a.PortRedirect = 0
 	}
 	a.ResponseCode = map[uint32]routepb.RedirectAction_RedirectResponseCode{

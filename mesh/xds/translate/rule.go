@@ -45,6 +45,8 @@ func routeMatch(m *model.HTTPMatch) *routepb.RouteMatch {
 			r.PathSpecifier = &routepb.RouteMatch_Prefix{Prefix: m.URI.Value}
 		case model.Regex:
 			r.PathSpecifier = &routepb.RouteMatch_SafeRegex{SafeRegex: regex(m.URI.Value)}
+		case model.Segments:
+			r.PathSpecifier = &routepb.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: m.URI.Value}
 		}
 	}
 	for _, h := range m.Headers {

@@ -23,6 +23,8 @@ type scope struct {
 	virtual   []*model.VirtualService // for sidecars; oldest first
 	exact     map[string]*model.VirtualService
 	wild      []*model.VirtualService // with wildcard hosts
+	// attached are those of the Gateway API; the namespace's own come first.
+	attached map[string][]*model.VirtualService
 	// labels are those that routes look at on the client.
 	labels []string
 	// key stands for all of the above, endpoints excepted.
@@ -75,6 +77,7 @@ func (t *Translator) seeServices(s *scope) {
 
 func (t *Translator) seeRoutes(s *scope) {
 	s.exact = map[string]*model.VirtualService{}
+	s.attached = map[string][]*model.VirtualService{}
 	labels := map[string]bool{}
 	for _, v := range t.mesh.Virtual {
 		if v.Namespace != s.namespace && !v.Export.To(s.namespace) || s.router {
@@ -84,6 +87,10 @@ func (t *Translator) seeRoutes(s *scope) {
 			continue
 		}
 		s.virtual = append(s.virtual, v)
+		if v.GatewayAPI {
+			s.attach(v)
+			continue
+		}
 		wild := false
 		for _, h := range v.Hosts {
 			if model.IsWildcard(h) {

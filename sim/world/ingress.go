@@ -1,0 +1,147 @@
+package world
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	corev1 "k8s.io/api/core/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+)
+
+// loadBalancer is a Service that clients outside can reach for a host.
+type loadBalancer struct {
+	namespace, name string
+	rank            int // how exactly a server names the host
+}
+
+// ingressAddress is where a client outside finds a host and port, as if the hosts of
+// all Gateways were published in DNS: at the load balancer with the server that names
+// the host most exactly. Where several do, and where none does, it is the ingress
+// gateway; of other Services the one of the oldest Gateway.
+func (w *World) ingressAddress(addr string) (netip.AddrPort, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("port %q: %w", port, err)
+	}
+	best := loadBalancer{namespace: systemNamespace, name: ingressGateway, rank: w.ingressRank(host, uint32(number))}
+	gateways := slices.SortedStableFunc(slices.Values(w.store.View().Of("gateway.networking.k8s.io/Gateway")),
+		func(a, b *config.Object) int { return a.Created.Compare(b.Created) })
+	for _, o := range gateways {
+		if l := w.balancerOf(o, host, uint32(number)); l.rank > best.rank {
+			best = l
+		}
+	}
+	ip, ok := w.cluster.ServiceIP(best.namespace, best.name)
+	if !ok {
+		return netip.AddrPort{}, fmt.Errorf("there is no Service %s/%s", best.namespace, best.name)
+	}
+	return netip.AddrPortFrom(ip, uint16(number)), nil
+}
+
+// rankOf tells how exactly a pattern names a host: 0 not at all, an exact name most.
+func rankOf(pattern, host string) int {
+	suffix, wild := strings.CutPrefix(strings.ToLower(pattern), "*")
+	switch {
+	case !wild && suffix == strings.ToLower(host):
+		return 1 << 16
+	case wild && strings.HasSuffix(strings.ToLower(host), suffix):
+		return 1 + len(suffix)
+	default:
+		return 0
+	}
+}
+
+// ingressRank looks at the servers of Istio's Gateways on the ingress gateway.
+func (w *World) ingressRank(host string, port uint32) int {
+	rank := 0
+	for _, o := range w.store.View().Of("Gateway") {
+		g, ok := o.Value.(*networkingv1.Gateway)
+		if !ok || !w.selectsIngress(g.Spec.GetSelector()) {
+			continue
+		}
+		for _, s := range g.Spec.GetServers() {
+			for _, h := range s.GetHosts() {
+				if _, name, found := strings.Cut(h, "/"); found {
+					h = name
+				}
+				if s.GetPort().GetNumber() == port {
+					rank = max(rank, rankOf(h, host))
+				}
+			}
+		}
+	}
+	return rank
+}
+
+func (w *World) selectsIngress(selector map[string]string) bool {
+	for _, p := range w.cluster.Pods() {
+		if p.Workload() != ingressGateway || p.Namespace != systemNamespace {
+			continue
+		}
+		for k, v := range selector {
+			if p.Labels[k] != v {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// balancerOf is the Service in front of a Gateway of the Gateway API, if clients
+// outside can reach it and one of its listeners has the port and the host.
+func (w *World) balancerOf(o *config.Object, host string, port uint32) loadBalancer {
+	g, ok := o.Value.(*gatewayv1.Gateway)
+	if !ok {
+		return loadBalancer{}
+	}
+	service, _ := config.GatewayService(o.Name, g)
+	name, rest, _ := strings.Cut(service, ".")
+	l := loadBalancer{namespace: o.Namespace, name: name}
+	if rest != "" {
+		l.namespace, _, _ = strings.Cut(rest, ".")
+	}
+	s := w.store.View().Get("Service", l.namespace, l.name)
+	if s == nil || s.Value.(*corev1.Service).Spec.Type == corev1.ServiceTypeClusterIP {
+		return loadBalancer{}
+	}
+	for _, listener := range g.Spec.Listeners {
+		pattern := "*"
+		if listener.Hostname != nil && *listener.Hostname != "" {
+			pattern = string(*listener.Hostname)
+		}
+		if uint32(listener.Port) == port {
+			l.rank = max(l.rank, rankOf(pattern, host))
+		}
+	}
+	return l
+}
+
+// ingressOf is the load balancer of a URL's host.
+func (w *World) ingressOf(rawURL string) (netip.Addr, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"https": "443"}[u.Scheme]
+	}
+	if port == "" {
+		port = "80"
+	}
+	entry, err := w.ingressAddress(net.JoinHostPort(u.Hostname(), port))
+	return entry.Addr(), err
+}
