@@ -49,7 +49,7 @@ func (b *builder) workloads() {
 		w.Workload = model.Workload{
 			Name: o.Name, Namespace: o.Namespace, Workload: controller(pod), Address: pod.Status.PodIP,
 			Labels: pod.Labels, Account: cmp.Or(pod.Spec.ServiceAccountName, "default"),
-			Locality: podLocality(pod, localities), Source: sourceAt(o, ""),
+			Locality: podLocality(pod, localities), Host: pod.Spec.NodeName, Source: sourceAt(o, ""),
 		}
 		b.addWorkload(w)
 	}
@@ -81,7 +81,7 @@ func entryWorkload(o *config.Object, e *networkingv1.WorkloadEntry) *workload {
 	}
 	return &workload{entry: e, ready: true, Workload: model.Workload{
 		Name: o.Name, Namespace: o.Namespace, Workload: o.Name, Address: e.Spec.GetAddress(), Labels: labels,
-		Account: e.Spec.GetServiceAccount(), Locality: parseLocality(e.Spec.GetLocality()), Source: sourceAt(o, ""),
+		Account: e.Spec.GetServiceAccount(), Locality: model.ParseLocality(e.Spec.GetLocality()), Source: sourceAt(o, ""),
 	}}
 }
 
@@ -108,16 +108,9 @@ func controller(pod *corev1.Pod) string {
 
 func podLocality(pod *corev1.Pod, nodes map[string]model.Locality) model.Locality {
 	if l := pod.Labels["istio-locality"]; l != "" {
-		return parseLocality(strings.ReplaceAll(l, ".", "/"))
+		return model.ParseLocality(strings.ReplaceAll(l, ".", "/"))
 	}
 	return nodes[pod.Spec.NodeName]
-}
-
-// parseLocality reads "region/zone/subzone".
-func parseLocality(s string) model.Locality {
-	parts := strings.SplitN(s, "/", 3)
-	parts = append(parts, "", "")
-	return model.Locality{Region: parts[0], Zone: parts[1], SubZone: parts[2]}
 }
 
 // selected returns a namespace's workloads that a selector matches.
@@ -138,7 +131,7 @@ func endpoint(address string, port uint32, w *workload) *model.Endpoint {
 		return e
 	}
 	e.Labels, e.Workload, e.Namespace = w.Labels, w.Workload.Workload, w.Namespace
-	e.Account, e.Locality = w.Account, w.Locality
+	e.Account, e.Locality, e.Host = w.Account, w.Locality, w.Host
 	e.TLSMode = w.Labels["security.istio.io/tlsMode"]
 	e.App = firstLabel(w.Labels, "service.istio.io/canonical-name", "app.kubernetes.io/name", "app")
 	e.Revision = firstLabel(w.Labels, "service.istio.io/canonical-revision", "app.kubernetes.io/version", "version")

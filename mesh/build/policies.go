@@ -132,9 +132,10 @@ func balancer(l *networkingpb.LoadBalancerSettings) *model.Balancer {
 	} else if d := l.GetWarmupDurationSecs(); d != nil {
 		m.Warmup = &model.Warmup{Duration: d.AsDuration(), MinimumPercent: 10, Aggression: 1}
 	}
-	if e := l.GetLocalityLbSetting().GetEnabled(); e != nil {
-		v := e.GetValue()
-		m.Locality = &v
+	if s := l.GetLocalityLbSetting(); s != nil {
+		if m.LocalityOff = s.GetEnabled() != nil && !s.GetEnabled().GetValue(); !m.LocalityOff {
+			m.Locality = locality(s)
+		}
 	}
 	return m
 }

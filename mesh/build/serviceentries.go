@@ -76,7 +76,7 @@ func (b *builder) entryEndpoints(o *config.Object, e *networkingpb.ServiceEntry,
 	}
 	for _, w := range e.GetEndpoints() {
 		entry := &workload{entry: &networkingv1.WorkloadEntry{}, Workload: model.Workload{
-			Namespace: o.Namespace, Labels: w.GetLabels(), Account: w.GetServiceAccount(), Locality: parseLocality(w.GetLocality())}}
+			Namespace: o.Namespace, Labels: w.GetLabels(), Account: w.GetServiceAccount(), Locality: model.ParseLocality(w.GetLocality())}}
 		m := endpoint(w.GetAddress(), cmp.Or(w.GetPorts()[port.Name], port.Target), entry)
 		m.Weight = max(w.GetWeight(), 1)
 		if known := b.pods.byAddress[w.GetAddress()]; known != nil && m.Workload == "" {

@@ -2,7 +2,6 @@ package build
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -30,6 +29,7 @@ func (b *builder) services() {
 		}
 		b.unsupportedService(o, s)
 		service := b.service(o, s)
+		b.nearness(o, s, service)
 		service.Endpoints = b.endpointsOf(o, s, slicesOf[o.Namespace+"/"+o.Name])
 		b.addService(service)
 	}
@@ -70,21 +70,14 @@ func (b *builder) service(o *config.Object, s *corev1.Service) *model.Service {
 	return m
 }
 
-// unsupportedService refuses the settings by which endpoints are chosen by distance.
+// unsupportedService warns of the settings that sidecars do not follow.
 func (b *builder) unsupportedService(o *config.Object, s *corev1.Service) {
-	if s.Spec.InternalTrafficPolicy != nil && *s.Spec.InternalTrafficPolicy != corev1.ServiceInternalTrafficPolicyCluster {
-		b.report(o, config.Error, CodeUnsupported, "spec.internalTrafficPolicy",
-			fmt.Sprintf("internalTrafficPolicy %s is not supported yet", *s.Spec.InternalTrafficPolicy), "Cluster is")
-	}
 	if s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
 		b.report(o, config.Warning, config.CodeIgnoredFields, "spec.sessionAffinity", "sessionAffinity ClientIP has no effect: sidecars do not follow it",
 			"a DestinationRule with loadBalancer: {consistentHash: {useSourceIp: true}} does the same")
 	}
 	if s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal {
 		b.report(o, config.Warning, config.CodeIgnoredFields, "spec.externalTrafficPolicy", "externalTrafficPolicy Local has no effect here: there is one node", "")
-	}
-	if s.Annotations["networking.istio.io/traffic-distribution"] != "" {
-		b.report(o, config.Error, CodeUnsupported, "metadata.annotations", "the annotation networking.istio.io/traffic-distribution is not supported yet", "")
 	}
 }
 

@@ -21,7 +21,6 @@ func (b *builder) settings() {
 		AllowAny: c.GetOutboundTrafficPolicy() == nil ||
 			c.GetOutboundTrafficPolicy().GetMode() == meshpb.MeshConfig_OutboundTrafficPolicy_ALLOW_ANY,
 		AutoMTLS:       c.GetEnableAutoMtls() == nil || c.GetEnableAutoMtls().GetValue(),
-		LocalityLB:     c.GetLocalityLbSetting() == nil || c.GetLocalityLbSetting().GetEnabled() == nil || c.GetLocalityLbSetting().GetEnabled().GetValue(),
 		Tracing:        c.GetEnableTracing(),
 		Sampling:       1, // PILOT_TRACE_SAMPLING
 		ConnectTimeout: cmp.Or(c.GetConnectTimeout().AsDuration(), 10*time.Second),
@@ -37,6 +36,9 @@ func (b *builder) settings() {
 	}
 	if t := c.GetDefaultConfig().GetTracing(); t != nil && t.GetSampling() != 0 {
 		s.Sampling = t.GetSampling()
+	}
+	if l := c.GetLocalityLbSetting(); l.GetEnabled() == nil || l.GetEnabled().GetValue() {
+		s.Locality = locality(l)
 	}
 	if r := c.GetDefaultHttpRetryPolicy(); r != nil {
 		s.Retry = retry(r)

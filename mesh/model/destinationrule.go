@@ -107,8 +107,10 @@ type Balancer struct {
 	TableSize uint64 // maglev; 0: 65537
 	Hash      *HashKey
 	Warmup    *Warmup
-	// Locality overrides the mesh's locality balancing where it is set.
-	Locality *bool
+	// Locality overrides the mesh's locality balancing, and the service's, where it is
+	// set; LocalityOff switches them off.
+	Locality    *LocalityBalancing
+	LocalityOff bool
 }
 
 // HashKey is what is hashed. Exactly one is set.

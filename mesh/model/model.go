@@ -44,7 +44,7 @@ type Settings struct {
 	// AllowAny sends what no service matches to its original destination; without it, it is blocked.
 	AllowAny       bool
 	AutoMTLS       bool
-	LocalityLB     bool
+	Locality       *LocalityBalancing // nil: localities make no difference
 	Tracing        bool
 	Sampling       float64 // percent
 	ConnectTimeout time.Duration
@@ -108,6 +108,7 @@ type Node struct {
 	MeshID   string
 	Version  string // ISTIO_VERSION
 	Locality Locality
+	Host     string // the Kubernetes node that it runs on
 }
 
 // The types of nodes.
@@ -161,6 +162,7 @@ type Workload struct {
 	Labels    map[string]string
 	Account   string
 	Locality  Locality
+	Host      string // the Kubernetes node
 	Source    Source
 }
 

@@ -57,8 +57,11 @@ type Service struct {
 	Kubernetes      bool
 	Selector        map[string]string // of the workloads behind it; nil: none
 	SubjectAltNames []string          // required of its endpoints, in addition
-	Created         time.Time
-	Source          Source
+	Distribution    Distribution
+	// NodeLocal services are reached on the client's own Kubernetes node only.
+	NodeLocal bool
+	Created   time.Time
+	Source    Source
 
 	// Endpoints is never nil. It is apart because it changes on its own.
 	Endpoints *Endpoints
@@ -101,6 +104,7 @@ type Endpoint struct {
 	Namespace string
 	Account   string
 	Locality  Locality
+	Host      string // the Kubernetes node; empty: unknown
 	Weight    uint32 // at least 1
 	// TLSMode is the label security.istio.io/tlsMode: "istio" where a sidecar terminates mTLS.
 	TLSMode  string
@@ -119,6 +123,3 @@ const (
 	Unhealthy
 	Draining
 )
-
-// Locality is where a workload runs.
-type Locality struct{ Region, Zone, SubZone string }

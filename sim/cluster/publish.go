@@ -102,11 +102,15 @@ func (c *Cluster) endpoints(s *corev1.Service) *config.Object {
 			continue
 		}
 		ready := p.ready
-		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{
+		e := discoveryv1.Endpoint{
 			Addresses:  []string{p.Status.PodIP},
 			Conditions: discoveryv1.EndpointConditions{Ready: &ready, Serving: &ready},
 			TargetRef:  &corev1.ObjectReference{Kind: "Pod", Namespace: p.Namespace, Name: p.Name},
-		})
+		}
+		if p.Spec.NodeName != "" {
+			e.NodeName = &p.Spec.NodeName
+		}
+		slice.Endpoints = append(slice.Endpoints, e)
 	}
 	return derived("EndpointSlice", "discovery.k8s.io", "v1", s.Namespace, s.Name, slice)
 }

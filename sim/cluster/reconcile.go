@@ -70,7 +70,7 @@ func (c *Cluster) owners() []owner {
 		case *appsv1.ReplicaSet:
 			owners = append(owners, newOwner(k, w.Spec.Replicas, w.Spec.Template))
 		case *appsv1.DaemonSet:
-			owners = append(owners, newOwner(k, nil, w.Spec.Template)) // one node
+			owners = append(owners, c.everywhere(newOwner(k, nil, w.Spec.Template)))
 		}
 	}
 	for _, k := range c.keys("Pod") {
@@ -92,6 +92,15 @@ func newOwner(k config.Key, replicas *int32, t corev1.PodTemplateSpec) owner {
 	}
 	sum := sha256.Sum256(text)
 	o.hash = hex.EncodeToString(sum[:5])
+	return o
+}
+
+// everywhere is a DaemonSet's Pods: one per Node that fits. Where that is an error, one
+// Pod is wanted, and its scheduling says what is wrong.
+func (c *Cluster) everywhere(o owner) owner {
+	if fit, err := c.fitting(o); err == nil && len(fit) > 0 {
+		o.replicas = len(fit)
+	}
 	return o
 }
 
@@ -143,10 +152,15 @@ func (c *Cluster) newPod(o owner) (*Pod, error) {
 	}
 	yes := true
 	pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: o.key.Kind, Name: o.key.Name, Controller: &yes}}
+	node, err := c.schedule(o)
+	if err != nil {
+		return nil, err
+	}
 	injected, _, err := inject.Pod(pod, c.namespace(o.key.Namespace), c.o.Inject)
 	if err != nil {
 		return nil, fmt.Errorf("inject %s: %w", o.key, err)
 	}
+	injected.Spec.NodeName = node
 	ip := address(podBlock, c.nextPod)
 	c.nextPod++
 	injected.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: ip.String(), HostIP: "192.168.65.1",

@@ -36,7 +36,7 @@ func (p *proxy) clusters() error {
 		d := p.scope.policies[s]
 		key := "|cds|" + p.node.Type + "|" + p.id(s) + "|" + p.policyID(d) + "|" + strings.Join(s.Endpoints.Accounts, ",")
 		if inlineEndpoints(s, d) {
-			key += "|" + p.id(s.Endpoints) + "|" + p.id(peersKey{})
+			key += "|" + p.id(s.Endpoints) + "|" + p.id(peersKey{}) + "|" + p.vicinity(s, d)
 		}
 		m, err := p.once(key, func() (made, error) { return finish(p.serviceClusters(s, d)) })
 		if err := p.put(resource.Cluster, m, err); err != nil {
@@ -156,7 +156,8 @@ func (p *proxy) outboundCluster(s *model.Service, port *model.Port, d *model.Des
 	}
 	policy := p.policyFor(d, subset, port.Number)
 	p.discovery(c, s, port, subset, policy)
-	p.balance(c, s, policy)
+	p.balance(c, policy)
+	p.weighByLocality(c, s, policy)
 	p.limits(c, policy.Pool, policy.Budget)
 	detectOutliers(c, policy.Outlier)
 	options := p.httpOptions(port, policy)
@@ -192,14 +193,14 @@ func (p *proxy) discovery(c *clusterpb.Cluster, s *model.Service, port *model.Po
 		c.DnsRefreshRate = durationpb.New(p.mesh.Settings.DNSRefresh)
 		//lint:ignore SA1019 as istiod sends it
 		c.RespectDnsTtl = true
-		c.LoadAssignment = p.assignment(c.Name, s, port, subset, policy, nil) // names, or a mix of names and addresses
+		c.LoadAssignment = p.assignment(c.Name, s, port, subset, policy) // names, or a mix of names and addresses
 	case clusterpb.Cluster_ORIGINAL_DST:
 		c.LbPolicy = clusterpb.Cluster_CLUSTER_PROVIDED
 	}
 }
 
 // balance sets the load balancer.
-func (p *proxy) balance(c *clusterpb.Cluster, s *model.Service, policy *model.TrafficPolicy) {
+func (p *proxy) balance(c *clusterpb.Cluster, policy *model.TrafficPolicy) {
 	b := policy.Balancer
 	if c.LbPolicy == clusterpb.Cluster_CLUSTER_PROVIDED || b == nil {
 		return

@@ -2,6 +2,7 @@ package translate
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -15,19 +16,16 @@ import (
 )
 
 // endpoints makes the assignments of all EDS clusters. They depend on endpoints,
-// subsets and PeerAuthentication only: a Pod that comes or goes changes nothing else.
+// subsets and PeerAuthentication only, and where policies look at it on where the
+// client is: a Pod that comes or goes changes nothing else.
 func (p *proxy) endpoints() error {
 	for _, s := range p.scope.services {
 		d := p.scope.policies[s]
 		if s.Resolution != model.ByEndpoints || s.Headless && !p.scope.router {
 			continue
 		}
-		local := p.nearby(s, d)
-		key := "|eds|" + p.id(s) + "|" + p.policyID(d) + "|" + p.id(s.Endpoints) + "|" + p.id(peersKey{})
-		if local != nil {
-			key += "|" + local.Region + "/" + local.Zone + "/" + local.SubZone
-		}
-		m, err := p.once(key, func() (made, error) { return finish(p.assignments(s, d, local)) })
+		key := "|eds|" + p.id(s) + "|" + p.policyID(d) + "|" + p.id(s.Endpoints) + "|" + p.id(peersKey{}) + "|" + p.vicinity(s, d)
+		m, err := p.once(key, func() (made, error) { return finish(p.assignments(s, d)) })
 		if err := p.put(resource.Endpoint, m, err); err != nil {
 			return err
 		}
@@ -35,39 +33,7 @@ func (p *proxy) endpoints() error {
 	return nil
 }
 
-// nearby is the proxy's locality where any of the service's policies makes it matter.
-func (p *proxy) nearby(s *model.Service, d *model.DestinationRule) *model.Locality {
-	if p.node.Locality == (model.Locality{}) {
-		return nil
-	}
-	for _, port := range s.Ports {
-		if p.byLocality(p.policyFor(d, nil, port.Number)) {
-			return &p.node.Locality
-		}
-		if d == nil {
-			continue
-		}
-		for _, subset := range d.Subsets {
-			if p.byLocality(p.policyFor(d, subset, port.Number)) {
-				return &p.node.Locality
-			}
-		}
-	}
-	return nil
-}
-
-// byLocality: Istio fails over between localities only where outliers are detected.
-func (t *Translator) byLocality(policy *model.TrafficPolicy) bool {
-	if policy.Outlier == nil {
-		return false
-	}
-	if policy.Balancer != nil && policy.Balancer.Locality != nil {
-		return *policy.Balancer.Locality
-	}
-	return t.mesh.Settings.LocalityLB
-}
-
-func (p *proxy) assignments(s *model.Service, d *model.DestinationRule, local *model.Locality) []*endpointpb.ClusterLoadAssignment {
+func (p *proxy) assignments(s *model.Service, d *model.DestinationRule) []*endpointpb.ClusterLoadAssignment {
 	var list []*endpointpb.ClusterLoadAssignment
 	add := func(port *model.Port, subset *model.Subset) {
 		policy := p.policyFor(d, subset, port.Number)
@@ -78,7 +44,7 @@ func (p *proxy) assignments(s *model.Service, d *model.DestinationRule, local *m
 		if subset != nil {
 			name = subset.Name
 		}
-		list = append(list, p.assignment(names.Outbound(port.Number, name, s.Host), s, port, subset, policy, local))
+		list = append(list, p.assignment(names.Outbound(port.Number, name, s.Host), s, port, subset, policy))
 	}
 	for _, port := range s.Ports {
 		add(port, nil)
@@ -92,58 +58,37 @@ func (p *proxy) assignments(s *model.Service, d *model.DestinationRule, local *m
 	return list
 }
 
-// assignment groups a port's endpoints by locality. Unhealthy ones are left out.
-func (p *proxy) assignment(name string, s *model.Service, port *model.Port, subset *model.Subset, policy *model.TrafficPolicy, local *model.Locality) *endpointpb.ClusterLoadAssignment {
-	a := &endpointpb.ClusterLoadAssignment{ClusterName: name}
-	groups := map[model.Locality]*endpointpb.LocalityLbEndpoints{}
-	var order []model.Locality
+// assignment groups a port's endpoints by locality. Unhealthy ones are left out, and
+// of a service that is local to nodes those on others.
+func (p *proxy) assignment(name string, s *model.Service, port *model.Port, subset *model.Subset, policy *model.TrafficPolicy) *endpointpb.ClusterLoadAssignment {
+	groups := map[model.Locality]*localGroup{}
 	for _, e := range s.Endpoints.On(port) {
-		if e.Health != model.Healthy || subset != nil && !model.Selects(subset.Labels, e.Labels) {
+		if e.Health != model.Healthy || subset != nil && !model.Selects(subset.Labels, e.Labels) || s.NodeLocal && e.Host != p.node.Host {
 			continue
 		}
 		g := groups[e.Locality]
 		if g == nil {
-			g = &endpointpb.LocalityLbEndpoints{
-				Locality:            &corepb.Locality{Region: e.Locality.Region, Zone: e.Locality.Zone, SubZone: e.Locality.SubZone},
-				LoadBalancingWeight: wrapperspb.UInt32(0),
-			}
+			g = &localGroup{at: e.Locality}
 			groups[e.Locality] = g
-			order = append(order, e.Locality)
 		}
-		g.LbEndpoints = append(g.LbEndpoints, p.lbEndpoint(e))
-		g.LoadBalancingWeight.Value += e.Weight
+		g.members = append(g.members, e)
+		g.weight += e.Weight
 	}
-	slices.SortFunc(order, func(a, b model.Locality) int {
-		return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.SubZone, b.SubZone))
+	order := slices.SortedFunc(maps.Values(groups), func(a, b *localGroup) int {
+		return cmp.Or(cmp.Compare(a.at.Region, b.at.Region), cmp.Compare(a.at.Zone, b.at.Zone), cmp.Compare(a.at.SubZone, b.at.SubZone))
 	})
-	for _, l := range order {
-		a.Endpoints = append(a.Endpoints, groups[l])
-	}
-	if local != nil && p.byLocality(policy) {
-		prioritize(a.Endpoints, order, *local)
+	a := &endpointpb.ClusterLoadAssignment{ClusterName: name}
+	for _, g := range p.place(order, s, policy) {
+		l := &endpointpb.LocalityLbEndpoints{
+			Locality:            &corepb.Locality{Region: g.at.Region, Zone: g.at.Zone, SubZone: g.at.SubZone},
+			LoadBalancingWeight: wrapperspb.UInt32(g.weight), Priority: g.priority,
+		}
+		for _, e := range g.members {
+			l.LbEndpoints = append(l.LbEndpoints, p.lbEndpoint(e))
+		}
+		a.Endpoints = append(a.Endpoints, l)
 	}
 	return a
-}
-
-// prioritize numbers localities by how much of the client's they share, without gaps.
-func prioritize(groups []*endpointpb.LocalityLbEndpoints, order []model.Locality, local model.Locality) {
-	distance := make([]uint32, len(order))
-	for i, l := range order {
-		switch {
-		case l == local:
-			distance[i] = 0
-		case l.Region == local.Region && l.Zone == local.Zone:
-			distance[i] = 1
-		case l.Region == local.Region:
-			distance[i] = 2
-		default:
-			distance[i] = 3
-		}
-	}
-	used := slices.Compact(slices.Sorted(slices.Values(distance)))
-	for i, g := range groups {
-		g.Priority = uint32(slices.Index(used, distance[i]))
-	}
 }
 
 func (p *proxy) lbEndpoint(e *model.Endpoint) *endpointpb.LbEndpoint {

@@ -10,6 +10,7 @@
 package translate
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -135,6 +136,7 @@ func (t *Translator) Proxy(n model.Node) (_ resource.Set, err error) {
 		if n.Locality == (model.Locality{}) {
 			n.Locality = w.Locality
 		}
+		n.Host = cmp.Or(n.Host, w.Host)
 	}
 	p := &proxy{Translator: t, node: n, scope: t.scopeOf(n), set: set}
 	switch n.Type {
