@@ -394,19 +394,27 @@ func TestOutlierIsEjectedAndComesBack(t *testing.T) {
 	})
 }
 
-func TestStateOutlivesUpdates(t *testing.T) {
+func TestStateOutlivesUpdatesOfEndpointsOnly(t *testing.T) {
 	bubble(t, func(w *world) {
+		w.cluster.Discovery = snapshot.EDS
 		w.serve(func(http.ResponseWriter, *http.Request) {})
 		w.build()
 		w.expect("before", w.get(), 200, "-", "via_upstream")
 		changed := *w.cluster
-		changed.ConnectTimeout = time.Second
 		changed.Endpoints = []*snapshot.Locality{{Endpoints: append([]*snapshot.Endpoint{{Address: netip.MustParseAddrPort("10.0.0.99:80"), Health: snapshot.Unhealthy}}, w.cluster.Endpoints[0].Endpoints...)}}
 		w.cluster = &changed
 		w.build()
 		w.expect("after", w.get(), 200, "-", "via_upstream")
 		w.stat("cluster.web.upstream_cx_total", 1)
 		if hosts := w.engine.Hosts("web"); len(hosts) != 2 || hosts[1].Requests != 2 {
+			t.Errorf("hosts are %+v", hosts)
+		}
+		w.cluster.ConnectTimeout = time.Second
+		w.build()
+		w.stat("cluster.web.upstream_cx_active", 0) // the old cluster's is drained
+		w.expect("replaced", w.get(), 200, "-", "via_upstream")
+		w.stat("cluster.web.upstream_cx_total", 2)
+		if hosts := w.engine.Hosts("web"); len(hosts) != 2 || hosts[1].Requests != 1 {
 			t.Errorf("hosts are %+v", hosts)
 		}
 		multiplexed := *w.cluster
@@ -584,5 +592,29 @@ func TestConnectForTCP(t *testing.T) {
 		if _, _, err = w.engine.Connect(context.Background(), nil, "none"); !errors.As(err, &local) || local.Flag != message.NoClusterFound {
 			t.Errorf("error is %v", err)
 		}
+	})
+}
+
+// A request that is on its way when its cluster is replaced ends well, one that comes
+// then is not held up by the old one's limits.
+func TestAReplacedClusterServesWhatItHas(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.serve(func(http.ResponseWriter, *http.Request) { time.Sleep(time.Second) })
+		w.cluster.Breaker[0] = snapshot.Breaker{MaxConnections: 1, MaxPending: 1, MaxRequests: 10}
+		w.build()
+		var group sync.WaitGroup
+		for _, name := range []string{"on its way", "pending"} {
+			group.Go(func() { w.expect(name, w.get(), 200, "-", "via_upstream") })
+			time.Sleep(100 * time.Millisecond)
+		}
+		w.cluster.ConnectTimeout = time.Second
+		w.build()
+		r := w.get()
+		w.expect("on the new one", r, 200, "-", "via_upstream")
+		if r.took > 1100*time.Millisecond {
+			t.Errorf("it took %v", r.took)
+		}
+		group.Wait()
+		w.stat("cluster.web.upstream_cx_active", 1)
 	})
 }

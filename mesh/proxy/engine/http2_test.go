@@ -77,14 +77,14 @@ func TestHTTP2SharesConnections(t *testing.T) {
 		w.cluster.HTTP.MaxConcurrentStreams = 8
 		w.build()
 		w.together(20, "/")
-		w.stat("cluster.web.upstream_cx_total", 3)
+		w.stat("cluster.web.upstream_cx_total", 4)
 		time.Sleep(2 * time.Minute)
 		w.stat("cluster.web.upstream_cx_active", 0)
 		w.stat("cluster.web.upstream_cx_idle_timeout", 3)
 		w.cluster.HTTP.MaxRequestsPerConn = 1
 		w.build()
 		w.together(2, "/")
-		w.stat("cluster.web.upstream_cx_total", 5)
+		w.stat("cluster.web.upstream_cx_total", 6)
 		w.stat("cluster.web.upstream_cx_max_requests", 2)
 		time.Sleep(10 * time.Millisecond) // the last GOAWAY goes out
 		w.stat("cluster.web.upstream_cx_active", 0)

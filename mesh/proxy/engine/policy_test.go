@@ -245,7 +245,7 @@ func TestConnectionLimits(t *testing.T) {
 		time.Sleep(9900 * time.Millisecond)
 		w.get()
 		w.stat("cluster.web.upstream_cx_idle_timeout", 0)
-		w.stat("cluster.web.upstream_cx_total", 3)
+		w.stat("cluster.web.upstream_cx_total", 4)
 		time.Sleep(9900 * time.Millisecond)
 		w.stat("cluster.web.upstream_cx_active", 1)
 		time.Sleep(200 * time.Millisecond)

@@ -18,7 +18,8 @@ import (
 )
 
 // Cluster is one cluster that is in force. Its hosts, pools, counters, ejections and
-// cursors stay when the configuration changes.
+// cursors stay when its endpoints change; a change of its own configuration makes another
+// Cluster.
 type Cluster struct {
 	Name  string
 	Stats *Stats
@@ -44,11 +45,12 @@ type Cluster struct {
 	answered   bool // DNS did, or failed, once
 	closed     bool
 
-	stop  context.CancelFunc
-	ctx   context.Context
-	tasks *sync.WaitGroup
-	ready chan struct{} // closed when DNS answered first; nil for other discoveries
-	names atomic.Uint64 // generation of the DNS task
+	stop    context.CancelFunc
+	ctx     context.Context
+	tasks   *sync.WaitGroup
+	dialing context.Context // the manager's: a cluster that drains still makes connections
+	ready   chan struct{}   // closed when DNS answered first; nil for other discoveries
+	names   atomic.Uint64   // generation of the DNS task
 }
 
 // locality is a locality with its hosts.
@@ -386,15 +388,13 @@ func (c *Cluster) eachPool(f func(*pool)) {
 }
 
 // close drains the cluster: idle connections go now, others when their request ends.
+// Requests that wait for a connection get one, as in Envoy.
 func (c *Cluster) close() {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
 	c.stop()
-	c.eachPool(func(p *pool) {
-		p.closeIdle(nil)
-		p.failWaiting(&Failure{Kind: ConnectionFailure, Reason: "cluster removed"})
-	})
+	c.eachPool(func(p *pool) { p.closeIdle(nil) })
 }
 
 // OriginalDst is where the client of a downstream connection meant to go.

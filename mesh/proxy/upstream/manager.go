@@ -15,6 +15,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -56,6 +57,8 @@ type Manager struct {
 	mu       sync.Mutex // serializes Update and Close
 	tasks    sync.WaitGroup
 	sequence atomic.Uint64
+	ctx      context.Context // of connections being made; ends with Close
+	stop     context.CancelFunc
 }
 
 // NewManager makes a manager without clusters. It must be closed.
@@ -67,12 +70,14 @@ func NewManager(o Options) *Manager {
 		o.Stats = new(stats.Registry)
 	}
 	m := &Manager{options: o}
+	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.clusters.Store(&map[string]*Cluster{})
 	return m
 }
 
-// Update puts a set of clusters in force. Clusters that stay keep their state,
-// clusters that went drain. Where a cluster asks for what is not supported, nothing
+// Update puts a set of clusters in force. Clusters that stay keep their state, also with
+// other endpoints; clusters that went drain, and so do those whose own configuration
+// changed: a new one without any state takes their place. Where a cluster asks for what is not supported, nothing
 // changes, and the error names all such fields.
 func (m *Manager) Update(configs map[string]*snapshot.Cluster) error {
 	names := slices.Sorted(maps.Keys(configs))
@@ -88,8 +93,10 @@ func (m *Manager) Update(configs map[string]*snapshot.Cluster) error {
 	old, next := *m.clusters.Load(), make(map[string]*Cluster, len(configs))
 	for _, name := range names {
 		c := old[name]
-		if c == nil || isDNS(c.config()) != isDNS(configs[name]) || c.config().Discovery == snapshot.OriginalDst != (configs[name].Discovery == snapshot.OriginalDst) {
+		if c == nil {
 			c = m.newCluster(configs[name])
+		} else if replaces(c.config(), configs[name]) {
+			c = m.successor(c, configs[name])
 		}
 		next[name] = c
 		if c.config() != configs[name] {
@@ -131,12 +138,49 @@ func (m *Manager) newCluster(config *snapshot.Cluster) *Cluster {
 	}
 	c := &Cluster{Name: config.Name, Stats: newStats(m.options.Stats, name), network: m.options.Network, secrets: m.options.Secrets,
 		seed: m.options.Seed.Sub("cluster/" + config.Name), onEvent: onEvent, hosts: map[netip.AddrPort]*Host{},
-		cursors: map[string]*cursor{}, resolved: map[string][]netip.Addr{}, logical: map[string]*Host{}, tasks: &m.tasks}
+		cursors: map[string]*cursor{}, resolved: map[string][]netip.Addr{}, logical: map[string]*Host{}, tasks: &m.tasks, dialing: m.ctx}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	if isDNS(config) {
 		c.ready = make(chan struct{})
 	}
 	return c
+}
+
+// successor is a cluster in place of one whose configuration changed. It has no hosts,
+// counts or ejections of the old one's; only what DNS said is known already, as Envoy
+// puts a cluster in force once its names are resolved.
+func (m *Manager) successor(old *Cluster, config *snapshot.Cluster) *Cluster {
+	c := m.newCluster(config)
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	if isDNS(config) && old.answered {
+		maps.Copy(c.resolved, old.resolved)
+		c.answered, c.ready = true, nil
+	}
+	return c
+}
+
+// replaces tells whether a configuration makes another cluster. Envoy compares hashes of
+// what CDS sent (cluster manager: a cluster whose configuration changed is replaced, and
+// the connections to the old one are drained). Endpoints that came by EDS and secrets
+// that came by SDS are no part of that, nor is the line that somebody wrote it on.
+func replaces(old, next *snapshot.Cluster) bool {
+	own := func(c *snapshot.Cluster) *snapshot.Cluster {
+		plain := *c
+		plain.Source, plain.Transports = "", slices.Clone(c.Transports)
+		if c.Discovery == snapshot.EDS {
+			plain.Endpoints = nil
+		}
+		for i, t := range plain.Transports {
+			if t.TLS != nil {
+				tls := *t.TLS
+				tls.Inline, tls.InlineRoots = nil, nil
+				plain.Transports[i].TLS = &tls
+			}
+		}
+		return &plain
+	}
+	return old != next && !reflect.DeepEqual(own(old), own(next))
 }
 
 // Cluster returns a cluster by name, or nil.
@@ -153,13 +197,15 @@ func (m *Manager) Hosts(cluster string) []HostStatus {
 	return nil
 }
 
-// Close drains all clusters and waits for the tasks behind them.
+// Close ends all clusters and waits for the tasks behind them.
 func (m *Manager) Close() error {
+	m.stop()
 	m.mu.Lock()
 	old := *m.clusters.Swap(&map[string]*Cluster{})
 	m.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(old)) {
 		old[name].close()
+		old[name].eachPool(func(p *pool) { p.failWaiting(&Failure{Kind: ConnectionFailure, Reason: "cluster removed"}) })
 	}
 	m.tasks.Wait()
 	return nil

@@ -162,9 +162,9 @@ func (p *pool) make(w Want, key string, generation uint64) *shared {
 func (sh *shared) dial(w Want) {
 	p := sh.pool
 	sh.peer = p.host.Target()
-	raw, failure := p.host.connect(p.host.cluster.ctx, sh.peer, w, true)
+	raw, failure := p.host.connect(p.host.cluster.dialing, sh.peer, w, true)
 	if failure != nil {
-		if failure.Kind == DeadlineExceeded { // the cluster was removed meanwhile
+		if failure.Kind == DeadlineExceeded { // the proxy ended meanwhile
 			failure = &Failure{Kind: ConnectionFailure, Reason: "cluster removed"}
 		}
 		sh.failure = failure
@@ -185,7 +185,7 @@ func (sh *shared) up(raw net.Conn) {
 	client := http2.NewClient(raw, http2.ClientOptions{OnChange: sh.changed, OnClose: sh.closed})
 	p.mu.Lock()
 	sh.client = client
-	stale := p.host.gone.Load() || p.host.cluster.isClosed()
+	stale := sh.waiting == 0 && (p.host.gone.Load() || p.host.cluster.isClosed())
 	if sh.active == 0 {
 		sh.rest()
 	}

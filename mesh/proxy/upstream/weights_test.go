@@ -97,7 +97,7 @@ func TestHashesKnowNoOrder(t *testing.T) {
 // share of the window, and all of its weight at the window's end.
 func TestSlowStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		config := snapshot.Cluster{Name: "c", Balancer: snapshot.RoundRobin, SlowStart: &snapshot.SlowStart{Window: 100 * time.Second, MinPercent: 10, Aggression: 1}}
+		config := snapshot.Cluster{Name: "c", Discovery: snapshot.EDS, Balancer: snapshot.RoundRobin, SlowStart: &snapshot.SlowStart{Window: 100 * time.Second, MinPercent: 10, Aggression: 1}}
 		endpoint := func(n byte) *snapshot.Endpoint {
 			return &snapshot.Endpoint{Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, n}), 80), Weight: 1}
 		}
