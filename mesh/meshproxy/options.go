@@ -72,7 +72,7 @@ func ParseArgs(args []string, usage io.Writer) (Options, error) {
 	f.StringVar(&o.CAAddress, "ca-address", "", "`host:port` of the control plane that signs this proxy's certificate")
 	f.StringVar(&o.TokenPath, "token-path", defaultTokenPath, "`file` with the token that proves who this proxy is")
 	f.StringVar(&o.RootPath, "ca-root-path", defaultRootPath, "`file` with the control plane's trusted root")
-	f.DurationVar(&o.DrainTime, "drain-time", 5*time.Second, "time that connections get to finish at the end")
+	f.DurationVar(&o.DrainTime, "drain-time", 45*time.Second, "time that connections of a listener get to finish when its configuration changes")
 	f.StringVar(&lender, "network", "", "Unix `socket` of a process that opens this proxy's sockets (default: the operating system)")
 	if err := f.Parse(args); err != nil {
 		return o, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -28,7 +29,7 @@ type plan struct {
 	listeners []*listener
 	swaps     []swap
 	sockets   map[netip.AddrPort]*listen.Socket // newly bound
-	built     []*listener                       // not in force before
+	built     []*listen.Retired                 // what was not in force before
 }
 
 // swap is a new manager for a chain that stays.
@@ -89,23 +90,70 @@ func (p *Proxy) planListener(pl *plan, config *snapshot.Listener, routes map[str
 		}
 		return nil
 	}
-	l, err := p.listener(config, routes)
+	before := p.inPlace(config)
+	l, err := p.listener(config, before, routes)
 	if err != nil {
 		return err
 	}
+	if before == nil {
+		pl.built = append(pl.built, l.Retire(nil))
+	} else {
+		pl.built = append(pl.built, l.Retire(before.Listener))
+		if err := p.keepChains(pl, before, l, routes); err != nil {
+			return err
+		}
+	}
 	pl.listeners = append(pl.listeners, l)
-	pl.built = append(pl.built, l)
 	return nil
 }
 
-func (p *Proxy) listener(config *snapshot.Listener, routes map[string]*snapshot.RouteConfig) (*listener, error) {
+// inPlace returns the listener that a configuration differs from in filter chains only.
+// Envoy then drains the connections of the chains that changed or went, and no others
+// (listener discovery service: filter chain only update); a listener that differs in
+// anything else drains all of its connections.
+func (p *Proxy) inPlace(config *snapshot.Listener) *listener {
+	without := func(l *snapshot.Listener) snapshot.Listener {
+		plain := *l
+		plain.Chains, plain.Default = nil, nil
+		return plain
+	}
+	for _, l := range p.open {
+		if l.config.Name == config.Name && reflect.DeepEqual(without(l.config), without(config)) {
+			return l
+		}
+	}
+	return nil
+}
+
+// keepChains takes the slots of the chains that stay over, and plans their new managers.
+func (p *Proxy) keepChains(pl *plan, before, l *listener, routes map[string]*snapshot.RouteConfig) error {
+	for _, c := range l.Chains() {
+		slot := before.slots[c]
+		if slot == nil || l.slots[c] != nil {
+			continue
+		}
+		m, err := p.manager(c.HTTP, routes)
+		if err != nil {
+			return fmt.Errorf("listener %q: %w", l.config.Name, err)
+		}
+		l.slots[c] = slot
+		pl.swaps = append(pl.swaps, swap{slot, m})
+	}
+	return nil
+}
+
+func (p *Proxy) listener(config *snapshot.Listener, before *listener, routes map[string]*snapshot.RouteConfig) (*listener, error) {
 	l := &listener{config: config, slots: map[*snapshot.FilterChain]*manager.Slot{}}
 	logs, err := accesslog.NewLogger(config.AccessLogs, p.openLog)
 	if err != nil {
 		return nil, fmt.Errorf("listener %q: %w", config.Name, err)
 	}
+	var old *listen.Listener
+	if before != nil {
+		old = before.Listener
+	}
 	l.Listener, err = listen.New(listen.Options{
-		Config: config, Secrets: p.o.Secrets, Logger: p.o.Logger,
+		Config: config, Before: old, Secrets: p.o.Secrets, Logger: p.o.Logger,
 		NextID: func() uint64 { return p.ids.Add(1) },
 		Find:   p.lookup,
 		Servers: func(c *snapshot.FilterChain) (listen.Server, error) {
@@ -223,13 +271,17 @@ func (p *Proxy) commit(pl *plan) {
 			s.Close()
 		}
 	}
-	kept := make(map[*listener]bool, len(p.open))
+	next := make(map[string]*listener, len(p.open))
 	for _, l := range p.open {
-		kept[l] = true
+		next[l.config.Name] = l
 	}
 	for _, l := range before {
-		if !kept[l] {
-			p.retire(l.Listener)
+		switch successor := next[l.config.Name]; successor {
+		case l:
+		case nil:
+			p.retire(l.Retire(nil))
+		default:
+			p.retire(l.Retire(successor.Listener))
 		}
 	}
 }

@@ -53,8 +53,8 @@ type Options struct {
 	// OpenLog opens the files of configured access logs; nil: none is written.
 	OpenLog accesslog.Open
 	Logger  *slog.Logger
-	// DrainTimeout is how long connections of a listener that goes may take to end
-	// after being asked to. Default 5 s, as Istio's terminationDrainDuration.
+	// DrainTimeout is how long connections of a listener or filter chain that goes may
+	// take to end after being asked to. Default 45 s, as Istio's drainDuration.
 	DrainTimeout time.Duration
 	// Workload is who this proxy stands for, in Istio's metrics.
 	Workload stats.Workload
@@ -67,7 +67,7 @@ type Options struct {
 	Upstream Upstream
 }
 
-const defaultDrainTimeout = 5 * time.Second
+const defaultDrainTimeout = 45 * time.Second
 
 // Proxy is one proxy. Its methods may be called from any goroutine.
 type Proxy struct {
@@ -117,7 +117,8 @@ var errClosed = errors.New("the proxy is closed")
 // Apply puts a configuration in force, or on error changes nothing. Everything is built
 // and bound before anything is swapped: clusters first, then handlers, so that a request
 // never meets a route to a cluster that is not there yet. A listener whose content is the
-// same keeps its connections; one that changed passes its port on and lets them drain.
+// same keeps its connections; one that changed passes its port on, and the connections of
+// filter chains that changed drain.
 func (p *Proxy) Apply(next *snapshot.Proxy) error {
 	<-p.apply
 	defer func() { p.apply <- struct{}{} }()
@@ -211,7 +212,7 @@ func (p *Proxy) Close() error {
 	p.mu.Unlock()
 	for d := range rest {
 		d.timer.Stop()
-		d.listener.Close()
+		d.rest.Close()
 	}
 	if p.engine != nil {
 		return p.engine.Close()
@@ -219,20 +220,22 @@ func (p *Proxy) Close() error {
 	return nil
 }
 
-// drain is a listener that has gone, with connections that have not yet.
+// drain is what is left of a listener that has gone or changed: connections.
 type drain struct {
-	listener *listen.Listener
-	timer    *time.Timer
+	rest  *listen.Retired
+	timer *time.Timer
 }
 
-// retire lets the connections of a listener end within the drain timeout.
-func (p *Proxy) retire(l *listen.Listener) {
+// retire lets connections end within the drain timeout: with their next response, as
+// Istio has Envoy drain at once and not little by little; what is idle or streams by then
+// is closed.
+func (p *Proxy) retire(l *listen.Retired) {
 	l.Drain()
 	if l.Active() == 0 {
 		go l.Close() // one accepted a moment ago may still be on its way in
 		return
 	}
-	d := &drain{listener: l}
+	d := &drain{rest: l}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.draining[d] = struct{}{}

@@ -10,7 +10,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"sync"
+	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -35,6 +36,9 @@ type Options struct {
 	// UseOriginalDst is set.
 	Find    func(netip.AddrPort) *Listener
 	Secrets secret.Source
+	// Before is the listener in whose place this one comes, or nil. Filter chains that
+	// both have stay, and their connections with them.
+	Before *Listener
 	// NextID numbers connections.
 	NextID func() uint64
 	// Refused hears of connections that no filter chain took, with the reason; may be nil.
@@ -47,26 +51,21 @@ type Options struct {
 type Listener struct {
 	o        Options
 	matcher  matcher[chain]
+	matched  []*chain
 	fallback *chain
-	draining atomic.Bool
-	ctx      context.Context // of its connections
-	cancel   context.CancelFunc
-	count    atomic.Int64
-
-	mu     sync.Mutex
-	closed bool
-	active sync.WaitGroup // grows under mu and only until closed
+	life     *lifetime // of connections that no chain has yet
 }
 
 type chain struct {
 	config *snapshot.FilterChain
 	tls    *terminator
 	server Server
+	life   *lifetime
 }
 
 // New builds a listener; what it cannot do it refuses by name.
 func New(o Options) (*Listener, error) {
-	l := &Listener{o: o}
+	l := &Listener{o: o, life: newLifetime()}
 	if o.Config.ProxyProtocol {
 		return nil, fmt.Errorf("listener %q: the PROXY protocol is not supported", o.Config.Name)
 	}
@@ -74,6 +73,7 @@ func New(o Options) (*Listener, error) {
 		built, err := l.chain(c)
 		if err == nil {
 			err = l.matcher.add(c.Match, built)
+			l.matched = append(l.matched, built)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("listener %q: filter chain %q: %w", o.Config.Name, c.Name, err)
@@ -86,16 +86,49 @@ func New(o Options) (*Listener, error) {
 		}
 		l.fallback = built
 	}
-	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.o.Before = nil // it is not needed any more
 	return l, nil
 }
 
+// chains are all filter chains, the default one last.
+func (l *Listener) chains() []*chain {
+	if l.fallback == nil {
+		return l.matched
+	}
+	return append(slices.Clip(l.matched), l.fallback)
+}
+
+// Chains are the configurations of the filter chains in force. One that stayed when the
+// listener changed is the very one that the listener before had.
+func (l *Listener) Chains() []*snapshot.FilterChain {
+	var list []*snapshot.FilterChain
+	for _, c := range l.chains() {
+		list = append(list, c.config)
+	}
+	return list
+}
+
+// same tells whether two filter chains do the same; the line that somebody wrote them
+// on does not count.
+func same(a, b *snapshot.FilterChain) bool {
+	x, y := *a, *b
+	x.Source, y.Source = "", ""
+	return reflect.DeepEqual(&x, &y)
+}
+
 func (l *Listener) chain(c *snapshot.FilterChain) (*chain, error) {
+	if before := l.o.Before; before != nil {
+		for _, old := range before.chains() {
+			if old.config == c || same(old.config, c) {
+				return old, nil
+			}
+		}
+	}
 	server, err := l.o.Servers(c)
 	if err != nil {
 		return nil, err
 	}
-	built := &chain{config: c, server: server}
+	built := &chain{config: c, server: server, life: newLifetime()}
 	if c.TLS != nil {
 		if built.tls, err = newTerminator(c, l.o.Secrets); err != nil {
 			return nil, err
@@ -108,20 +141,13 @@ func (l *Listener) chain(c *snapshot.FilterChain) (*chain, error) {
 func (l *Listener) Config() *snapshot.Listener { return l.o.Config }
 
 // Active is the number of its connections.
-func (l *Listener) Active() int64 { return l.count.Load() }
+func (l *Listener) Active() int64 { return l.Retire(nil).Active() }
 
 // Drain asks all connections to end with their next response.
-func (l *Listener) Drain() { l.draining.Store(true) }
+func (l *Listener) Drain() { l.Retire(nil).Drain() }
 
 // Close ends all connections at once and waits for them.
-func (l *Listener) Close() {
-	l.draining.Store(true)
-	l.mu.Lock()
-	l.closed = true
-	l.mu.Unlock()
-	l.cancel()
-	l.active.Wait()
-}
+func (l *Listener) Close() { l.Retire(nil).Close() }
 
 // serve takes a connection over; it returns when the connection is done, or false at
 // once where the listener is closed and the connection somebody else's.
@@ -150,20 +176,32 @@ func (l *Listener) serve(c net.Conn) bool {
 }
 
 func (l *Listener) handle(c net.Conn, facts *message.Conn) bool {
-	if !l.enter() {
+	if !l.life.enter() {
 		return false
 	}
-	l.count.Add(1)
-	defer l.active.Done()
-	defer l.count.Add(-1)
 	facts.Listener, facts.Inbound = l.o.Config.Name, l.o.Config.Inbound
-	stop := context.AfterFunc(l.ctx, func() { _ = c.Close() })
-	defer stop()
 	peeked := &peekConn{Conn: c}
+	chosen, seen := l.choose(c, peeked, facts)
+	if chosen == nil || !chosen.life.enter() {
+		_ = c.Close()
+		l.life.leave()
+		return true
+	}
+	l.life.leave() // it is the chain's now
+	defer chosen.life.leave()
+	stop := context.AfterFunc(chosen.life.ctx, func() { _ = c.Close() })
+	defer stop()
+	l.run(chosen, c, peeked, seen, facts)
+	return true
+}
+
+// choose finds out what a connection is, and the filter chain for it; nil for none.
+func (l *Listener) choose(c net.Conn, peeked *peekConn, facts *message.Conn) (*chain, inspected) {
+	stop := context.AfterFunc(l.life.ctx, func() { _ = c.Close() })
+	defer stop()
 	seen, err := inspect(peeked, l.o.Config, facts.Local.Port())
 	if err != nil {
-		_ = c.Close()
-		return true
+		return nil, seen
 	}
 	chosen := l.matcher.find(subject{facts.Local, seen.serverName, seen.transport, seen.protocols, facts.Remote})
 	if chosen == nil {
@@ -171,20 +209,8 @@ func (l *Listener) handle(c net.Conn, facts *message.Conn) bool {
 	}
 	if chosen == nil {
 		l.refuse(facts, "filter_chain_not_found")
-		_ = c.Close()
-		return true
 	}
-	l.run(chosen, c, peeked, seen, facts)
-	return true
-}
-
-func (l *Listener) enter() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.closed {
-		l.active.Add(1)
-	}
-	return !l.closed
+	return chosen, seen
 }
 
 func (l *Listener) run(chosen *chain, c net.Conn, peeked *peekConn, seen inspected, facts *message.Conn) {
@@ -195,10 +221,10 @@ func (l *Listener) run(chosen *chain, c net.Conn, peeked *peekConn, seen inspect
 		if seen.serverName != "" {
 			facts.RequestedServerName = seen.serverName
 		}
-		chosen.server.Serve(l.ctx, c, facts, &l.draining)
+		chosen.server.Serve(chosen.life.ctx, c, facts, &chosen.life.draining)
 		return
 	}
-	secured, tls, err := chosen.tls.handshake(l.ctx, c)
+	secured, tls, err := chosen.tls.handshake(chosen.life.ctx, c)
 	if err != nil {
 		l.o.Logger.Debug("TLS handshake failed", "listener", l.o.Config.Name, "remote", facts.Remote, "error", err)
 		l.refuse(facts, "tls_handshake_failed")
@@ -206,7 +232,7 @@ func (l *Listener) run(chosen *chain, c net.Conn, peeked *peekConn, seen inspect
 		return
 	}
 	facts.TLS, facts.RequestedServerName = tls, tls.ServerName
-	chosen.server.Serve(l.ctx, secured, facts, &l.draining)
+	chosen.server.Serve(chosen.life.ctx, secured, facts, &chosen.life.draining)
 }
 
 func (l *Listener) refuse(facts *message.Conn, details string) {
