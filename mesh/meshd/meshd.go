@@ -23,6 +23,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/mesh/identity"
 	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/stats"
 	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
 	"github.com/windtunnel-mesh/windtunnel/mesh/store"
 	"github.com/windtunnel-mesh/windtunnel/mesh/xds/serve"
@@ -82,6 +83,7 @@ func (o *Options) defaults() {
 type Meshd struct {
 	o     Options
 	xds   *serve.Server
+	stats metrics
 	ready chan struct{}
 
 	mu         sync.Mutex
@@ -97,13 +99,20 @@ func New(o Options) (*Meshd, error) {
 		return nil, errors.New("meshd needs a network and a source of configuration")
 	}
 	o.defaults()
-	return &Meshd{
-		o:       o,
-		xds:     serve.New(serve.Options{Logger: o.Logger, OnEvent: o.OnPush}),
-		ready:   make(chan struct{}),
-		changed: make(chan struct{}),
-	}, nil
+	m := &Meshd{o: o, ready: make(chan struct{}), changed: make(chan struct{})}
+	m.xds = serve.New(serve.Options{Logger: o.Logger, OnEvent: m.event})
+	return m, nil
 }
+
+func (m *Meshd) event(e serve.Event) {
+	m.stats.event(e)
+	if m.o.OnPush != nil {
+		m.o.OnPush(e)
+	}
+}
+
+// Stats are the control plane's own metrics, those of /metrics.
+func (m *Meshd) Stats() *stats.Registry { return &m.stats.registry }
 
 // Ready is closed when the first configuration is built and the ports are open.
 func (m *Meshd) Ready() <-chan struct{} { return m.ready }
@@ -226,6 +235,7 @@ func (m *Meshd) build(v *store.View) {
 	translator := m.translator
 	m.mu.Unlock()
 
+	m.stats.services(len(mesh.Services))
 	m.xds.Update(generator{translator}, revision(v.Revision))
 	if m.o.OnDiagnostics != nil {
 		m.o.OnDiagnostics(findings)

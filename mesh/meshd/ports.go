@@ -27,7 +27,7 @@ func (m *Meshd) secureServer(ctx context.Context) (server, error) {
 // serverNames are the names under which proxies reach the control plane.
 var serverNames = []string{"istiod.istio-system.svc", "istiod.istio-system.svc.cluster.local", "istiod.istio-system", "localhost"}
 
-// monitoringServer answers /ready, /debug/syncz and /debug/diagnostics.
+// monitoringServer answers /ready, /metrics, /debug/syncz and /debug/diagnostics.
 func (m *Meshd) monitoringServer(ctx context.Context) (server, error) {
 	l, err := m.o.Network.Listen(ctx, m.o.MonitoringAddr)
 	if err != nil {
@@ -41,6 +41,10 @@ func (m *Meshd) monitoringServer(ctx context.Context) (server, error) {
 		default:
 			http.Error(w, "not ready", http.StatusServiceUnavailable)
 		}
+	})
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		_ = m.stats.registry.WritePrometheus(w) // a client that went away is not our error
 	})
 	mux.HandleFunc("GET /debug/syncz", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, m.xds.Status()) })
 	mux.HandleFunc("GET /debug/diagnostics", func(w http.ResponseWriter, _ *http.Request) {

@@ -121,6 +121,11 @@ func (w *World) startMeshd(ctx context.Context, n *node, c corev1.Container) err
 	if err != nil {
 		return err
 	}
-	w.startDaemon(ctx, n, c, "control plane", w.meshd.Ready(), w.meshd.Run)
+	control := w.meshd
+	w.metrics.add(n.pod, controlPlanePort, control.Stats())
+	w.startDaemon(ctx, n, c, "control plane", control.Ready(), func(ctx context.Context) error {
+		defer w.metrics.remove(n.pod)
+		return control.Run(ctx)
+	})
 	return nil
 }

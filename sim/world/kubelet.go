@@ -192,7 +192,7 @@ func (w *World) startProxy(ctx context.Context, n *node, c corev1.Container, env
 		return fmt.Errorf("container %s: %w", c.Name, err)
 	}
 	n.proxy = proxy
-	w.metrics.add(n.pod, proxy.Stats())
+	w.metrics.add(n.pod, metricsPort, proxy.Stats())
 	w.startDaemon(ctx, n, c, "proxy", proxy.Ready(), func(ctx context.Context) error {
 		defer w.metrics.remove(n.pod)
 		return proxy.Run(ctx)

@@ -59,18 +59,19 @@ func (m *metrics) run(ctx context.Context, phase time.Duration) {
 
 // Where Istio's injector has Prometheus scrape a Pod, and under which job.
 const (
-	metricsPort = ":15020"
-	metricsJob  = "kubernetes-pods"
+	metricsPort      = ":15020"
+	controlPlanePort = ":15014"
+	metricsJob       = "kubernetes-pods"
 )
 
-// add has a Pod's proxy scraped from now on. A nil receiver scrapes nothing.
-func (m *metrics) add(pod *corev1.Pod, r *stats.Registry) {
+// add has a Pod's proxy or control plane scraped from now on. A nil receiver scrapes nothing.
+func (m *metrics) add(pod *corev1.Pod, port string, r *stats.Registry) {
 	if m == nil {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.targets = append(m.targets, prometheus.Target{Job: metricsJob, Instance: pod.Status.PodIP + metricsPort,
+	m.targets = append(m.targets, prometheus.Target{Job: metricsJob, Instance: pod.Status.PodIP + port,
 		Namespace: pod.Namespace, Pod: pod.Name, Registry: r})
 }
 

@@ -150,6 +150,13 @@ func (r *Registry) Histogram(text, family string, labels ...Label) *Histogram {
 	return r.get(text, family, labels, func(m *metric) { m.histogram = new(Histogram) }).histogram
 }
 
+// Remove forgets the metric of a text name. Who holds it goes on counting for nobody.
+func (r *Registry) Remove(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.metrics, text)
+}
+
 // sorted returns all metrics by text name.
 func (r *Registry) sorted() []*metric {
 	r.mu.RLock()

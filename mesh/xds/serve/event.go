@@ -29,8 +29,10 @@ type Event struct {
 	Nonce    string
 	Count    int // resources sent
 	Removed  int
-	Bytes    int    // of the resources sent
-	Text     string // why: of a NACK or error
+	Bytes    int // of the resources sent
+	// Total and TotalBytes are what the proxy has of the type after a push.
+	Total, TotalBytes int
+	Text              string // why: of a NACK or error
 }
 
 // ProxyStatus is what one connected proxy has.

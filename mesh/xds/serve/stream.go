@@ -279,8 +279,9 @@ func (st *stream) send(sub *subscription, r *response) error {
 	if err := st.wire.send(r); err != nil {
 		return err
 	}
+	total, bytes := sub.total()
 	st.server.emit(Event{Kind: Pushed, Node: st.who.ID, Type: r.typ, Revision: st.revision(), Version: r.version,
-		Nonce: r.nonce, Count: len(r.resources), Removed: len(r.removed), Bytes: r.bytes()})
+		Nonce: r.nonce, Count: len(r.resources), Removed: len(r.removed), Bytes: r.bytes(), Total: total, TotalBytes: bytes})
 	return nil
 }
 

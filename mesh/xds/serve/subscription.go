@@ -341,13 +341,21 @@ func (s *subscription) response(resources []*resource.Resource, removed []string
 
 func (s *subscription) status() TypeStatus {
 	st := TypeStatus{Type: s.typ, Wildcard: s.wildcard, Names: len(s.names), Acked: s.acked, Nack: s.nack, At: s.at}
-	for _, res := range s.sent {
-		if res.Version != "" {
-			st.Resources++
-		}
-	}
+	st.Resources, _ = s.total()
 	if s.last != nil {
 		st.Sent = s.last.version
 	}
 	return st
+}
+
+// total is how many resources the proxy has, and their size. Those that it brought from
+// an earlier stream have no body here.
+func (s *subscription) total() (n, bytes int) {
+	for _, res := range s.sent {
+		if res.Version != "" {
+			n++
+			bytes += len(res.Body.GetValue())
+		}
+	}
+	return n, bytes
 }
