@@ -207,7 +207,7 @@ func outlier(d *networkingpb.OutlierDetection) *model.Outlier {
 	m := &model.Outlier{
 		Interval: d.GetInterval().AsDuration(), BaseEjection: d.GetBaseEjectionTime().AsDuration(),
 		MaxEjectionPercent: uint32(d.GetMaxEjectionPercent()), MinHealthPercent: uint32(d.GetMinHealthPercent()),
-		SplitLocal: d.GetSplitExternalLocalOriginErrors(),
+		SplitLocal: d.GetSplitExternalLocalOriginErrors(), ErrorStatuses: d.GetOutlierDetectionHttpErrorCodes(),
 	}
 	if v := d.GetConsecutive_5XxErrors(); v != nil {
 		m.Consecutive5xx = new(v.GetValue())

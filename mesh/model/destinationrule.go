@@ -181,6 +181,8 @@ type Outlier struct {
 	MaxEjectionPercent                                   uint32
 	MinHealthPercent                                     uint32
 	SplitLocal                                           bool
+	// ErrorStatuses count as errors in place of all 5xx; nil: 5xx.
+	ErrorStatuses []uint32
 }
 
 // TLSMode is how a client speaks to a destination.

@@ -427,6 +427,7 @@ func TestStateOutlivesUpdatesOfEndpointsOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.expect("removed", w.get(), 503, "NC", "cluster_not_found")
+		time.Sleep(10 * time.Millisecond) // the last connection goes
 		w.stat("cluster.web.upstream_cx_active", 0)
 	})
 }

@@ -210,15 +210,15 @@ func (t *try) classify(err error) *failure {
 func outcome(p *message.Response) upstream.Outcome {
 	switch p.Header.Get("grpc-status") {
 	case "14":
-		return upstream.Outcome{Status: 503}
+		return upstream.Outcome{Status: 503, Answered: p.Status}
 	case "2", "13", "15":
-		return upstream.Outcome{Status: 500}
+		return upstream.Outcome{Status: 500, Answered: p.Status}
 	case "4":
-		return upstream.Outcome{Status: 504}
+		return upstream.Outcome{Status: 504, Answered: p.Status}
 	case "12":
-		return upstream.Outcome{Status: 501}
+		return upstream.Outcome{Status: 501, Answered: p.Status}
 	}
-	return upstream.Outcome{Status: p.Status}
+	return upstream.Outcome{Status: p.Status, Answered: p.Status}
 }
 
 // end gives the connection up after a failure.

@@ -37,7 +37,8 @@ type Cluster struct {
 	Discovery        Discovery
 	ConnectTimeout   time.Duration // default 5 s
 	Balancer         Balancer
-	ChoiceCount      int // least request; default 2
+	ChoiceCount      int     // least request; default 2
+	RequestBias      float64 // least request, of hosts with different weights; default 1
 	RingMin, RingMax uint64
 	MaglevSize       uint64
 	SlowStart        *SlowStart
@@ -79,6 +80,9 @@ type HTTPOptions struct {
 	MaxConcurrentStreams uint32
 	AutoSNI              bool
 	AutoSANValidation    bool
+	// ErrorStatuses are the statuses that outlier detection takes for errors, in place of
+	// 5xx; nil: 5xx.
+	ErrorStatuses []int
 }
 
 // SlowStart warms new hosts up.

@@ -244,7 +244,7 @@ func (c *Cluster) prepare(config *snapshot.Cluster, g *group) {
 		g.weighted = newSchedule(g.hosts, c.seed.Uint64("weighted"), func(h *Host) float64 {
 			w := float64(h.weight()) * warmth(config.SlowStart, h.added)
 			if config.Balancer == snapshot.LeastRequest {
-				w /= float64(h.active.Load() + 1)
+				w /= math.Pow(float64(h.active.Load()+1), config.RequestBias)
 			}
 			return w
 		})

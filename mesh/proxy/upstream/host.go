@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,12 @@ func (h *Host) Report(o Outcome) {
 		h.failure.Add(1)
 	} else {
 		h.success.Add(1)
+	}
+	if codes := h.cluster.config().HTTP.ErrorStatuses; len(codes) > 0 && o.Answered != 0 {
+		// Envoy tells the detector of two outcomes only: what matches is an error, the rest is none.
+		if o.Status = 200; slices.Contains(codes, o.Answered) {
+			o.Status = 500
+		}
 	}
 	h.cluster.report(h, o)
 }

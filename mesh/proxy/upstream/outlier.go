@@ -12,6 +12,9 @@ import (
 type Outcome struct {
 	// Status is the response's, 0 where the host did not answer.
 	Status int
+	// Answered is the HTTP status as it was, where Status stands for gRPC's; 0 where
+	// there was none.
+	Answered int
 	// Local is a failure of locally originated kind: connecting, a reset, a timeout.
 	Local bool
 	// Timeout counts as 504, other local failures as 503, where kinds are not split.

@@ -4,9 +4,11 @@ package compile
 
 import (
 	"net/netip"
+	"strconv"
 	"time"
 
 	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	matcherpb "github.com/envoyproxy/go-control-plane/envoy/config/common/matcher/v3"
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointpb "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	upstreampb "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
@@ -136,7 +138,10 @@ func balancer(at place, m *clusterpb.Cluster, c *snapshot.Cluster) {
 		c.SlowStart = slowStart(at.field("roundRobinLbConfig").field("slowStartConfig"), m.GetRoundRobinLbConfig().GetSlowStartConfig())
 	case clusterpb.Cluster_LEAST_REQUEST:
 		c.Balancer = snapshot.LeastRequest
-		c.ChoiceCount = int(number(m.GetLeastRequestLbConfig().GetChoiceCount(), 2))
+		c.ChoiceCount, c.RequestBias = int(number(m.GetLeastRequestLbConfig().GetChoiceCount(), 2)), 1
+		if b := m.GetLeastRequestLbConfig().GetActiveRequestBias(); b != nil {
+			c.RequestBias = b.GetDefaultValue()
+		}
 		c.SlowStart = slowStart(at.field("leastRequestLbConfig").field("slowStartConfig"), m.GetLeastRequestLbConfig().GetSlowStartConfig())
 	case clusterpb.Cluster_RANDOM:
 		c.Balancer = snapshot.Random
@@ -250,6 +255,30 @@ func outlier(at place, m *clusterpb.OutlierDetection) *snapshot.Outlier {
 	return o
 }
 
+// errorStatuses are the statuses that a matcher of responses names. It may name
+// statuses only, which is all that Istio sends.
+func errorStatuses(at place, m *matcherpb.MatchPredicate) []int {
+	if m == nil {
+		return nil
+	}
+	var all []int
+	if set := m.GetOrMatch(); set != nil {
+		for i, r := range set.GetRules() {
+			all = append(all, errorStatuses(at.field("orMatch").field("rules").index(i), r)...)
+		}
+		return all
+	}
+	for _, h := range m.GetHttpResponseHeadersMatch().GetHeaders() {
+		status, err := strconv.Atoi(h.GetStringMatch().GetExact())
+		if err != nil || h.GetName() != ":status" || h.GetInvertMatch() || len(m.GetHttpResponseHeadersMatch().GetHeaders()) != 1 {
+			at.field("httpResponseHeadersMatch").errorf("anything but one exact :status: not supported")
+			return nil
+		}
+		all = append(all, status)
+	}
+	return all
+}
+
 // transports lists the sockets in the order in which they are tried: those with a
 // match, then the cluster's own.
 func (b *build) transports(at place, m *clusterpb.Cluster, c *snapshot.Cluster) {
@@ -304,6 +333,7 @@ func (b *build) upstreamHTTP(at place, m *clusterpb.Cluster, c *snapshot.Cluster
 		}
 		common, commonAt, upstream = o.GetCommonHttpProtocolOptions(), at.field("commonHttpProtocolOptions"), o.GetUpstreamHttpProtocolOptions()
 		h.UseDownstream = o.GetUseDownstreamProtocolConfig() != nil
+		h.ErrorStatuses = errorStatuses(at.field("outlierDetection").field("errorMatcher"), o.GetOutlierDetection().GetErrorMatcher())
 		h2 := o.GetExplicitHttpConfig().GetHttp2ProtocolOptions()
 		h.HTTP2, h.MaxConcurrentStreams = h2 != nil, h2.GetMaxConcurrentStreams().GetValue()
 	}

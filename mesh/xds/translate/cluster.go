@@ -3,12 +3,16 @@ package translate
 import (
 	"cmp"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
 	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	matcherpb "github.com/envoyproxy/go-control-plane/envoy/config/common/matcher/v3"
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routepb "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	httppb "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	typematcherpb "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typepb "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -373,10 +377,29 @@ func (p *proxy) httpOptions(port *model.Port, policy *model.TrafficPolicy) *prot
 	if pool.HTTPIdle != nil {
 		o.common().IdleTimeout = durationpb.New(*pool.HTTPIdle)
 	}
+	if policy.Outlier != nil && len(policy.Outlier.ErrorStatuses) > 0 {
+		o.set = true
+		o.OutlierDetection = &httppb.HttpProtocolOptions_OutlierDetection{ErrorMatcher: statusMatcher(policy.Outlier.ErrorStatuses)}
+	}
 	if pool.MaxConnectionDuration > 0 {
 		o.common().MaxConnectionDuration = durationpb.New(pool.MaxConnectionDuration)
 	}
 	return o
+}
+
+// statusMatcher matches responses with one of the statuses.
+func statusMatcher(statuses []uint32) *matcherpb.MatchPredicate {
+	var rules []*matcherpb.MatchPredicate
+	for _, s := range statuses {
+		exact := &typematcherpb.StringMatcher{MatchPattern: &typematcherpb.StringMatcher_Exact{Exact: strconv.FormatUint(uint64(s), 10)}}
+		rules = append(rules, &matcherpb.MatchPredicate{Rule: &matcherpb.MatchPredicate_HttpResponseHeadersMatch{
+			HttpResponseHeadersMatch: &matcherpb.HttpHeadersMatch{Headers: []*routepb.HeaderMatcher{{
+				Name: ":status", HeaderMatchSpecifier: &routepb.HeaderMatcher_StringMatch{StringMatch: exact}}}}}})
+	}
+	if len(rules) == 1 { // a set needs two
+		return rules[0]
+	}
+	return &matcherpb.MatchPredicate{Rule: &matcherpb.MatchPredicate_OrMatch{OrMatch: &matcherpb.MatchPredicate_MatchSet{Rules: rules}}}
 }
 
 // transport sets how the cluster secures connections: as the policy says, else mTLS
