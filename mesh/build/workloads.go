@@ -2,6 +2,7 @@ package build
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	networkingpb "istio.io/api/networking/v1alpha3"
@@ -38,11 +39,41 @@ func (b *builder) sidecars() {
 				m.Egress = append(m.Egress, model.EgressHost{Namespace: ns, Host: strings.ToLower(host)})
 			}
 		}
+		m.InboundPool = pool(s.Spec.GetInboundConnectionPool())
+		for i, l := range s.Spec.GetIngress() {
+			m.Ingress = append(m.Ingress, b.ingress(o, l, fmt.Sprintf("spec.ingress[%d]", i)))
+		}
 		if p := s.Spec.GetOutboundTrafficPolicy(); p != nil {
 			m.AllowAny = new(p.GetMode() == networkingpb.OutboundTrafficPolicy_ALLOW_ANY)
 		}
 		b.parts.Sidecars = append(b.parts.Sidecars, m)
 	}
+}
+
+// ingress reads a port of the workload. The address in defaultEndpoint is the loopback
+// address, or any for the workload's own.
+func (b *builder) ingress(o *config.Object, l *networkingpb.IstioIngressListener, path string) model.IngressListener {
+	refuse := func(field, what string) {
+		b.report(o, config.Error, CodeUnsupported, path+"."+field, what+" is not supported yet", "")
+	}
+	m := model.IngressListener{Port: l.GetPort().GetNumber(), Protocol: declaredProtocol(l.GetPort().GetProtocol()),
+		Name: l.GetPort().GetName(), Pool: pool(l.GetConnectionPool())}
+	if l.GetBind() != "" {
+		refuse("bind", "an address of an ingress listener's own")
+	}
+	if l.GetCaptureMode() == networkingpb.CaptureMode_NONE {
+		refuse("captureMode", "captureMode NONE")
+	}
+	switch endpoint := l.GetDefaultEndpoint(); {
+	case strings.HasPrefix(endpoint, "unix:"):
+		refuse("defaultEndpoint", "a Unix socket as an endpoint")
+	case endpoint != "":
+		at, err := netip.ParseAddrPort(endpoint)
+		if err == nil { // else the validation has said so
+			m.Target, m.Instance = uint32(at.Port()), at.Addr().IsUnspecified()
+		}
+	}
+	return m
 }
 
 // peerAuthentications reads what workloads accept.

@@ -87,6 +87,14 @@ func (p *TrafficPolicy) For(port uint32) *TrafficPolicy {
 	return p
 }
 
+// PoolOrNil is the policy's pool; the policy may be nil.
+func (p *TrafficPolicy) PoolOrNil() *Pool {
+	if p == nil {
+		return nil
+	}
+	return p.Pool
+}
+
 // Algorithm of a balancer.
 type Algorithm uint8
 

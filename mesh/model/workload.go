@@ -81,8 +81,23 @@ type SidecarScope struct {
 	Selector        map[string]string
 	Egress          []EgressHost // nil: everything
 	AllowAny        *bool
-	Created         time.Time
-	Source          Source
+	// Ingress, where it is set, are all ports that the workload takes requests on.
+	Ingress     []IngressListener
+	InboundPool *Pool // of ports without their own; nil: the DestinationRule's
+	Created     time.Time
+	Source      Source
+}
+
+// IngressListener is one port of a workload, and where its application listens.
+type IngressListener struct {
+	Port     uint32
+	Protocol Protocol
+	Name     string
+	// Target is the application's port, at the loopback address, or where Instance is set
+	// at the workload's own; 0: where the client meant to go.
+	Target   uint32
+	Instance bool
+	Pool     *Pool
 }
 
 // EgressHost is "namespace/host".

@@ -69,6 +69,9 @@ func part(locality string, i int) string {
 // healthFlags are Envoy's words, joined with slashes.
 func healthFlags(h upstream.HostStatus) string {
 	flags := ""
+	if h.CheckFailed {
+		flags += "/failed_active_hc"
+	}
 	if h.Ejected {
 		flags += "/failed_outlier_check"
 	}
@@ -77,6 +80,9 @@ func healthFlags(h upstream.HostStatus) string {
 		flags += "/failed_eds_health"
 	case snapshot.Degraded:
 		flags += "/eds_degraded"
+	}
+	if h.Unchecked {
+		flags += "/pending_active_hc"
 	}
 	if flags == "" {
 		return "healthy"
@@ -104,6 +110,12 @@ func hostJSON(h upstream.HostStatus) map[string]any {
 	health := map[string]any{"eds_health_status": [...]string{"HEALTHY", "UNHEALTHY", "DRAINING", "DEGRADED"}[h.Health]}
 	if h.Ejected {
 		health["failed_outlier_check"] = true
+	}
+	if h.CheckFailed {
+		health["failed_active_health_check"] = true
+	}
+	if h.Unchecked {
+		health["pending_active_hc"] = true
 	}
 	counter := func(name string, v uint64) map[string]any {
 		return map[string]any{"name": name, "value": fmt.Sprint(v)}

@@ -51,6 +51,8 @@ type Cluster struct {
 
 	Breaker [2]Breaker // by priority: default, high
 	Outlier *Outlier
+	// HealthCheck is active health checking; nil: none.
+	HealthCheck *HealthCheck
 
 	// Transports are tried in order against endpoint metadata; the last may match all.
 	Transports []Transport
@@ -161,6 +163,8 @@ type Outlier struct {
 	FailurePercentMinHosts  uint32
 	FailurePercentVolume    uint32
 	AlwaysEjectOne          bool
+	// KeepEjected: an active health check that passes does not end an ejection.
+	KeepEjected bool
 }
 
 // Transport is one transport socket with the endpoint metadata it is for.

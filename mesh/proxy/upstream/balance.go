@@ -78,7 +78,7 @@ func newSchedule[T any](items []T, offset uint64, weight func(T) float64) *sched
 // available tells whether requests may go to a host outside panic.
 func (h *Host) available() bool {
 	health := h.endpoint.Load().Health
-	return !h.ejected.Load() && health != snapshot.Unhealthy && health != snapshot.Draining
+	return !h.ejected.Load() && !h.checkFailed.Load() && health != snapshot.Unhealthy && health != snapshot.Draining
 }
 
 // newView computes a state from the hosts of all localities.

@@ -69,6 +69,7 @@ type Stats struct {
 	cxActive, membership, healthy                                     *stats.Gauge
 	ejections, ejectionsOverflow                                      *stats.Counter
 	ejectionsActive                                                   *stats.Gauge
+	checkAttempts, checkSuccess, checkFailure, checkNetwork           *stats.Counter
 }
 
 func newStats(r *stats.Registry, name string) *Stats {
@@ -90,5 +91,7 @@ func newStats(r *stats.Registry, name string) *Stats {
 		noHosts: s.Counter("upstream_cx_none_healthy"), membership: s.Gauge("membership_total"), healthy: s.Gauge("membership_healthy"),
 		ejections: s.Counter("outlier_detection.ejections_enforced_total"), ejectionsOverflow: s.Counter("outlier_detection.ejections_overflow"),
 		ejectionsActive: s.Gauge("outlier_detection.ejections_active"),
+		checkAttempts:   s.Counter("health_check.attempt"), checkSuccess: s.Counter("health_check.success"),
+		checkFailure: s.Counter("health_check.failure"), checkNetwork: s.Counter("health_check.network_failure"),
 	}
 }

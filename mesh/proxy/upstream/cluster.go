@@ -43,6 +43,7 @@ type Cluster struct {
 	logical    map[string]*Host // of LOGICAL_DNS, by name and port
 	sweeping   bool
 	answered   bool // DNS did, or failed, once
+	allChecked bool // checkedOnce is closed
 	closed     bool
 
 	stop    context.CancelFunc
@@ -51,6 +52,8 @@ type Cluster struct {
 	dialing context.Context // the manager's: a cluster that drains still makes connections
 	ready   chan struct{}   // closed when DNS answered first; nil for other discoveries
 	names   atomic.Uint64   // generation of the DNS task
+	// checkedOnce is closed when the first hosts were checked; nil without health checks.
+	checkedOnce chan struct{}
 }
 
 // locality is a locality with its hosts.
@@ -127,12 +130,16 @@ func (c *Cluster) refresh() {
 	for address, h := range c.hosts {
 		if kept[address] != h {
 			h.gone.Store(true)
+			if h.stopCheck != nil {
+				close(h.stopCheck)
+			}
 			gone = append(gone, h)
 			maps.DeleteFunc(c.logical, func(_ string, other *Host) bool { return other == h })
 		}
 	}
 	c.hosts = kept
 	c.watchOutliers(config, all)
+	c.watchHealth(config, all)
 	c.rebuild(config)
 	c.mu.Unlock()
 	slices.SortFunc(gone, func(a, b *Host) int { return a.Address.Compare(b.Address) })
@@ -285,6 +292,13 @@ func (c *Cluster) Choose(ctx context.Context, sel *Selection) *Host {
 	if c.ready != nil {
 		select {
 		case <-c.ready:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	if c.checkedOnce != nil {
+		select {
+		case <-c.checkedOnce:
 		case <-ctx.Done():
 			return nil
 		}

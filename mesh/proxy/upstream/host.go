@@ -21,6 +21,10 @@ type Host struct {
 	endpoint atomic.Pointer[snapshot.Endpoint]
 	ejected  atomic.Bool
 	gone     atomic.Bool // no longer in the configuration
+	// Active health checking: the host fails it, its first check is not over, and what
+	// ends its checks (nil: there are none).
+	checkFailed, unchecked atomic.Bool
+	stopCheck              chan struct{}
 	// moved is where new connections go, where that is no longer Address: LOGICAL_DNS.
 	moved atomic.Pointer[netip.AddrPort]
 
@@ -227,6 +231,8 @@ type HostStatus struct {
 	Weight      uint32
 	Healthy     bool
 	Ejected     bool
+	CheckFailed bool // by active health checks
+	Unchecked   bool // the first active health check is not over
 	Health      snapshot.Health
 	Active      int64 // requests in flight
 	Connections int64
@@ -238,7 +244,7 @@ type HostStatus struct {
 func (h *Host) status(l *snapshot.Locality) HostStatus {
 	e := h.endpoint.Load()
 	s := HostStatus{Address: h.Target(), Hostname: e.Hostname, Workload: e.Workload, Weight: h.weight(), Health: e.Health,
-		Healthy: h.available(), Ejected: h.ejected.Load(), Active: h.active.Load(), Connections: h.connections.Load(),
+		Healthy: h.available(), Ejected: h.ejected.Load(), CheckFailed: h.checkFailed.Load(), Unchecked: h.unchecked.Load(), Active: h.active.Load(), Connections: h.connections.Load(),
 		Requests: h.requests.Load(), Success: h.success.Load(), Failure: h.failure.Load()}
 	if l != nil {
 		s.Priority = l.Priority

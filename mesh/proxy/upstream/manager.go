@@ -143,6 +143,9 @@ func (m *Manager) newCluster(config *snapshot.Cluster) *Cluster {
 	if isDNS(config) {
 		c.ready = make(chan struct{})
 	}
+	if config.HealthCheck != nil {
+		c.checkedOnce = make(chan struct{})
+	}
 	return c
 }
 

@@ -165,6 +165,18 @@ func (d *detector) sweep(now time.Time) {
 	d.rates(now)
 }
 
+// uneject ends an ejection before its time.
+func (d *detector) uneject(h *Host) {
+	m := d.hosts[h]
+	if m == nil || !m.ejected {
+		return
+	}
+	m.ejected = false
+	m.consecutive5xx, m.consecutiveGateway, m.consecutiveLocal = 0, 0, 0
+	d.active--
+	d.changed(h, false, "")
+}
+
 // rates ejects hosts by their share of successes in the interval that ends.
 func (d *detector) rates(now time.Time) {
 	c := d.config

@@ -43,6 +43,7 @@ func (b *build) compileCluster(at place, m *clusterpb.Cluster) *snapshot.Cluster
 	balancer(at, m, c)
 	breakers(m.GetCircuitBreakers(), c)
 	c.Outlier = outlier(at.field("outlierDetection"), m.GetOutlierDetection())
+	c.HealthCheck = healthCheck(at.field("healthChecks"), m)
 	b.transports(at, m, c)
 	c.BindSource = bindSource(at.field("upstreamBindConfig").field("sourceAddress"), m.GetUpstreamBindConfig())
 	b.upstreamHTTP(at, m, c)
@@ -249,6 +250,7 @@ func outlier(at place, m *clusterpb.OutlierDetection) *snapshot.Outlier {
 		FailurePercentMinHosts:  number(m.GetFailurePercentageMinimumHosts(), 5),
 		FailurePercentVolume:    number(m.GetFailurePercentageRequestVolume(), 50),
 		AlwaysEjectOne:          m.GetAlwaysEjectOneHost().GetValue(),
+		KeepEjected:             !boolean(m.GetSuccessfulActiveHealthCheckUnejectHost(), true),
 	}
 	// The longest ejection is five minutes, or the base time where that is longer.
 	o.MaxEjection = duration(at.field("maxEjectionTime"), m.GetMaxEjectionTime(), max(300*time.Second, o.BaseEjection))

@@ -164,8 +164,8 @@ func TestProblems(t *testing.T) {
 		old, into string
 		want      []string
 	}{
-		"cluster, all at once": {resource.Cluster, cluster, `"connectTimeout":"10s"`, `"connectTimeout":"10s","healthChecks":[],"lbSubsetConfig":{},"ignoreHealthOnHostRemoval":true`,
-			[]string{`cluster "outbound|9080|v1|reviews": lbSubsetConfig: not supported`, `cluster "outbound|9080|v1|reviews": ignoreHealthOnHostRemoval: not supported`}},
+		"cluster, all at once": {resource.Cluster, cluster, `"connectTimeout":"10s"`, `"connectTimeout":"10s","healthChecks":[],"lbSubsetConfig":{},"closeConnectionsOnHostHealthFailure":true`,
+			[]string{`cluster "outbound|9080|v1|reviews": lbSubsetConfig: not supported`, `cluster "outbound|9080|v1|reviews": closeConnectionsOnHostHealthFailure: not supported`}},
 		"nested": {resource.Listener, listener, `"normalizePath":true`, `"normalizePath":true,"via":"x","commonHttpProtocolOptions":{"headersWithUnderscoresAction":"DROP_HEADER"}`,
 			[]string{`listener "0.0.0.0_9080": filterChains[0].filters[0].typedConfig.commonHttpProtocolOptions.headersWithUnderscoresAction: not supported`,
 				`listener "0.0.0.0_9080": filterChains[0].filters[0].typedConfig.via: not supported`}},
@@ -219,5 +219,39 @@ func TestOptionalFilter(t *testing.T) {
 	p, err := compile.Compile(set)
 	if err != nil || len(p.Listeners[0].Chains[0].HTTP.Filters) != 3 {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestHealthChecks(t *testing.T) {
+	const common = `"healthChecks":[{"timeout":"1s","interval":"5s","unhealthyThreshold":3,"healthyThreshold":2,"unhealthyInterval":"7s",`
+	compiled := func(text string) (*snapshot.Cluster, error) {
+		set := resource.Set{}
+		put(t, set, resource.Cluster, `{"name":"web","type":"STATIC","connectTimeout":"1s",`+text+`}`)
+		p, err := compile.Compile(set)
+		if err != nil {
+			return nil, err
+		}
+		return p.Clusters["web"], nil
+	}
+	c, err := compiled(common + `"httpHealthCheck":{"path":"/ok","expectedStatuses":[{"start":"200","end":"300"}]}}]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := c.HealthCheck
+	if h.Interval != 5*time.Second || h.NoTraffic != time.Minute || h.NoTrafficHealthy != time.Minute || h.UnhealthyEdge != 7*time.Second ||
+		h.HealthyEdge != 5*time.Second || !h.Reuse || h.HTTP.Method != "GET" || h.HTTP.Expected[0] != (snapshot.StatusRange{From: 200, To: 300}) {
+		t.Errorf("health check is %+v %+v", h, h.HTTP)
+	}
+	if c, err = compiled(common + `"tcpHealthCheck":{"send":{"text":"50494e47"},"receive":[{"text":"504f4e47"}]}}]`); err != nil || string(c.HealthCheck.TCP.Send) != "PING" || string(c.HealthCheck.TCP.Receive[0]) != "PONG" {
+		t.Errorf("%v", err)
+	}
+	for _, wrong := range []string{
+		common + `"tcpHealthCheck":{"send":{"text":"xy"}}}]`,
+		common + `"httpHealthCheck":{"path":"/ok","serviceNameMatcher":{"exact":"a"}}}]`,
+		`"healthChecks":[{"timeout":"1s","interval":"5s","tcpHealthCheck":{}}]`,
+	} {
+		if _, err := compiled(wrong); err == nil {
+			t.Errorf("%s is taken", wrong)
+		}
 	}
 }

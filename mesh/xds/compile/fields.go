@@ -149,7 +149,7 @@ var fields = map[string]string{
 	"envoy.config.cluster.v3.Cluster": "name alt_stat_name type eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers " +
 		"http_protocol_options http2_protocol_options typed_extension_protocol_options common_http_protocol_options " +
 		"upstream_http_protocol_options max_requests_per_connection dns_refresh_rate dns_failure_refresh_rate dns_lookup_family respect_dns_ttl " +
-		"use_tcp_for_dns_lookups outlier_detection cleanup_interval upstream_bind_config round_robin_lb_config least_request_lb_config " +
+		"use_tcp_for_dns_lookups outlier_detection health_checks ignore_health_on_host_removal cleanup_interval upstream_bind_config round_robin_lb_config least_request_lb_config " +
 		"ring_hash_lb_config maglev_lb_config common_lb_config transport_socket transport_socket_matches metadata upstream_connection_options " +
 		"filters per_connection_buffer_limit_bytes wait_for_warm_on_init track_cluster_stats",
 	"envoy.config.cluster.v3.Cluster.EdsClusterConfig":               "eds_config service_name",
@@ -172,6 +172,13 @@ var fields = map[string]string{
 		"enforcing_consecutive_local_origin_failure enforcing_local_origin_success_rate! failure_percentage_threshold enforcing_failure_percentage " +
 		"enforcing_failure_percentage_local_origin! failure_percentage_minimum_hosts failure_percentage_request_volume max_ejection_time " +
 		"max_ejection_time_jitter successful_active_health_check_uneject_host always_eject_one_host",
+	"envoy.config.core.v3.HealthCheck": "timeout interval initial_jitter interval_jitter interval_jitter_percent unhealthy_threshold healthy_threshold " +
+		"alt_port reuse_connection http_health_check tcp_health_check grpc_health_check no_traffic_interval no_traffic_healthy_interval " +
+		"unhealthy_interval unhealthy_edge_interval healthy_edge_interval always_log_health_check_failures! always_log_health_check_success!",
+	"envoy.config.core.v3.HealthCheck.Payload":                                       "text binary",
+	"envoy.config.core.v3.HealthCheck.HttpHealthCheck":                               "host path request_headers_to_add expected_statuses retriable_statuses codec_client_type method",
+	"envoy.config.core.v3.HealthCheck.TcpHealthCheck":                                "send receive",
+	"envoy.config.core.v3.HealthCheck.GrpcHealthCheck":                               "service_name authority",
 	"envoy.config.core.v3.BindConfig":                                                "source_address",
 	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":                         "common_http_protocol_options upstream_http_protocol_options explicit_http_config use_downstream_protocol_config outlier_detection",
 	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.OutlierDetection":        "error_matcher",

@@ -25,6 +25,7 @@ type inboundPort struct {
 	protocol model.Protocol
 	number   uint32 // of the first service
 	services []*model.Service
+	ingress  *model.IngressListener // of the Sidecar that names the ports; nil: none does
 }
 
 // inbound makes virtualInbound and the clusters of the workload's own ports.
@@ -46,7 +47,29 @@ func (p *proxy) inbound() error {
 // inboundPorts finds the services in front of the workload: by its address among
 // their endpoints, and by their selectors, so that a proxy that starts before its
 // endpoint is known has its ports.
+//
+// A Sidecar with ingress listeners names all ports itself; a service in front of one is
+// that whose target is its port.
 func (p *proxy) inboundPorts() []*inboundPort {
+	found := p.portsOfServices()
+	if p.scope.sidecar == nil || p.scope.sidecar.Ingress == nil {
+		return found
+	}
+	var list []*inboundPort
+	for i := range p.scope.sidecar.Ingress {
+		l := &p.scope.sidecar.Ingress[i]
+		in := &inboundPort{target: l.Port, number: l.Port, protocol: l.Protocol, ingress: l}
+		for _, of := range found {
+			if of.target == l.Port {
+				in.number, in.services = of.number, of.services
+			}
+		}
+		list = append(list, in)
+	}
+	return list
+}
+
+func (p *proxy) portsOfServices() []*inboundPort {
 	type target struct {
 		service *model.Service
 		port    *model.Port
@@ -87,6 +110,34 @@ func (p *proxy) inboundPorts() []*inboundPort {
 		list = append(list, byTarget[n])
 	}
 	return list
+}
+
+// service is the oldest in front of the port, or one without a name where none is.
+func (in *inboundPort) service() *model.Service {
+	if len(in.services) == 0 {
+		return &model.Service{}
+	}
+	return in.services[0]
+}
+
+// inboundPolicy is what limits connections to the application: the Sidecar's pool for the
+// port or for all, else that of the DestinationRule for the service, which so holds at
+// both ends. Nothing else of a policy does.
+func (p *proxy) inboundPolicy(in *inboundPort) (*model.Pool, *model.DestinationRule) {
+	if in.ingress != nil && in.ingress.Pool != nil {
+		return in.ingress.Pool, nil
+	}
+	if s := p.scope.sidecar; s != nil && s.InboundPool != nil {
+		return s.InboundPool, nil
+	}
+	if len(in.services) == 0 {
+		return nil, nil
+	}
+	d := p.mesh.Policy(p.node.Namespace, in.services[0])
+	if d == nil {
+		return nil, nil
+	}
+	return d.Policy.For(in.number).PoolOrNil(), d
 }
 
 // chainKind is one of the filter chains that a port has: what it matches, and what it is.
@@ -198,7 +249,7 @@ func (p *proxy) inboundManager(in *inboundPort) *hcmpb.HttpConnectionManager {
 	cluster, stat, port, operation, source := names.InboundPassthrough, names.InboundPassthrough+";", uint32(0), ":0/*", model.Source{}
 	grpc := false
 	if in != nil {
-		s := in.services[0]
+		s := in.service()
 		cluster, stat, port = names.Inbound(in.target), "inbound_"+names.Listener(anyAddress, in.target)+";", in.target
 		operation = names.VirtualHost(s.Host, in.number) + "/*"
 		source = model.Source{File: s.Source.File, Line: s.Source.Line}
