@@ -68,7 +68,7 @@ func TestFindings(t *testing.T) {
 		{"unsupported field of Kubernetes", "apiVersion: v1\nkind: Service\nmetadata: {name: p}\nspec: {ports: [{port: 80}], externalIPs: [1.2.3.4]}\n", "error WT0400 externalIPs is not supported yet"},
 		{"field without effect", deployment("hostname: a, containers: [{name: a, image: a}]"), "warning WT0111 hostname has no effect here"},
 		{"session affinity", "apiVersion: v1\nkind: Service\nmetadata: {name: p}\nspec: {ports: [{port: 80}], sessionAffinity: ClientIP}\n", "warning WT0111 sessionAffinity"},
-		{"fields of machines", deployment("nodeSelector: {a: b}, containers: [{name: a, image: a, tty: true}]"), "info WT0111 spec.template.spec.containers[0].tty, spec.template.spec.nodeSelector"},
+		{"fields of machines", deployment("schedulerName: mine, containers: [{name: a, image: a, tty: true}]"), "info WT0111 spec.template.spec.containers[0].tty, spec.template.spec.schedulerName"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, found := made(t, services+c.yaml, nil)

@@ -77,7 +77,7 @@ func (b *builder) unsupportedService(o *config.Object, s *corev1.Service) {
 			"a DestinationRule with loadBalancer: {consistentHash: {useSourceIp: true}} does the same")
 	}
 	if s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal {
-		b.report(o, config.Warning, config.CodeIgnoredFields, "spec.externalTrafficPolicy", "externalTrafficPolicy Local has no effect here: there is one node", "")
+		b.report(o, config.Warning, config.CodeIgnoredFields, "spec.externalTrafficPolicy", "externalTrafficPolicy Local has no effect here: nobody comes in through a node", "")
 	}
 }
 

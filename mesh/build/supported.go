@@ -44,13 +44,15 @@ var supportedFields = []messageFieldNames{
 	{"LoadBalancerSettings.ConsistentHashLB.HTTPCookie.Attribute", "name value"},
 	{"LoadBalancerSettings.ConsistentHashLB.RingHash", "minimum_ring_size"},
 	{"LoadBalancerSettings.ConsistentHashLB.MagLev", "table_size"},
-	{"LocalityLoadBalancerSetting", "enabled"},
+	{"LocalityLoadBalancerSetting", "enabled distribute failover failover_priority"},
+	{"LocalityLoadBalancerSetting.Distribute", "from to"},
+	{"LocalityLoadBalancerSetting.Failover", "from to"},
 	{"WarmupConfiguration", "duration minimum_percent aggression"},
 	{"ConnectionPoolSettings", "tcp http"},
 	{"ConnectionPoolSettings.TCPSettings", "max_connections connect_timeout tcp_keepalive max_connection_duration idle_timeout"},
 	{"ConnectionPoolSettings.TCPSettings.TcpKeepalive", "probes time interval"},
 	{"ConnectionPoolSettings.HTTPSettings", "http1_max_pending_requests http2_max_requests max_requests_per_connection max_retries idle_timeout h2_upgrade_policy use_client_protocol max_concurrent_streams"},
-	{"OutlierDetection", "consecutive_errors split_external_local_origin_errors consecutive_local_origin_failures consecutive_gateway_errors consecutive_5xx_errors interval base_ejection_time max_ejection_percent min_health_percent"},
+	{"OutlierDetection", "consecutive_errors split_external_local_origin_errors consecutive_local_origin_failures consecutive_gateway_errors consecutive_5xx_errors interval base_ejection_time max_ejection_percent min_health_percent outlier_detection_http_error_codes"},
 	{"ClientTLSSettings", "mode client_certificate private_key ca_certificates subject_alt_names sni insecure_skip_verify"},
 	{"TrafficPolicy.PortTrafficPolicy", "port load_balancer connection_pool outlier_detection tls"},
 	{"TrafficPolicy.RetryBudget", "percent min_retry_concurrency"},
@@ -69,7 +71,9 @@ var supportedFields = []messageFieldNames{
 	{"WorkloadSelector", "labels match_labels"},
 
 	// Sidecar.
-	{"Sidecar", "workload_selector egress outbound_traffic_policy"},
+	{"Sidecar", "workload_selector ingress egress inbound_connection_pool outbound_traffic_policy"},
+	{"IstioIngressListener", "port connection_pool"},
+	{"SidecarPort", "number protocol name"},
 	{"IstioEgressListener", "hosts"},
 	{"OutboundTrafficPolicy", "mode"},
 
@@ -131,7 +135,7 @@ var supportedFields = []messageFieldNames{
 
 	// Services and their endpoints.
 	{"Service", "metadata spec"},
-	{"ServiceSpec", "ports selector clusterIP clusterIPs type externalName"},
+	{"ServiceSpec", "ports selector clusterIP clusterIPs type externalName trafficDistribution internalTrafficPolicy"},
 	{"ServicePort", "name protocol appProtocol port targetPort"},
 	{"Endpoints", "metadata subsets"},
 	{"EndpointSubset", "addresses notReadyAddresses ports"},
@@ -146,7 +150,7 @@ var supportedFields = []messageFieldNames{
 	{"PodStatus", "phase podIP podIPs hostIP conditions"},
 	{"PodCondition", "type status"},
 	{"PodIP", "ip"},
-	{"PodSpec", "containers serviceAccountName nodeName securityContext"},
+	{"PodSpec", "containers serviceAccountName nodeName nodeSelector securityContext"},
 	{"PodSecurityContext", "runAsUser"},
 	{"Container", "name image ports env securityContext"},
 	{"ContainerPort", "name containerPort protocol"},
@@ -228,6 +232,8 @@ var partlySupported = []fieldNote{
 	{"WorkloadEntry.address", "not Unix sockets"},
 	{"ServerTLSSettings.mode", "`SIMPLE`, `MUTUAL` and `OPTIONAL_MUTUAL`"},
 	{"Port.protocol", "not `TLS` at gateways"},
+	{"IstioIngressListener.capture_mode", "not `NONE`"},
+	{"IstioIngressListener.default_endpoint", "not Unix sockets"},
 	{"IstioEgressListener.hosts", "no exclusion of single hosts with `~`"},
 	{"AuthorizationPolicy.action", "not `CUSTOM`"},
 	{"Condition.key", "not `experimental.envoy.filters.*`"},
@@ -249,7 +255,6 @@ var partlySupported = []fieldNote{
 	{"MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider.LogFormat.labels", "strings; no nested objects"},
 	{"ServicePort.protocol", "UDP ports exist, but nothing of the mesh is on their way"},
 	{"EndpointSlice.addressType", "not `FQDN`"},
-	{"ServiceSpec.internalTrafficPolicy", "`Cluster`"},
 	{"ServiceSpec.externalTrafficPolicy", "`Cluster`; a warning for `Local`"},
 	{"ServiceSpec.sessionAffinity", "`None`; a warning for `ClientIP`, which sidecars do not follow"},
 	{"PodSpec.hostNetwork", "keeps the sidecar away; the Pod still has an address of its own"},
@@ -261,6 +266,7 @@ var partlySupported = []fieldNote{
 // they are warnings.
 var ineffectiveFields = []fieldNote{
 	{"Port.target_port", "Istio does not read it either"},
+	{"SidecarPort.target_port", "Istio does not read it either"},
 	{"MeshConfig.hbone_idle_timeout", "it is of the ambient mode"},
 	{"MeshConfig.ingress_class", "Kubernetes' Ingress is refused"},
 	{"MeshConfig.ingress_service", "Kubernetes' Ingress is refused"},
@@ -284,7 +290,7 @@ var ineffectiveFields = []fieldNote{
 	{"ServiceSpec.sessionAffinityConfig", "sidecars do not follow sessionAffinity"},
 	{"ServiceSpec.ipFamilies", "addresses are IPv4"},
 	{"ServiceSpec.ipFamilyPolicy", "addresses are IPv4"},
-	{"Endpoint.hints", "there is no balancing by topology"},
+	{"Endpoint.hints", "sidecars choose by the localities of the endpoints, as Istio does"},
 	{"PodSpec.initContainers", "only the sidecar's own init container runs"},
 	{"PodSpec.ephemeralContainers", "they do not run"},
 	{"PodSpec.terminationGracePeriodSeconds", "a Pod ends when no proxy sends to it any more"},
@@ -342,7 +348,7 @@ var elsewhereFields = []struct{ message, fields, why string }{
 
 	{"PodStatus", "observedGeneration message reason nominatedNodeName hostIPs startTime initContainerStatuses containerStatuses ephemeralContainerStatuses qosClass resize resourceClaimStatuses extendedResourceClaimStatus allocatedResources resources nodeAllocatableResourceClaimStatuses volumeHealth", "written by a cluster"},
 	{"PodCondition", "observedGeneration lastProbeTime lastTransitionTime reason message", "written by a cluster"},
-	{"PodSpec", "nodeSelector affinity tolerations schedulerName topologySpreadConstraints priorityClassName priority preemptionPolicy schedulingGates runtimeClassName overhead os schedulingGroup evictionResponders", "scheduling: there is one node"},
+	{"PodSpec", "affinity tolerations schedulerName topologySpreadConstraints priorityClassName priority preemptionPolicy schedulingGates runtimeClassName overhead os schedulingGroup evictionResponders", "scheduling: required nodeAffinity holds where there are Nodes, and the other rules of that kind are refused there"},
 	{"PodSpec", "volumes resources resourceClaims", "storage and machines"},
 	{"PodSpec", "restartPolicy imagePullSecrets automountServiceAccountToken shareProcessNamespace hostPID hostIPC hostUsers enableServiceLinks", "processes and images"},
 	{"PodSecurityContext", "seLinuxOptions windowsOptions runAsGroup runAsNonRoot supplementalGroups supplementalGroupsPolicy fsGroup sysctls fsGroupChangePolicy seccompProfile appArmorProfile seLinuxChangePolicy", "privileges"},
@@ -365,7 +371,7 @@ var elsewhereFields = []struct{ message, fields, why string }{
 	{"GRPCRoute", "status", "written by a cluster"},
 
 	{"Namespace", "spec status", "written by a cluster"},
-	{"Node", "spec status", "the labels tell the locality"},
+	{"Node", "spec status", "the labels tell the locality; nothing new runs on an unschedulable Node, and Nodes with taints are refused where Pods run"},
 	{"Secret", "immutable", "who may change it"},
 	{"ConfigMap", "data binaryData immutable", "nothing reads it; the mesh configuration is the scenario's `mesh`"},
 	{"ServiceAccount", "secrets imagePullSecrets automountServiceAccountToken", "the name is the identity"},

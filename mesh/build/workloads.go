@@ -58,9 +58,6 @@ func (b *builder) ingress(o *config.Object, l *networkingpb.IstioIngressListener
 	}
 	m := model.IngressListener{Port: l.GetPort().GetNumber(), Protocol: declaredProtocol(l.GetPort().GetProtocol()),
 		Name: l.GetPort().GetName(), Pool: pool(l.GetConnectionPool())}
-	if l.GetBind() != "" {
-		refuse("bind", "an address of an ingress listener's own")
-	}
 	if l.GetCaptureMode() == networkingpb.CaptureMode_NONE {
 		refuse("captureMode", "captureMode NONE")
 	}
