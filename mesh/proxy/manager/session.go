@@ -14,8 +14,8 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
 )
 
-// lingerTime is Envoy's delayed_close_timeout: how long a client that still sends may
-// take to see the response before the connection is reset.
+// lingerTime is the default of Envoy's delayed_close_timeout: how long a client that still
+// sends may take to see the response before the connection is reset.
 const lingerTime = time.Second
 
 // session is one downstream connection.
@@ -26,6 +26,7 @@ type session struct {
 	reader *http1.Reader
 	writer *http1.Writer
 	watch  watch
+	relax  func(idle, duration bool) // of watch
 
 	requests  uint64 // begun so far
 	closing   bool   // no further request
@@ -50,6 +51,7 @@ func newSession(slot *Slot, c Connection) *session {
 	s.reader.Yield = http1.OverKernel(s.conn.Conn)
 	s.writer = http1.NewWriter(s.conn)
 	s.watch.s = s
+	s.relax = s.watch.relax
 	s.reader.BodyEnd = s.watch.bodyEnd
 	return s
 }
@@ -131,6 +133,7 @@ func (s *session) one(m *Manager) bool {
 		}
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
+	x.stream.Relax = s.relax
 	s.watch.begin(now, hasBody, deadlinesOf(m, now, hasBody), cancel)
 	p, err := s.handle(ctx, m, q)
 	ok := s.respond(m, x, p, err)
@@ -199,7 +202,7 @@ func (s *session) refuse(m *Manager, x *exchange, err error) bool {
 		status = 0
 	}
 	s.finish(m, x, p, status)
-	s.linger()
+	s.linger(m)
 	return false
 }
 
@@ -219,9 +222,7 @@ func (s *session) respond(m *Manager, x *exchange, p *message.Response, err erro
 		return s.switchOver(m, x, p)
 	}
 	o := http1.ResponseOptions{Method: q.Method, Protocol: q.Protocol, Close: s.lastResponse(m, x)}
-	if m.config.StreamIdleTimeout > 0 && p.Body != nil {
-		_ = s.conn.SetWriteDeadline(time.Now().Add(m.config.StreamIdleTimeout))
-	}
+	s.watch.respond()
 	err = s.writer.WriteResponse(p, o)
 	if p.Body != nil {
 		_ = p.Body.Close()
@@ -235,7 +236,7 @@ func (s *session) respond(m *Manager, x *exchange, p *message.Response, err erro
 	x.stream.BytesSent = s.writer.Sent()
 	s.finish(m, x, p, p.Status)
 	if err == nil && s.closing && !s.reader.Complete() {
-		s.linger()
+		s.linger(m)
 	}
 	return !s.closing
 }
@@ -265,6 +266,9 @@ func (s *session) decide(m *Manager, x *exchange, p *message.Response, err error
 	}
 	if local.Reset {
 		return nil, false
+	}
+	if reply.IsGRPC(x.request.Header) && !local.AnswersGRPC() {
+		local = local.ForGRPC()
 	}
 	return localResponse(local), true
 }
@@ -332,12 +336,19 @@ func (s *session) finish(m *Manager, x *exchange, p *message.Response, status in
 
 // linger lets a client that still sends see the response: closing now would reset the
 // connection, and the response could be lost with it.
-func (s *session) linger() {
+func (s *session) linger(m *Manager) {
+	wait := lingerTime
+	if m.config.DelayedClose != nil {
+		wait = *m.config.DelayedClose
+	}
+	if wait <= 0 {
+		return
+	}
 	half, ok := s.c.Conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	_ = s.c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
+	_ = s.c.Conn.SetReadDeadline(time.Now().Add(wait))
 	_, _ = io.Copy(io.Discard, struct{ io.Reader }{s.c.Conn})
 }
 

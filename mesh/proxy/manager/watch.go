@@ -33,6 +33,7 @@ type watch struct {
 	limits   deadlines
 	cancel   context.CancelCauseFunc
 	cause    error         // why the exchange was cancelled
+	answers  bool          // the response is being written
 	reading  chan struct{} // not nil while a watcher reads; closed when it has stopped
 }
 
@@ -47,6 +48,7 @@ type deadlines struct {
 func (w *watch) begin(now time.Time, hasBody bool, limits deadlines, cancel context.CancelCauseFunc) {
 	w.mu.Lock()
 	w.running, w.bodyDone, w.quietBy, w.limits, w.cancel, w.cause = true, !hasBody, now.Add(patience), limits, cancel, nil
+	w.answers = false
 	w.schedule(now)
 	w.mu.Unlock()
 }
@@ -65,6 +67,26 @@ func (w *watch) end() error {
 		w.s.conn.resume()
 	}
 	return cause
+}
+
+// respond notes that the response is being written: from now on it is cut off when a
+// limit is over, where before it would be replaced.
+func (w *watch) respond() {
+	w.mu.Lock()
+	w.answers = true
+	w.mu.Unlock()
+}
+
+// relax is message.Stream.Relax.
+func (w *watch) relax(idle, duration bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if idle {
+		w.limits.idle = 0
+	}
+	if duration {
+		w.limits.stream = time.Time{}
+	}
 }
 
 // stop ends the timer for good.
@@ -163,8 +185,12 @@ func (w *watch) fire() {
 	}
 	if late := w.expired(now); late != nil {
 		w.failLocked(late)
+		answers := w.answers
 		w.mu.Unlock()
 		w.s.conn.setReadBy(now) // whoever waits for the body gives up, too
+		if answers {
+			_ = w.s.conn.SetWriteDeadline(now)
+		}
 		return
 	}
 	if !w.bodyDone || w.reading != nil || now.Before(w.quietBy) || w.s.reader.Buffered() > 0 {

@@ -131,6 +131,7 @@ func (t *try) send() *failure {
 // complete request begin to count when the body has been sent.
 func (t *try) stream() {
 	err := t.conn.WriteRequest(&t.request)
+	t.call.body.cut() // where it is not complete
 	if err == nil {
 		now := time.Now()
 		t.mu.Lock()
