@@ -115,12 +115,15 @@ func (s *session) one(m *Manager) bool {
 	q := &x.request
 	q.Header, q.Stream = x.fields[:0], &x.stream
 	x.stream.Conn, x.stream.Start, x.stream.Remote = s.c.Facts, now, s.c.Facts.Remote
-	s.conn.setReadBy(headDeadline(m, now))
+	by, late := headDeadline(m, now)
+	s.conn.setReadBy(by)
 	s.requests++
 	if err := s.reader.ReadRequestInto(q, m.limits); err != nil {
-		return s.refuse(m, x, err)
+		return s.refuse(m, x, err, late)
 	}
 	s.conn.setReadBy(time.Time{})
+	began := now
+	now = time.Now() // a head may take its time
 	if s.conn.clocked = m.config.StreamIdleTimeout > 0; s.conn.clocked {
 		s.conn.activity.Store(now.UnixNano())
 	}
@@ -134,23 +137,37 @@ func (s *session) one(m *Manager) bool {
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	x.stream.Relax = s.relax
-	s.watch.begin(now, hasBody, deadlinesOf(m, now, hasBody), cancel)
+	s.watch.begin(now, hasBody, deadlinesOf(m, began, hasBody), cancel)
 	p, err := s.handle(ctx, m, q)
 	ok := s.respond(m, x, p, err)
 	cancel(nil)
 	return ok
 }
 
-func headDeadline(m *Manager, now time.Time) time.Time {
-	wait := m.config.RequestHeadersTimeout
-	if t := m.config.RequestTimeout; t > 0 && (wait <= 0 || t < wait) {
-		wait = t
+// headDeadline is the earliest of the limits that a head has, with its answer: Envoy's
+// stream begins with the first byte of it.
+func headDeadline(m *Manager, now time.Time) (by time.Time, late *reply.Reply) {
+	c := m.config
+	for _, limit := range [...]struct {
+		wait time.Duration
+		late *reply.Reply
+	}{
+		{c.RequestHeadersTimeout, headersLate}, {c.RequestTimeout, requestLate}, {c.MaxStreamDuration, durationOver}, {c.StreamIdleTimeout, idleOver},
+	} {
+		if end := now.Add(limit.wait); limit.wait > 0 && (late == nil || end.Before(by)) {
+			by, late = end, limit.late
+		}
 	}
-	if wait <= 0 {
-		return time.Time{}
-	}
-	return now.Add(wait)
+	return by, late
 }
+
+// The answers to requests that do not come in time.
+var (
+	headersLate  = &reply.Reply{Status: 408, Details: "request_header_timeout", Body: "request header timeout"}
+	requestLate  = &reply.Reply{Status: 408, Details: "request_overall_timeout", Body: "request timeout"}
+	durationOver = &reply.Reply{Status: 408, Flag: message.DurationTimeout, Details: "max_duration_timeout", Body: "downstream duration timeout"}
+	idleOver     = &reply.Reply{Status: 408, Flag: message.StreamIdleTimeout, Details: "stream_idle_timeout", Body: "stream timeout"}
+)
 
 func deadlinesOf(m *Manager, now time.Time, hasBody bool) (d deadlines) {
 	if t := m.config.RequestTimeout; t > 0 && hasBody {
@@ -172,7 +189,7 @@ func (s *session) handle(ctx context.Context, m *Manager, q *message.Request) (*
 }
 
 // refuse answers a request that could not be read.
-func (s *session) refuse(m *Manager, x *exchange, err error) bool {
+func (s *session) refuse(m *Manager, x *exchange, err error, late *reply.Reply) bool {
 	s.closing = true
 	local := &reply.Reply{Flag: message.DownstreamProtocolError}
 	var broken *http1.ProtocolError
@@ -186,10 +203,8 @@ func (s *session) refuse(m *Manager, x *exchange, err error) bool {
 	case errors.As(err, &broken):
 		local.Status, local.Details = broken.Status, broken.Details
 		local.Body = http1.StatusText(broken.Status)
-	case isTimeout(err) && m.config.RequestHeadersTimeout > 0:
-		local = &reply.Reply{Status: 408, Details: "request_header_timeout", Body: "request header timeout"}
-	case isTimeout(err):
-		local = &reply.Reply{Status: 408, Details: "request_overall_timeout", Body: "request timeout"}
+	case isTimeout(err) && late != nil:
+		local = late
 	default:
 		return false // the client went away before it had asked anything
 	}

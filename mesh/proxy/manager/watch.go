@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/http1"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/reply"
 )
@@ -128,6 +129,7 @@ func (w *watch) bodyEnd(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.bodyDone = true
+	var broken *http1.ProtocolError
 	switch {
 	case err == nil:
 		w.limits.request = time.Time{}
@@ -138,6 +140,9 @@ func (w *watch) bodyEnd(err error) {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		w.bodyDone = false // nothing more to see there
 		w.failLocked(ErrClientGone)
+	case errors.As(err, &broken):
+		w.bodyDone = false
+		w.failLocked(&reply.Reply{Status: broken.Status, Flag: message.DownstreamProtocolError, Details: broken.Details, Body: http1.StatusText(broken.Status)})
 	default:
 		w.bodyDone = false
 	}
