@@ -29,6 +29,7 @@ type caller struct {
 	conn      net.Conn
 	session   *Session // nil in plain text
 	reader    *bufio.Reader
+	streams   *multiplexer // of HTTP/2
 	buffer    []byte
 	records   []Record
 	first     *Answer
@@ -82,6 +83,9 @@ func repeatable(method string) bool {
 
 // attempt sends a call on the caller's connection; answered tells whether any byte came back.
 func (c *caller) attempt(ctx context.Context, r *Record) (answered bool, err error) {
+	if c.streams != nil && !c.streams.client.Usable() {
+		c.close() // the peer has said that it takes no further streams
+	}
 	if c.conn == nil {
 		conn, session, err := c.connect(ctx)
 		if err != nil {
@@ -94,6 +98,12 @@ func (c *caller) attempt(ctx context.Context, r *Record) (answered bool, err err
 	// Closing works on every kind of connection, deadlines do not.
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
+	return c.request.speak(c, r)
+}
+
+// http1 makes a call of HTTP/1.1.
+func http1(c *caller, r *Record) (answered bool, err error) {
+	conn := c.conn
 	written, err := c.send(r.ID)
 	if err != nil && written == nil {
 		// The peer may have answered before it closed: look, but report the write.
@@ -191,22 +201,37 @@ func (c *caller) receive(r *Record) (reusable bool, err error) {
 			break
 		}
 	}
-	var kept []byte
-	if c.first == nil {
-		if kept, err = io.ReadAll(io.LimitReader(answer.Body, keptBody)); err != nil {
-			return false, fmt.Errorf("answer's body: %w", err)
-		}
-	}
-	rest, err := io.Copy(io.Discard, answer.Body)
+	kept, err := c.take(r, answer.Body)
 	if err != nil {
-		return false, fmt.Errorf("answer's body: %w", err)
+		return false, err
 	}
 	answer.Body.Close()
-	r.Status, r.Protocol, r.Bytes = answer.StatusCode, answer.Proto, int64(len(kept))+rest
-	if c.first == nil {
-		c.first, c.firstSent = &Answer{Headers: lower(answer.Header), Body: kept}, r.Sent
-	}
+	r.Status, r.Protocol = answer.StatusCode, answer.Proto
+	c.keep(r, lower(answer.Header), kept)
 	return !answer.Close && answer.StatusCode != http.StatusSwitchingProtocols, nil
+}
+
+// take reads an answer's content to its end and counts it; of a first answer's it
+// keeps the beginning.
+func (c *caller) take(r *Record, body io.Reader) (kept []byte, err error) {
+	if c.first == nil {
+		if kept, err = io.ReadAll(io.LimitReader(body, keptBody)); err != nil {
+			return nil, fmt.Errorf("answer's body: %w", err)
+		}
+	}
+	rest, err := io.Copy(io.Discard, body)
+	if err != nil {
+		return nil, fmt.Errorf("answer's body: %w", err)
+	}
+	r.Bytes = int64(len(kept)) + rest
+	return kept, nil
+}
+
+// keep notes a first answer.
+func (c *caller) keep(r *Record, headers map[string]string, body []byte) {
+	if c.first == nil {
+		c.first, c.firstSent = &Answer{Headers: headers, Body: body}, r.Sent
+	}
 }
 
 func lower(h http.Header) map[string]string {
@@ -219,7 +244,10 @@ func lower(h http.Header) map[string]string {
 
 func (c *caller) close() {
 	if c.conn != nil {
+		if c.streams != nil {
+			c.streams.close()
+		}
 		c.conn.Close()
-		c.conn, c.reader = nil, nil
+		c.conn, c.reader, c.streams = nil, nil, nil
 	}
 }

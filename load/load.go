@@ -1,5 +1,5 @@
-// Package load sends HTTP requests into a world and records each of them: at a
-// rate with fortio (Run), or a counted few (Send). What comes in is a way to dial
+// Package load makes calls into a world, of HTTP/1.1, HTTP/2, gRPC, TCP and WebSocket, and
+// records each of them: at a rate with fortio (Run), or a counted few (Send). What comes in is a way to dial
 // and what to send; what goes out are records with the intended start, the send and
 // the end of every call, histograms on both clocks, and fortio's own JSON. It
 // knows neither scenarios nor worlds.
@@ -31,12 +31,17 @@ type Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // Target is what a call sends and to where.
 type Target struct {
-	Dial   Dialer
-	URL    string // http[s]://HOST[:PORT][/path]; the path goes out as it is written
-	Method string // "" is GET
+	Dial Dialer
+	// Protocol is http1 (or ""), http2, grpc, tcp or websocket.
+	Protocol string
+	// URL is SCHEME://HOST[:PORT][/path]; the path goes out as it is written. The schemes
+	// https, tls and wss mean TLS; http, tcp and ws plain text.
+	URL    string
+	Method string // "" is GET; for HTTP only
 	// Headers go out sorted by name; Host sets the authority.
 	Headers map[string]string
-	Body    []byte
+	// Body is sent as it is; for gRPC it is JSON, one value for each message.
+	Body []byte
 	// Filler, in place of Body, is the size of a body of w's that is written in
 	// pieces: however large, it takes no memory.
 	Filler int64
@@ -54,8 +59,9 @@ type Record struct {
 	Intended time.Time // when the schedule wanted it sent; without a rate, when it was
 	Sent     time.Time
 	Done     time.Time
-	Status   int    // 0 where there was no HTTP answer
-	Error    string // why there was none
+	Status   int    // of HTTP; 0 where there was none, as with TCP
+	GRPC     string // the status of a gRPC call that was answered: "0" is good
+	Error    string // why there was no answer; "": there was one
 	Protocol string
 	Bytes    int64    // of the answer's body
 	TLS      *Session // nil in plain text
@@ -105,6 +111,16 @@ type request struct {
 	head   string      // up to the id
 	id     string      // a fixed x-request-id of the headers, "" for one per call
 	tls    *tls.Config // nil in plain text
+
+	// speak makes a call on the caller's connection; answered tells whether any of an
+	// answer came back.
+	speak     func(c *caller, r *Record) (answered bool, err error)
+	authority string
+	path      string
+	scheme    string // of HTTP
+	fields    []field
+	rpc       *rpc   // the gRPC method; nil for others
+	messages  []byte // of a gRPC call, framed
 }
 
 // prepare writes what all calls have in common.
@@ -113,7 +129,8 @@ func prepare(t Target) (*request, error) {
 		return nil, errors.New("load: no way to dial")
 	}
 	scheme, rest, ok := strings.Cut(t.URL, "://")
-	if !ok || scheme != "http" && scheme != "https" {
+	secure, known := schemes[scheme]
+	if !ok || !known {
 		return nil, fmt.Errorf("load: %q is no http:// or https:// URL", t.URL)
 	}
 	authority, path := rest, "/"
@@ -128,8 +145,11 @@ func prepare(t Target) (*request, error) {
 	if err != nil || u.Hostname() == "" || strings.ContainsAny(path, " \r\n") {
 		return nil, fmt.Errorf("load: %q is no URL of a host and a path", t.URL)
 	}
-	r := &request{target: t, method: t.Method, addr: net.JoinHostPort(u.Hostname(), portOf(u))}
-	if err := r.secured(u); err != nil {
+	r := &request{target: t, method: t.Method, addr: net.JoinHostPort(u.Hostname(), portOf(u, secure)), authority: authority, path: path}
+	if r.scheme = "http"; secure {
+		r.scheme = "https"
+	}
+	if err := r.secured(u, secure); err != nil {
 		return nil, err
 	}
 	if r.method == "" {
@@ -141,44 +161,82 @@ func prepare(t Target) (*request, error) {
 	if r.target.RequestID == nil {
 		r.target.RequestID = RequestIDs(t.Seed)
 	}
-	r.head = r.method + " " + path + " HTTP/1.1\r\n" + r.headers(authority)
+	if err := r.choose(); err != nil {
+		return nil, err
+	}
+	r.fields = r.constant()
+	r.head = r.method + " " + path + " HTTP/1.1\r\n" + r.headers()
 	return r, nil
 }
 
-func portOf(u *url.URL) string {
+// choose sets what the protocol does.
+func (r *request) choose() error {
+	switch r.target.Protocol {
+	case "", "http1":
+		r.speak = http1
+	case "http2":
+		r.speak = multiplexed
+	case "grpc":
+		r.method, r.speak = "POST", multiplexed
+		return r.prepareRPC()
+	case "tcp":
+		r.speak = raw
+	case "websocket":
+		r.method, r.speak = "GET", websocket
+	default:
+		return fmt.Errorf("load: protocol %q is not known", r.target.Protocol)
+	}
+	return nil
+}
+
+// schemes are those of URLs; true means TLS.
+var schemes = map[string]bool{"http": false, "https": true, "tcp": false, "tls": true, "ws": false, "wss": true}
+
+func portOf(u *url.URL, secure bool) string {
 	if p := u.Port(); p != "" {
 		return p
 	}
-	if u.Scheme == "https" {
+	if secure {
 		return "443"
 	}
 	return "80"
 }
 
-// headers writes the fields that do not change.
-func (r *request) headers(authority string) string {
+// constant gives the target's headers, which do not change, sorted by name; the
+// authority and the request id among them are noted.
+func (r *request) constant() []field {
 	names := make([]string, 0, len(r.target.Headers))
-	agent := "User-Agent: windtunnel\r\n"
+	list := []field{{"User-Agent", "windtunnel"}}
 	for name, value := range r.target.Headers {
 		switch strings.ToLower(name) {
 		case "host":
-			authority = value
+			r.authority = value
 			continue
 		case "x-request-id":
 			r.id = value
 			continue
 		case "user-agent":
-			agent = ""
+			list = nil
 		}
 		names = append(names, name)
 	}
 	sort.Strings(names)
-	var b strings.Builder
-	b.WriteString("Host: " + authority + "\r\n" + agent)
 	for _, name := range names {
-		b.WriteString(name + ": " + r.target.Headers[name] + "\r\n")
+		list = append(list, field{name, r.target.Headers[name]})
 	}
-	if n := r.target.size(); n > 0 || r.method == "POST" || r.method == "PUT" || r.method == "PATCH" {
+	return list
+}
+
+type field struct{ name, value string }
+
+// headers writes the head of HTTP/1.1 behind the request line.
+func (r *request) headers() string {
+	var b strings.Builder
+	b.WriteString("Host: " + r.authority + "\r\n")
+	for _, f := range r.fields {
+		b.WriteString(f.name + ": " + f.value + "\r\n")
+	}
+	if n := r.target.size(); r.target.Protocol != "websocket" && (n > 0 || r.method == "POST" || r.method == "PUT" || r.method == "PATCH") {
 		b.WriteString("Content-Length: " + strconv.FormatInt(n, 10) + "\r\n")
 	}
 	return b.String()

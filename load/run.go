@@ -56,7 +56,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		rate = -1 // fortio's word for no rate; with one it makes two calls at least
 	}
 	options := periodic.RunnerOptions{
-		RunType: "HTTP", QPS: rate, NumThreads: threads, Exactly: calls, Duration: o.Duration,
+		RunType: runType(o.Protocol), QPS: rate, NumThreads: threads, Exactly: calls, Duration: o.Duration,
 		Percentiles: []float64{50, 75, 90, 99, 99.9}, Resolution: 1e-6, Out: io.Discard,
 		Uniform: true, Stop: periodic.NewAborter(), Labels: o.URL,
 	}
@@ -91,6 +91,20 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	return res, nil
 }
 
+// runType is fortio's word for a protocol.
+func runType(protocol string) string {
+	switch protocol {
+	case "grpc":
+		return "GRPC"
+	case "tcp":
+		return "TCP"
+	case "websocket":
+		return "WebSocket"
+	default:
+		return "HTTP"
+	}
+}
+
 // thread is a caller as fortio runs it.
 type thread struct {
 	caller *caller
@@ -109,10 +123,10 @@ func (t *thread) Run(_ context.Context, _ periodic.ThreadID) (bool, string) {
 	}
 	r := t.caller.call(t.ctx, t.iter, time.Time{})
 	t.iter++
-	if r.Status == 0 && !t.rated && r.Done.Sub(r.Sent) < errorPause {
+	if r.Error != "" && !t.rated && r.Done.Sub(r.Sent) < errorPause {
 		sleepUntil(t.ctx, r.Done.Add(errorPause))
 	}
-	return r.Status > 0 && r.Status < 400, r.Error
+	return r.Error == "" && r.Status < 400 && (r.GRPC == "" || r.GRPC == "0"), r.Error
 }
 
 // schedule sets when a rate wanted each call sent: fortio starts caller i of n
@@ -148,7 +162,7 @@ func fortioJSON(o Options, res *Result, found periodic.RunnerResults) ([]byte, e
 	f := fortioResult{RunnerResults: found, URL: o.URL, RetCodes: map[int]int64{}}
 	for _, r := range res.Records {
 		code := r.Status
-		if code == 0 {
+		if r.Error != "" {
 			code = -1 // fortio's code for no answer
 		}
 		f.RetCodes[code]++

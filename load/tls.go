@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/url"
 	"time"
+
+	h2 "github.com/windtunnel-mesh/windtunnel/mesh/proxy/http2"
 )
 
 // TLS is what a client of an https:// URL does. Texts are PEM.
@@ -30,7 +32,7 @@ type Session struct {
 // have one size then.
 func (t *TLS) secure(host string) (*tls.Config, error) {
 	c := &tls.Config{
-		ServerName: host, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12, Time: time.Now,
+		ServerName: host, MinVersion: tls.VersionTLS12, Time: time.Now,
 		CurvePreferences: []tls.CurveID{tls.X25519}, InsecureSkipVerify: t.Insecure,
 	}
 	if t.SNI != "" {
@@ -55,20 +57,29 @@ func (t *TLS) secure(host string) (*tls.Config, error) {
 }
 
 // secured makes a request's connections TLS where its URL asks for it.
-func (r *request) secured(u *url.URL) error {
+func (r *request) secured(u *url.URL, secure bool) error {
 	t := r.target.TLS
-	if u.Scheme != "https" {
+	if !secure {
 		if t != nil {
 			return errors.New("load: tls needs an https:// URL")
 		}
 		return nil
 	}
 	if t == nil {
-		return errors.New("load: https needs a CA, or to be told that any certificate will do")
+		return errors.New("load: " + u.Scheme + " needs a CA, or to be told that any certificate will do")
 	}
 	var err error
-	r.tls, err = t.secure(u.Hostname())
-	return err
+	if r.tls, err = t.secure(u.Hostname()); err != nil {
+		return err
+	}
+	switch r.target.Protocol {
+	case "http2", "grpc":
+		r.tls.NextProtos = []string{h2.Protocol}
+	case "tcp":
+	default:
+		r.tls.NextProtos = []string{"http/1.1"}
+	}
+	return nil
 }
 
 // connect dials, and shakes hands where the URL is https.
@@ -84,6 +95,10 @@ func (c *caller) connect(ctx context.Context) (net.Conn, *Session, error) {
 	if err := conn.Handshake(); err != nil {
 		raw.Close()
 		return nil, nil, fmt.Errorf("tls: %w", err)
+	}
+	if s := conn.ConnectionState(); len(c.request.tls.NextProtos) == 1 && c.request.tls.NextProtos[0] == h2.Protocol && s.NegotiatedProtocol != h2.Protocol {
+		conn.Close()
+		return nil, nil, fmt.Errorf("tls: the server does not speak h2 (ALPN %q)", s.NegotiatedProtocol)
 	}
 	return conn, session(conn.ConnectionState()), nil
 }

@@ -69,14 +69,16 @@ type Applied struct {
 
 // Exchange is one call as its client saw it.
 type Exchange struct {
+	// RequestID is the x-request-id; of a TCP connection, FlowID of its client's address.
 	RequestID string
 	Intended  time.Time // when it was meant to be sent
 	Sent      time.Time
 	Done      time.Time
 	// Client is the pod that sent it; empty for clients outside the cluster.
 	Client   string
-	Status   int               // 0 where there was no HTTP answer
-	Error    string            // why there was none
+	Status   int               // of HTTP; 0 where there was none, as with TCP
+	GRPC     string            // of a gRPC call that was answered; "0" is good
+	Error    string            // why there was no answer
 	Protocol string            // "HTTP/1.1"
 	Headers  map[string]string // lower-case names; kept for the first of a step only
 	Body     string            // likewise
@@ -116,6 +118,8 @@ type Seen struct {
 	DownstreamWorkload string
 	UpstreamAddress    string
 	DownstreamAddress  string
+	// UpstreamLocalAddress is where the proxy's connection to the upstream begins.
+	UpstreamLocalAddress string
 }
 
 // Event is something that happened to the mesh, for timelines.

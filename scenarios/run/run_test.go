@@ -276,6 +276,12 @@ func TestWhoAnswered(t *testing.T) {
 		{RequestID: "late", Time: at, Pod: "pp-0", Workload: "productpage", Status: 504, Flags: []string{"UT"}, Details: "response_timeout", UpstreamWorkload: "details"},
 		{RequestID: "late", Time: at, Pod: "d-0", Workload: "details", Inbound: true, Flags: []string{"DC"}, DownstreamPod: "pp-0"},
 	}
+	// A TCP connection is followed by addresses, and only while the call lasts.
+	flow := func(pod, workload, from, local, up string, at time.Time, inbound bool) Seen {
+		return Seen{Time: at.Add(3), Duration: 2, Pod: pod, Workload: workload, DownstreamAddress: from, UpstreamLocalAddress: local, UpstreamWorkload: up, Inbound: inbound}
+	}
+	log = append(log, flow("c-0", "client", "10.0.0.1:99", "10.0.0.1:7", "echo-v1", at, false), flow("e-1", "echo-v1", "10.0.0.1:7", "127.0.0.6:1", "", at, true),
+		flow("c-0", "client", "10.0.0.1:99", "10.0.0.1:8", "echo-v2", at.Add(time.Minute), false), flow("e-2", "echo-v2", "10.0.0.1:8", "127.0.0.6:1", "", at.Add(time.Minute), true))
 	x := &index{byID: map[string][]int{}}
 	x.update(log[:2])
 	x.update(log)
@@ -285,6 +291,8 @@ func TestWhoAnswered(t *testing.T) {
 	}{
 		{Exchange{RequestID: "edge", Status: 200}, map[string]int64{"productpage": 1}, map[string]int64{}, map[string]int64{"productpage": 1}},
 		{Exchange{RequestID: "out", Status: 403}, map[string]int64{"productpage": 1}, map[string]int64{"RBAC": 1}, map[string]int64{"productpage": 1}},
+		{Exchange{RequestID: FlowID("10.0.0.1:99"), Client: "c-0", Sent: at, Done: at.Add(time.Second)}, map[string]int64{"echo-v1": 1}, map[string]int64{}, map[string]int64{"echo-v1": 1}},
+		{Exchange{RequestID: FlowID("10.0.0.1:99"), Client: "c-0", Sent: at.Add(time.Minute), Done: at.Add(2 * time.Minute)}, map[string]int64{"echo-v2": 1}, map[string]int64{}, map[string]int64{"echo-v2": 1}},
 		{Exchange{RequestID: "late", Status: 504, Client: "pp-0"}, map[string]int64{}, map[string]int64{"UT": 1}, map[string]int64{"details": 1}},
 	} {
 		got, _ := x.traffic([]Exchange{tc.exchange})

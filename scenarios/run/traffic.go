@@ -1,6 +1,7 @@
 package run
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,11 +20,45 @@ type index struct {
 // update takes the entries that are new.
 func (x *index) update(log []Seen) {
 	for i := len(x.log); i < len(log); i++ {
-		if id := untraced(log[i].RequestID); id != "" {
+		id := untraced(log[i].RequestID)
+		if s := &log[i]; id == "" && s.Method == "" { // of TCP
+			id = FlowID(s.DownstreamAddress)
+		}
+		if id != "" {
 			x.byID[id] = append(x.byID[id], i)
 		}
 	}
 	x.log = log
+}
+
+// FlowID stands for the request id of a TCP connection: its client's address.
+func FlowID(client string) string { return flow + client }
+
+const flow = "tcp "
+
+// of gives the entries of a call. Those of a TCP connection are found from proxy to
+// proxy: where one's connection begins is whom the next one hears from. Ports are used
+// again, so a connection also has to begin during the call.
+func (x *index) of(e *Exchange) []int {
+	if !strings.HasPrefix(e.RequestID, flow) {
+		return x.byID[e.RequestID]
+	}
+	var list []int
+	for next := e.RequestID; next != ""; {
+		id := next
+		next = ""
+		for _, i := range x.byID[id] {
+			s := &x.log[i]
+			if begin := s.Time.Add(-s.Duration); begin.Before(e.Sent) || begin.After(e.Done) || slices.Contains(list, i) {
+				continue
+			}
+			list = append(list, i)
+			if s.UpstreamLocalAddress != "" {
+				next = FlowID(s.UpstreamLocalAddress)
+			}
+		}
+	}
+	return list
 }
 
 // untraced is a request id as its client made it. Envoy notes in the version digit of
@@ -46,9 +81,9 @@ func (x *index) about(exchanges []Exchange) (entries int, complete bool) {
 			continue
 		}
 		seen[e.RequestID] = true
-		n := len(x.byID[e.RequestID])
+		n := len(x.of(&e))
 		entries += n
-		complete = complete && (n > 0 || e.Status == 0)
+		complete = complete && (n > 0 || e.Status == 0 && e.Error != "")
 	}
 	return entries, complete
 }
@@ -56,10 +91,10 @@ func (x *index) about(exchanges []Exchange) (entries int, complete bool) {
 // first returns the entry of the proxy that the client itself spoke to: its own
 // sidecar's; of a client without one, the gateway's or the server's. Where a call
 // came back to the client's own pod, the outermost is the one that began first.
-func (x *index) first(e Exchange) *Seen {
+func (x *index) first(e *Exchange) *Seen {
 	var own, next *Seen
 	earlier := func(a, b *Seen) bool { return b == nil || a.Time.Add(-a.Duration).Before(b.Time.Add(-b.Duration)) }
-	for _, i := range x.byID[e.RequestID] {
+	for _, i := range x.of(e) {
 		s := &x.log[i]
 		switch {
 		case e.Client != "" && s.Pod == e.Client && !s.Inbound:
@@ -84,7 +119,7 @@ func answered(s *Seen) (workload, pod string) {
 	switch {
 	case s.Inbound:
 		return s.Workload, s.Pod
-	case s.Status == 0 || s.UpstreamWorkload == "" && s.UpstreamPod == "":
+	case s.Status == 0 && s.Method != "" || s.UpstreamWorkload == "" && s.UpstreamPod == "":
 		return "", ""
 	case s.Details != "" && s.Details != "via_upstream", s.Details == "" && local(s.Flags):
 		return "", ""
@@ -115,7 +150,7 @@ type answer struct {
 // traffic sums up exchanges.
 func (x *index) traffic(exchanges []Exchange) (*expect.Traffic, []answer) {
 	t := &expect.Traffic{
-		Count: int64(len(exchanges)), Status: map[string]int64{}, Flags: map[string]int64{}, Workloads: map[string]int64{},
+		Count: int64(len(exchanges)), Status: map[string]int64{}, GRPC: map[string]int64{}, Flags: map[string]int64{}, Workloads: map[string]int64{},
 		Pods: map[string]int64{}, Attempts: map[string]int64{},
 	}
 	var latency, service distribution
@@ -126,13 +161,18 @@ func (x *index) traffic(exchanges []Exchange) (*expect.Traffic, []answer) {
 		latency.add(e.Done.Sub(e.Intended))
 		service.add(e.Done.Sub(e.Sent))
 		a := answer{done: e.Done, status: "error"}
-		if e.Status == 0 {
+		if e.Error != "" {
 			if t.Errors++; t.Error == "" {
 				t.Error = e.Error
 			}
 		} else {
-			a.status = strconv.Itoa(e.Status)
-			t.Status[a.status]++
+			if a.status = "-"; e.Status != 0 {
+				a.status = strconv.Itoa(e.Status)
+				t.Status[a.status]++
+			}
+			if e.GRPC != "" {
+				t.GRPC[e.GRPC]++
+			}
 			if !headed {
 				headed = true
 				t.Protocol = e.Protocol
@@ -145,12 +185,12 @@ func (x *index) traffic(exchanges []Exchange) (*expect.Traffic, []answer) {
 		if t.Headers == nil && (e.Headers != nil || e.Body != "") {
 			t.Body, t.Headers = e.Body, e.Headers
 		}
-		if s := x.first(e); s != nil {
+		if s := x.first(&e); s != nil {
 			x.credit(t, s, &a)
 		}
 		if !reached[e.RequestID] {
 			reached[e.RequestID] = true
-			for _, i := range x.byID[e.RequestID] {
+			for _, i := range x.of(&e) {
 				if s := &x.log[i]; s.Inbound && s.Workload != "" {
 					t.Attempts[s.Workload]++
 				}

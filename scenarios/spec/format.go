@@ -154,12 +154,35 @@ func behaviourFormat() object[Behaviour] {
 	return object[Behaviour]{what: "a behaviour", fields: []field[Behaviour]{
 		at("image", "Images that behave so; * stands for any text.", text(), func(b *Behaviour) *string { return &b.Image }),
 		at("workload", "The workload that behaves so.", workload(), func(b *Behaviour) *string { return &b.Workload }),
-		need(at("http", "What its HTTP server does.", httpFormat().kind(), func(b *Behaviour) *HTTPBehaviour { return &b.HTTP })),
+		at("http", "What its HTTP server does.", httpFormat().kind(), func(b *Behaviour) *HTTPBehaviour { return &b.HTTP }),
+		at("grpc", "What its gRPC server does: fortio's ping, gRPC's test service and health.", pointer(grpcFormat()), func(b *Behaviour) **GRPCBehaviour { return &b.GRPC }),
 	}, rules: func(d *decoder, n *yaml.Node, keys map[string]*yaml.Node, b *Behaviour) {
 		b.Position = d.at(n)
 		if (keys["image"] == nil) == (keys["workload"] == nil) {
 			d.problem(n, "a behaviour needs either an image or a workload")
 		}
+		if (keys["http"] == nil) == (keys["grpc"] == nil) {
+			d.problem(n, "a behaviour needs either http or grpc")
+		}
+	}, extend: func(s schema) {
+		s["oneOf"] = []schema{{"required": []string{"http"}}, {"required": []string{"grpc"}}}
+	}}
+}
+
+func grpcFormat() object[GRPCBehaviour] {
+	return object[GRPCBehaviour]{what: "a gRPC behaviour", fields: []field[GRPCBehaviour]{
+		at("status", "The gRPC status of all answers. Default: 0, the method's own answer.", whole[int](0, 16), func(g *GRPCBehaviour) *int { return &g.Status }),
+		at("message", "The status' message.", text(), func(g *GRPCBehaviour) *string { return &g.Message }),
+		at("latency", "How long an answer takes.", latencyFormat().kind(), func(g *GRPCBehaviour) *Latency { return &g.Latency }),
+		at("errors", "How many answers fail.", grpcErrorsFormat().kind(), func(g *GRPCBehaviour) *Errors { return &g.Errors }),
+		at("concurrency", "How many calls are served at a time; 0 is no limit.", whole[int](0, math.MaxInt32), func(g *GRPCBehaviour) *int { return &g.Concurrency }),
+	}}
+}
+
+func grpcErrorsFormat() object[Errors] {
+	return object[Errors]{what: "errors", fields: []field[Errors]{
+		need(at("rate", "The share that fails, 0 to 1.", number(0, 1), func(e *Errors) *float64 { return &e.Rate })),
+		at("status", "Their gRPC status. Default: 14, UNAVAILABLE.", whole[int](1, 16), func(e *Errors) *int { return &e.Status }),
 	}}
 }
 

@@ -71,7 +71,17 @@ type Behaviour struct {
 	Image    string // pattern with *
 	Workload string
 	HTTP     HTTPBehaviour
+	GRPC     *GRPCBehaviour // in place of HTTP
 	Position Position
+}
+
+// GRPCBehaviour is a gRPC server's behaviour, over all methods.
+type GRPCBehaviour struct {
+	Status      int // a gRPC status code; 0 is the method's own answer
+	Message     string
+	Latency     Latency
+	Errors      Errors // Status is gRPC's
+	Concurrency int    // 0: no limit
 }
 
 // HTTPBehaviour is an HTTP server's behaviour.

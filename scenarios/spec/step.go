@@ -142,7 +142,7 @@ func requestFormat() object[Request] {
 	return object[Request]{what: "a request", fields: []field[Request]{
 		need(at("from", "A workload, a pod, `ingress` (outside, through the gateway) or `outside` (straight at the service).",
 			workload(), func(r *Request) *string { return &r.From })),
-		need(at("url", "Where to, with a Kubernetes host; the path goes out as it is written.", address("http", "https"), func(r *Request) *string { return &r.URL })),
+		need(at("url", "Where to, with a Kubernetes host; the path goes out as it is written.", address(schemes()...), func(r *Request) *string { return &r.URL })),
 		at("method", "Default: GET; POST where there is a body.", method(), func(r *Request) *string { return &r.Method }),
 		at("headers", "Host sets the authority.", texts(), func(r *Request) *map[string]string { return &r.Headers }),
 		at("body", "The body.", text(), func(r *Request) *string { return &r.Body }),
@@ -151,16 +151,16 @@ func requestFormat() object[Request] {
 		at("parallel", "How many at a time. Default: 1.", whole[int](1, 10_000), func(r *Request) *int { return &r.Parallel }),
 		at("interval", "From start to start. Default: each as soon as there is room.", duration(), func(r *Request) *time.Duration { return &r.Interval }),
 		at("timeout", "The client's patience for one. Default: 30s.", positive(), func(r *Request) *time.Duration { return &r.Timeout }),
-		at("protocol", "Default: http1.", protocol(), func(r *Request) *string { return &r.Protocol }),
-		at("tls", "For an https URL: what the client itself does.", pointer(tlsFormat()), func(r *Request) **TLS { return &r.TLS }),
+		at("protocol", "What the client speaks. Default: tcp for a tcp:// URL, websocket for ws://, else http1.", protocol(), func(r *Request) *string { return &r.Protocol }),
+		at("tls", "For an https (tls, wss) URL: what the client itself does.", pointer(tlsFormat()), func(r *Request) **TLS { return &r.TLS }),
 	}, rules: func(d *decoder, n *yaml.Node, keys map[string]*yaml.Node, r *Request) {
 		if keys["body"] != nil && keys["bodyBytes"] != nil {
 			d.problem(keys["bodyBytes"], "a request has a body or bodyBytes, not both")
 		}
+		r.Protocol = protocolRules(d, keys, call{r.URL, r.Protocol})
 		preset(&r.Method, methodFor(r.Body != "" || r.BodyBytes > 0))
 		preset(&r.Count, 1)
 		preset(&r.Parallel, 1)
-		preset(&r.Protocol, "http1")
 		headerRules(d, keys["headers"], r.Headers)
 		tlsRules(d, n, keys["tls"], r.URL, r.TLS)
 	}}
@@ -170,7 +170,7 @@ func loadFormat() object[Load] {
 	return object[Load]{what: "a load", fields: []field[Load]{
 		need(at("from", "A workload, a pod, `ingress` (outside, through the gateway) or `outside` (straight at the service).",
 			workload(), func(l *Load) *string { return &l.From })),
-		need(at("url", "Where to, with a Kubernetes host; the path goes out as it is written.", address("http", "https"), func(l *Load) *string { return &l.URL })),
+		need(at("url", "Where to, with a Kubernetes host; the path goes out as it is written.", address(schemes()...), func(l *Load) *string { return &l.URL })),
 		at("method", "Default: GET; POST where there is a body.", method(), func(l *Load) *string { return &l.Method }),
 		at("headers", "Host sets the authority.", texts(), func(l *Load) *map[string]string { return &l.Headers }),
 		at("body", "The body.", text(), func(l *Load) *string { return &l.Body }),
@@ -178,16 +178,16 @@ func loadFormat() object[Load] {
 		at("connections", "Callers, each with a connection of its own. Default: 1.", whole[int](1, 10_000), func(l *Load) *int { return &l.Connections }),
 		at("calls", "How many.", whole[int64](1, math.MaxInt32), func(l *Load) *int64 { return &l.Calls }),
 		at("duration", "How long, in the world's time.", positive(), func(l *Load) *time.Duration { return &l.Duration }),
-		at("protocol", "Default: http1.", protocol(), func(l *Load) *string { return &l.Protocol }),
-		at("tls", "For an https URL: what the client itself does.", pointer(tlsFormat()), func(l *Load) **TLS { return &l.TLS }),
+		at("protocol", "What the client speaks. Default: tcp for a tcp:// URL, websocket for ws://, else http1.", protocol(), func(l *Load) *string { return &l.Protocol }),
+		at("tls", "For an https (tls, wss) URL: what the client itself does.", pointer(tlsFormat()), func(l *Load) **TLS { return &l.TLS }),
 		at("background", "Goes on while later steps run, until `finish`. Default: false.", flag(), func(l *Load) *bool { return &l.Background }),
 	}, rules: func(d *decoder, n *yaml.Node, keys map[string]*yaml.Node, l *Load) {
 		if (keys["calls"] == nil) == (keys["duration"] == nil) {
 			d.problem(n, "a load needs either calls or a duration")
 		}
+		l.Protocol = protocolRules(d, keys, call{l.URL, l.Protocol})
 		preset(&l.Method, methodFor(l.Body != ""))
 		preset(&l.Connections, 1)
-		preset(&l.Protocol, "http1")
 		headerRules(d, keys["headers"], l.Headers)
 		tlsRules(d, n, keys["tls"], l.URL, l.TLS)
 	}, extend: func(s schema) {
@@ -228,19 +228,6 @@ func headerRules(d *decoder, key *yaml.Node, headers map[string]string) {
 		if name == "" || strings.ContainsAny(name, " \t\r\n:()<>@,;\\\"/[]?={}") || strings.ContainsAny(value, "\r\n\x00") {
 			d.problem(key, "header %q: %q cannot be sent over HTTP", name, value)
 		}
-	}
-}
-
-func protocol() kind[string] {
-	k := enum("http1", "http2", "grpc", "tcp", "websocket")
-	return kind[string]{
-		schema: func() schema { return schema{"enum": []string{"http1"}} },
-		decode: func(d *decoder, n *yaml.Node, v *string) {
-			k.decode(d, n, v)
-			if *v != "" && *v != "http1" {
-				d.problem(n, "%s", notYet("protocol "+*v))
-			}
-		},
 	}
 }
 

@@ -42,7 +42,7 @@ func tlsFormat() object[TLS] {
 
 // tlsRules holds a step's URL and its tls together.
 func tlsRules(d *decoder, n, key *yaml.Node, url string, t *TLS) {
-	secure := strings.HasPrefix(url, "https://")
+	secure := secured(url)
 	switch {
 	case t != nil && url != "" && !secure:
 		d.problem(key, "tls needs an https:// URL")

@@ -34,8 +34,21 @@ type Container struct {
 type Image struct {
 	// Ports are listened on where the container declares none.
 	Ports []int
-	// Handler makes the server; nil where the image only waits (curl, sleep).
+	// Handler makes the server; nil where the image only waits (curl, sleep), or has
+	// Servers alone.
 	Handler func(Container) (http.Handler, error)
+	// Cleartext2 has the HTTP server speak HTTP/2 with prior knowledge, too.
+	Cleartext2 bool
+	// Servers are those of ports on which it speaks something else than HTTP.
+	Servers map[int]func(Container) (Server, error)
+	// Default is the server of all ports that are not in Servers, where Handler is nil.
+	Default func(Container) (Server, error)
+}
+
+// Server serves the connections of a port until it is closed.
+type Server interface {
+	Serve(net.Listener) error
+	Close() error
 }
 
 // Catalogue finds images: the behaviours that a scenario declares come first.
@@ -53,7 +66,13 @@ func (c *Catalogue) Find(workload, image string) (Image, error) {
 		b := &c.behaviours[i]
 		if (b.Workload != "" && b.Workload == workload) || (b.Image != "" && matches(b.Image, image)) {
 			known, _ := known(image) // for the ports of an image whose container declares none
-			return Image{Ports: known.Ports, Handler: func(k Container) (http.Handler, error) { return newBehaviour(k, b.HTTP), nil }}, nil
+			declared := Image{Ports: known.Ports, Cleartext2: true}
+			if b.GRPC != nil {
+				declared.Default = func(k Container) (Server, error) { return newGRPC(k, *b.GRPC) }
+			} else {
+				declared.Handler = func(k Container) (http.Handler, error) { return newBehaviour(k, b.HTTP), nil }
+			}
+			return declared, nil
 		}
 	}
 	if known, ok := known(image); ok {
@@ -125,32 +144,62 @@ func glob(pattern, s string) bool {
 }
 
 // Process is a container that runs.
-type Process struct{ servers []*http.Server }
+type Process struct{ servers []Server }
 
 // Start runs a container: it listens on the container's ports and returns.
 func (i Image) Start(ctx context.Context, c Container) (*Process, error) {
 	p := &Process{}
-	if i.Handler == nil {
+	if i.Handler == nil && i.Default == nil && len(i.Servers) == 0 {
 		return p, nil
 	}
-	handler, err := i.Handler(c)
+	rest, err := i.rest(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("container %s: %w", c.Spec.Name, err)
 	}
-	if b, ok := handler.(*behaviour); ok {
-		go b.start(ctx) // ends with its calls, which end with ctx
-	}
 	for _, port := range i.ports(c) {
+		server, err := rest, error(nil)
+		if special := i.Servers[port]; special != nil {
+			if server, err = special(c); err != nil {
+				p.Close()
+				return nil, fmt.Errorf("container %s: port %d: %w", c.Spec.Name, port, err)
+			}
+		}
+		if server == nil {
+			continue
+		}
 		l, err := c.Network.Listen(ctx, fmt.Sprintf("0.0.0.0:%d", port))
 		if err != nil {
 			p.Close()
 			return nil, fmt.Errorf("container %s: %w", c.Spec.Name, err)
 		}
-		server := &http.Server{Handler: handler, BaseContext: func(net.Listener) context.Context { return ctx }}
 		p.servers = append(p.servers, server)
-		go server.Serve(l) // ends with Close; its error is http.ErrServerClosed then
+		go server.Serve(l) // ends with Close; its error is that of a closed server then
 	}
 	return p, nil
+}
+
+// rest is the server of the ports that have none of their own; nil: there is none.
+func (i Image) rest(ctx context.Context, c Container) (Server, error) {
+	if i.Handler == nil {
+		if i.Default == nil {
+			return nil, nil
+		}
+		return i.Default(c)
+	}
+	handler, err := i.Handler(c)
+	if err != nil {
+		return nil, err
+	}
+	if b, ok := handler.(*behaviour); ok {
+		go b.start(ctx) // ends with its calls, which end with ctx
+	}
+	server := &http.Server{Handler: handler, BaseContext: func(net.Listener) context.Context { return ctx }}
+	if i.Cleartext2 {
+		server.Protocols = new(http.Protocols)
+		server.Protocols.SetHTTP1(true)
+		server.Protocols.SetUnencryptedHTTP2(true)
+	}
+	return server, nil
 }
 
 // ports are the container's declared TCP ports, or the image's own.

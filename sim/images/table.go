@@ -9,6 +9,7 @@ import (
 	"github.com/mccutchen/go-httpbin/v2/httpbin"
 
 	"github.com/windtunnel-mesh/windtunnel/bookinfo"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 )
 
 // table has the images that the catalogue knows, by repository pattern.
@@ -21,7 +22,9 @@ var table = []struct {
 	{"kennethreitz/httpbin", func(string) Image { return Image{Ports: []int{80}, Handler: httpbinHandler} }},
 	{"mccutchen/go-httpbin", func(string) Image { return Image{Ports: []int{8080}, Handler: httpbinHandler} }},
 	{"ghcr.io/mccutchen/go-httpbin", func(string) Image { return Image{Ports: []int{8080}, Handler: httpbinHandler} }},
-	{"fortio/fortio", func(string) Image { return Image{Ports: []int{8080}, Handler: fortioHandler} }},
+	{"fortio/fortio", fortio},
+	{"istio/tcp-echo-server", func(string) Image { return Image{Ports: []int{9000}, Default: newPrefixEcho} }},
+	{"istio/tcp-echo", func(string) Image { return Image{Ports: []int{9000}, Default: newPrefixEcho} }},
 	{"nginx", func(string) Image {
 		return Image{Ports: []int{80}, Handler: page("nginx", "<h1>Welcome to nginx!</h1>\n")}
 	}},
@@ -60,6 +63,17 @@ func bookinfoImage(repository string) Image {
 
 func httpbinHandler(c Container) (http.Handler, error) {
 	return httpbin.New(httpbin.WithHostname(c.Pod.Name), httpbin.WithExcludeHeaders("")), nil
+}
+
+// fortio is `fortio server`: HTTP at 8080 and wherever else, gRPC ping at 8079, TCP echo at 8078.
+func fortio(string) Image {
+	return Image{
+		Ports: []int{8078, 8079, 8080}, Handler: fortioHandler, Cleartext2: true,
+		Servers: map[int]func(Container) (Server, error){
+			8078: newPlainEcho,
+			8079: func(c Container) (Server, error) { return newGRPC(c, spec.GRPCBehaviour{}) },
+		},
+	}
 }
 
 func fortioHandler(Container) (http.Handler, error) { return http.HandlerFunc(fhttp.EchoHandler), nil }

@@ -89,6 +89,7 @@ func (j *journal) add(p place, e accesslog.Entry) {
 		Details: e.Details, Route: e.RouteName, Source: e.Source, Cluster: e.Cluster, Attempts: e.Attempts, MutualTLS: e.MutualTLS,
 		UpstreamPod: up.pod, UpstreamWorkload: up.workload, DownstreamPod: down.pod, DownstreamWorkload: down.workload,
 		UpstreamAddress: address(e.UpstreamHost), DownstreamAddress: address(e.DownstreamRemote),
+		UpstreamLocalAddress: address(e.UpstreamLocal),
 	})
 }
 

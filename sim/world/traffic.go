@@ -89,7 +89,7 @@ func (w *World) Send(ctx context.Context, r *spec.Request) ([]run.Exchange, erro
 	if err != nil {
 		return nil, err
 	}
-	target.TLS = clientTLS(r.TLS)
+	target.TLS, target.Protocol = clientTLS(r.TLS), r.Protocol
 	target.Body = []byte(r.Body)
 	target.Filler = r.BodyBytes
 	target.Timeout = r.Timeout
@@ -106,7 +106,7 @@ func (w *World) Load(ctx context.Context, l *spec.Load) (run.Load, error) {
 	if err != nil {
 		return nil, err
 	}
-	target.TLS = clientTLS(l.TLS)
+	target.TLS, target.Protocol = clientTLS(l.TLS), l.Protocol
 	target.Body = []byte(l.Body)
 	running := &background{done: make(chan struct{})}
 	go func() {
@@ -164,7 +164,7 @@ func exchanges(pod string, found *load.Result) []run.Exchange {
 	for i, r := range found.Records {
 		list[i] = run.Exchange{
 			RequestID: r.ID, Intended: r.Intended, Sent: r.Sent, Done: r.Done, Client: pod,
-			Status: r.Status, Error: r.Error, Protocol: r.Protocol, Bytes: r.Bytes,
+			Status: r.Status, GRPC: r.GRPC, Error: r.Error, Protocol: r.Protocol, Bytes: r.Bytes,
 		}
 		if r.TLS != nil {
 			list[i].TLS = &run.PeerTLS{Version: r.TLS.Version, Peer: r.TLS.Peer}

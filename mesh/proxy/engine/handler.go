@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strconv"
 	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/filter"
@@ -102,45 +101,13 @@ func (x *exchange) fail(err error) error {
 		x.handler.http.rxReset.Inc()
 	} else {
 		if route.IsGRPC(x.Request.Header) {
-			r = grpcReply(r)
+			r = r.ForGRPC()
 		}
 		x.status = r.Status
 	}
 	x.response = &message.Response{Status: x.status, Header: r.Header}
 	x.end()
 	return r
-}
-
-// grpcReply is a local reply in gRPC's terms.
-func grpcReply(r *reply.Reply) *reply.Reply {
-	g := *r
-	g.Status, g.Body, g.Header = 200, "", r.Header.Clone()
-	g.Header.Set("content-type", "application/grpc")
-	if !g.Header.Has("grpc-status") {
-		g.Header.Set("grpc-status", strconv.Itoa(grpcStatus(r.Status)))
-	}
-	if r.Body != "" {
-		g.Header.Set("grpc-message", r.Body)
-	}
-	return &g
-}
-
-// grpcStatus maps HTTP to gRPC (gRPC's http-grpc-status-mapping.md).
-func grpcStatus(status int) int {
-	switch status {
-	case 400:
-		return 13
-	case 401:
-		return 16
-	case 403:
-		return 7
-	case 404:
-		return 12
-	case 429, 502, 503, 504:
-		return 14
-	default:
-		return 2
-	}
 }
 
 // end counts a finished exchange, once.

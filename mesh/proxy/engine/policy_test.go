@@ -2,13 +2,17 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
@@ -182,6 +186,82 @@ func TestFaultsForGRPC(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFaultsByHeader: the request says what is done to it, up to the filter's share.
+func TestFaultsByHeader(t *testing.T) {
+	both := snapshot.Fault{AbortGRPC: -1, HeaderDelay: true, HeaderAbort: true, DelayPercent: 100, AbortPercent: 100}
+	half := both
+	half.AbortPercent = 0
+	for _, c := range []struct {
+		name, headers string
+		fault         snapshot.Fault
+		want          string // status, grpc-status, seconds
+	}{
+		{"nothing asked", "x-other: 1", both, "204  0"},
+		{"delay", "x-envoy-fault-delay-request: 3000", both, "204  3"},
+		{"delay for nobody", "x-envoy-fault-delay-request: 3000|x-envoy-fault-delay-request-percentage: 0", both, "204  0"},
+		{"no number", "x-envoy-fault-delay-request: soon", both, "204  0"},
+		{"abort", "x-envoy-fault-abort-request: 418|x-envoy-fault-delay-request: 1000", both, "418  1"},
+		{"abort out of range", "x-envoy-fault-abort-request: 99", both, "204  0"},
+		{"abort of gRPC", "content-type: application/grpc|x-envoy-fault-abort-grpc-request: 9", both, "200 9 0"},
+		{"more than the filter's share", "x-envoy-fault-abort-request: 418|x-envoy-fault-abort-request-percentage: 100", half, "204  0"},
+		{"headers that are not asked for", "x-envoy-fault-abort-request: 418", snapshot.Fault{AbortGRPC: -1, AbortPercent: 100}, "204  0"},
+	} {
+		bubble(t, func(w *world) {
+			w.misbehave(func(int) string { return "204" })
+			w.build(c.fault)
+			q := w.request()
+			for _, h := range strings.Split(c.headers, "|") {
+				name, value, _ := strings.Cut(h, ": ")
+				q.Header.Add(name, value)
+			}
+			r := w.do(context.Background(), q)
+			if got := fmt.Sprintf("%d %s %d", r.status, r.header.Get("grpc-status"), r.took/time.Second); got != c.want {
+				t.Errorf("%s: %q, want %q", c.name, got, c.want)
+			}
+		})
+	}
+}
+
+// TestMirrorsWhatStreams: the copy has all of the body; one that cannot keep up, or whose
+// original breaks off, is given up and holds nobody up.
+func TestMirrorsWhatStreams(t *testing.T) {
+	bubble(t, func(w *world) {
+		var mu sync.Mutex
+		seen := map[string]string{}
+		w.serve(func(rw http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.Host, "shadow") && r.URL.Path == "/slow" {
+				time.Sleep(time.Minute)
+			}
+			n, err := io.Copy(io.Discard, r.Body)
+			mu.Lock()
+			defer mu.Unlock()
+			seen[r.Host] = fmt.Sprint(n, err)
+		})
+		w.route.Forward.Mirrors = []snapshot.Mirror{{Cluster: "web", Percent: 100}}
+		w.build()
+		send := func(path string, body io.Reader) string {
+			clear(seen)
+			q := w.request()
+			q.Method, q.Path, q.ContentLength, q.Body = "POST", path, -1, pipeBody{io.NopCloser(body)}
+			r := w.do(context.Background(), q)
+			time.Sleep(2 * time.Minute)
+			mu.Lock()
+			defer mu.Unlock()
+			return fmt.Sprintf("%d %s; %s", r.status, seen["web"], seen["web-shadow"])
+		}
+		if got := send("/", io.LimitReader(zeros{}, 5_000_000)); got != "200 5000000 <nil>; 5000000 <nil>" {
+			t.Errorf("streamed: %s", got)
+		}
+		if got := send("/slow", io.LimitReader(zeros{}, 50_000_000)); !strings.HasPrefix(got, "200 50000000 <nil>; ") || strings.HasSuffix(got, "50000000 <nil>") {
+			t.Errorf("too slow: %s", got)
+		}
+		broken := io.MultiReader(io.LimitReader(zeros{}, 100_000), iotest.ErrReader(errors.New("gone")))
+		if got := send("/", broken); strings.HasSuffix(got, " <nil>") {
+			t.Errorf("broken off: %s", got)
+		}
+	})
 }
 
 // TestDecorator: a client's proxy names the operation in the request, a server's proxy

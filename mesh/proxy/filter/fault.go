@@ -20,7 +20,10 @@ const (
 
 // Fault delays and aborts requests before they reach the router, as Envoy's fault
 // filter: so neither the route's timeout nor its retries know of it. The delay comes
-// first. Percentages are drawn by the request. The x-envoy-fault-* headers are not read.
+// first. Percentages are drawn by the request. With header_delay and header_abort the
+// request says itself what is done to it, by the headers x-envoy-fault-delay-request
+// (milliseconds), x-envoy-fault-abort-request and x-envoy-fault-abort-grpc-request, each
+// with its "-percentage", which the filter's own caps.
 func Fault(config snapshot.Fault) Filter {
 	f := &fault{config: config}
 	return func(next Handler) Handler {
@@ -45,6 +48,9 @@ func (f *fault) inject(ctx context.Context, x *Exchange) error {
 		config = &c
 	case *snapshot.Fault:
 		config = c
+	}
+	if config.HeaderDelay || config.HeaderAbort {
+		config = fromHeaders(*config, x.Request.Header)
 	}
 	if config.Delay == 0 && config.AbortStatus == 0 && config.AbortGRPC < 0 || config.DelayPercent == 0 && config.AbortPercent == 0 {
 		return nil
@@ -74,6 +80,38 @@ func (f *fault) inject(ctx context.Context, x *Exchange) error {
 		return aborted(config, x.Request)
 	}
 	return nil
+}
+
+// fromHeaders is a configuration with what the request's headers say filled in; without
+// a header nothing is done.
+func fromHeaders(c snapshot.Fault, h message.Header) *snapshot.Fault {
+	number := func(name string, least, most uint64) (int, bool) {
+		n, err := strconv.ParseUint(h.Get(name), 10, 31)
+		return int(n), err == nil && n >= least && n <= most
+	}
+	share := func(name string, most float64) float64 {
+		if n, ok := number(name, 0, 1<<31); ok {
+			return min(float64(n), most)
+		}
+		return most
+	}
+	if c.HeaderDelay {
+		c.Delay = 0
+		if ms, ok := number("x-envoy-fault-delay-request", 0, 1<<31); ok {
+			c.Delay = time.Duration(ms) * time.Millisecond
+			c.DelayPercent = share("x-envoy-fault-delay-request-percentage", c.DelayPercent)
+		}
+	}
+	if c.HeaderAbort {
+		c.AbortStatus, c.AbortGRPC = 0, -1
+		if status, ok := number("x-envoy-fault-abort-request", 200, 599); ok {
+			c.AbortStatus = status
+		} else if status, ok := number("x-envoy-fault-abort-grpc-request", 0, 16); ok {
+			c.AbortGRPC = status
+		}
+		c.AbortPercent = share("x-envoy-fault-abort-request-percentage", c.AbortPercent)
+	}
+	return &c
 }
 
 // draw tells whether a request is among a percentage.

@@ -18,6 +18,7 @@ type ClientOptions struct {
 	// and the reading one is about to; remote tells whether by the peer. Neither may be nil.
 	OnChange func()
 	OnClose  func(remote bool)
+	Settings Settings
 }
 
 // Client is the opening side of one connection.
@@ -33,13 +34,16 @@ type Client struct {
 // NewClient begins to speak on a connection, and closes it at its end.
 func NewClient(raw net.Conn, o ClientOptions) *Client {
 	c := &Client{o: o, next: 1}
-	c.init(raw, c, defaultHeadBytes)
+	c.init(raw, c, defaultHeadBytes, o.Settings)
 	c.out.WriteString(Preface)
 	must(c.framer.WriteSettings(
 		http2.Setting{ID: http2.SettingEnablePush, Val: 0},
-		http2.Setting{ID: http2.SettingInitialWindowSize, Val: streamWindow},
+		http2.Setting{ID: http2.SettingInitialWindowSize, Val: c.own.StreamWindow},
 		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: defaultHeadBytes}))
-	must(c.framer.WriteWindowUpdate(0, connectionWindow-initialWindow))
+	c.announceWindow()
+	c.mu.Lock()
+	c.keepAlive()
+	c.mu.Unlock()
 	go c.write()
 	go c.run()
 	return c

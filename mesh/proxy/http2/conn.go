@@ -3,6 +3,7 @@ package http2
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -32,6 +33,11 @@ type conn struct {
 	framer *http2.Framer
 	done   chan struct{} // closed when the writer has ended
 
+	own     Settings
+	linger  time.Duration // how long the last frames of a closing connection may take
+	headBy  time.Duration // how long one head may take to come; 0: any time
+	heading uint32        // the stream whose head is being read; the reader's
+
 	mu      sync.Mutex // guards what follows; never held across I/O
 	work    sync.Cond  // there is something to write, or the end
 	room    sync.Cond  // there is room or window to send in
@@ -50,13 +56,17 @@ type conn struct {
 	closing     bool   // what is queued goes out, then the connection ends
 	after       func() // due once the lock is free
 	err         error  // why the connection ended
+	pinger      *time.Timer
+	pings       uint64
+	unanswered  bool // a PING is
 }
 
-// lingerTime bounds how long the last frames of a closing connection may take.
+// lingerTime bounds how long the last frames of a closing connection may take, where
+// nothing else is said.
 const lingerTime = time.Second
 
-func (c *conn) init(raw net.Conn, r role, headBytes uint32) {
-	c.raw, c.role = raw, r
+func (c *conn) init(raw net.Conn, r role, headBytes uint32, s Settings) {
+	c.raw, c.role, c.own, c.linger = raw, r, s.defaulted(), lingerTime
 	c.reader = bufio.NewReaderSize(raw, 4<<10)
 	c.done = make(chan struct{})
 	c.work.L, c.room.L = &c.mu, &c.mu
@@ -69,7 +79,7 @@ func (c *conn) init(raw net.Conn, r role, headBytes uint32) {
 	c.framer.MaxHeaderListSize = headBytes
 	c.streams = map[uint32]*stream{}
 	c.sendWindow, c.peerWindow, c.peerStreams = initialWindow, initialWindow, -1
-	c.recvWindow = connectionWindow
+	c.recvWindow = max(int64(c.own.ConnectionWindow), initialWindow)
 }
 
 // queue is where the framer writes to, with the lock held.
@@ -120,7 +130,7 @@ func (c *conn) wake() { c.work.Signal() }
 func (c *conn) closeLocked() {
 	if !c.closing && c.err == nil {
 		c.closing = true
-		_ = c.raw.SetWriteDeadline(time.Now().Add(lingerTime))
+		_ = c.raw.SetWriteDeadline(time.Now().Add(c.linger))
 		c.wake()
 	}
 }
@@ -138,6 +148,9 @@ func (c *conn) failLocked(err error) {
 		return
 	}
 	c.err = err
+	if c.pinger != nil {
+		c.pinger.Stop()
+	}
 	for _, s := range c.inOrder() {
 		s.over(err, err)
 	}
@@ -158,7 +171,7 @@ func (c *conn) inOrder() []*stream {
 // read reads frames until the connection ends, and returns why.
 func (c *conn) read() error {
 	for {
-		f, err := c.framer.ReadFrame()
+		f, err := c.readFrame()
 		c.mu.Lock()
 		for c.out.Len() > maxQueued && c.err == nil {
 			c.room.Wait() // a peer that asks but does not read is not heard
@@ -181,6 +194,44 @@ func (c *conn) read() error {
 	}
 }
 
+// errSlowHead is a head that took too long.
+var errSlowHead = errors.New("a head that takes too long")
+
+// readFrame reads a frame; a head, with its continuations, within its time.
+func (c *conn) readFrame() (http2.Frame, error) {
+	if c.headBy <= 0 {
+		return c.framer.ReadFrame()
+	}
+	const kind, size = 3, 9 // of a frame's own head (RFC 9113, 4.1)
+	begin, err := c.reader.Peek(1)
+	if err == nil {
+		_ = c.raw.SetReadDeadline(time.Now().Add(c.headBy))
+		begin, err = c.reader.Peek(size)
+	}
+	if err == nil && http2.FrameType(begin[kind]) != http2.FrameHeaders {
+		_ = c.raw.SetReadDeadline(time.Time{})
+	}
+	if err != nil {
+		return nil, slow(err)
+	}
+	c.heading = 0
+	if http2.FrameType(begin[kind]) == http2.FrameHeaders {
+		c.heading = binary.BigEndian.Uint32(begin[size-4:]) &^ (1 << 31)
+	}
+	f, err := c.framer.ReadFrame()
+	_ = c.raw.SetReadDeadline(time.Time{})
+	return f, slow(err)
+}
+
+// slow tells a read that ran out of its time.
+func slow(err error) error {
+	var network net.Error
+	if errors.As(err, &network) && network.Timeout() {
+		return errSlowHead
+	}
+	return err
+}
+
 // settle resets the stream that an error is about; an error of the whole connection is
 // told to the peer and returned. The lock must be held.
 func (c *conn) settle(err error) error {
@@ -188,6 +239,12 @@ func (c *conn) settle(err error) error {
 	var fatal http2.ConnectionError
 	switch {
 	case err == nil, err == ErrClosed, err == ErrGone:
+	case err == errSlowHead:
+		if s, ok := c.role.(*Server); ok {
+			s.late(c.heading)
+		}
+		must(c.framer.WriteGoAway(c.lastID(), http2.ErrCodeNo, nil))
+		c.closeLocked()
 	case errors.As(err, &broken):
 		reason := ""
 		if broken.Cause != nil {
@@ -247,6 +304,8 @@ func (c *conn) handle(f http2.Frame) error {
 		if !f.IsAck() {
 			must(c.framer.WritePing(true, f.Data))
 			c.wake()
+		} else {
+			c.pong(f)
 		}
 	case *http2.GoAwayFrame:
 		c.role.goAway(f)
@@ -261,7 +320,7 @@ func (c *conn) data(f *http2.DataFrame) error {
 	if c.recvWindow -= n; c.recvWindow < 0 {
 		return http2.ConnectionError(http2.ErrCodeFlowControl)
 	}
-	if c.credit += n; c.credit >= connectionWindow/2 {
+	if c.credit += n; c.credit >= max(int64(c.own.ConnectionWindow), initialWindow)/2 {
 		must(c.framer.WriteWindowUpdate(0, uint32(c.credit)))
 		c.recvWindow += c.credit
 		c.credit = 0

@@ -1,7 +1,7 @@
 // Package http2 is the HTTP/2 side of the proxy's codecs, both ways: bytes of a
 // connection come in, messages go out, and the other way round. Framing and HPACK are
 // golang.org/x/net/http2's; streams, flow control and the conversion of messages are
-// here. It knows nothing of routing or pools; of ours it must import only message and
+// here. It knows nothing of routing or pools; of ours it must import only message, snapshot and
 // http1, whose BodyError both codecs share.
 //
 // A connection has two goroutines, one that reads frames and one that writes what is

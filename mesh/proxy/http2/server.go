@@ -27,6 +27,12 @@ type ServerOptions struct {
 	Until time.Time
 	// DrainTime is how long the peer may open streams after it was told not to; 0: 5 s.
 	DrainTime time.Duration
+	// Linger is how long the last frames may take; nil: 1 s. 0: they are not waited for.
+	Linger *time.Duration
+	// HeadTime is how long one head may take from its first byte; 0: any time. A head that
+	// takes longer is answered with a 408, and the connection ends.
+	HeadTime time.Duration
+	Settings Settings
 }
 
 // What a Server's options are where they are zero.
@@ -68,7 +74,10 @@ func NewServer(raw net.Conn, o ServerOptions) *Server {
 		o.DrainTime = defaultDrainTime
 	}
 	s := &Server{o: o}
-	s.init(raw, s, 4*uint32(o.HeadBytes)) // beyond that the connection ends; up to it there is a 431
+	s.init(raw, s, 4*uint32(o.HeadBytes), o.Settings) // beyond that the connection ends; up to it there is a 431
+	if s.headBy = o.HeadTime; o.Linger != nil {
+		s.linger = *o.Linger
+	}
 	return s
 }
 
@@ -80,9 +89,10 @@ func (s *Server) Run(ctx context.Context) {
 	s.mu.Lock()
 	must(s.framer.WriteSettings(
 		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: s.o.MaxStreams},
-		http2.Setting{ID: http2.SettingInitialWindowSize, Val: streamWindow},
+		http2.Setting{ID: http2.SettingInitialWindowSize, Val: s.own.StreamWindow},
 		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(s.o.HeadBytes)}))
-	must(s.framer.WriteWindowUpdate(0, connectionWindow-initialWindow))
+	s.announceWindow()
+	s.keepAlive()
 	s.rest()
 	if !s.o.Until.IsZero() {
 		s.timers = append(s.timers, time.AfterFunc(time.Until(s.o.Until), s.Drain))
@@ -181,6 +191,15 @@ func (s *Server) seal() {
 func (s *Server) idle(id uint32) bool { return id > s.last || id%2 == 0 }
 
 func (s *Server) changed() {}
+
+// late answers a stream whose head did not come in time. The lock must be held.
+func (s *Server) late(id uint32) {
+	if id == 0 || s.streams[id] != nil || !s.idle(id) || id%2 == 0 {
+		return
+	}
+	s.last = id
+	s.writeHead(id, true, func(field func(name, value string)) { field(":status", "408") })
+}
 
 func (s *Server) goAway(*http2.GoAwayFrame) {} // we open no streams
 

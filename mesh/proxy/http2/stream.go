@@ -42,7 +42,7 @@ type stream struct {
 }
 
 func (c *conn) newStream(id uint32, owner any) *stream {
-	s := &stream{c: c, id: id, owner: owner, expected: -1, recvWindow: streamWindow, sendWindow: c.peerWindow, activity: time.Now()}
+	s := &stream{c: c, id: id, owner: owner, expected: -1, recvWindow: int64(c.own.StreamWindow), sendWindow: c.peerWindow, activity: time.Now()}
 	s.arrived.L = &c.mu
 	c.streams[id] = s
 	return s
@@ -169,7 +169,7 @@ func (s *stream) take(p []byte) (n int, err error) {
 		}
 	}
 	s.credit += int64(n)
-	if s.credit >= streamWindow/2 && !s.inEnd && !s.finished {
+	if s.credit >= int64(s.c.own.StreamWindow)/2 && !s.inEnd && !s.finished {
 		must(s.c.framer.WriteWindowUpdate(s.id, uint32(s.credit)))
 		s.recvWindow += s.credit
 		s.credit = 0

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -53,7 +54,10 @@ func serveHTTP2(ctx context.Context, slot *Slot, c Connection) {
 	config := slot.current.Load().config
 	d := &multiplexed{slot: slot, c: c, remoteIP: c.Facts.Remote.Addr().String()}
 	o := http2.ServerOptions{Serve: d.serve, HeadBytes: config.MaxRequestHeaderBytes, Fields: config.MaxRequestHeaders,
-		Idle: config.IdleTimeout, DrainTime: config.DrainTimeout}
+		Idle: config.IdleTimeout, DrainTime: config.DrainTimeout,
+		MaxStreams: config.HTTP2.MaxConcurrentStreams, Linger: config.DelayedClose, HeadTime: config.RequestHeadersTimeout}
+	jitter := slot.current.Load().ids.Float64("keepalive/" + strconv.FormatUint(c.Facts.ID, 10))
+	o.Settings = http2.SettingsOf(&config.HTTP2, jitter)
 	if config.MaxConnectionDuration > 0 {
 		o.Until = c.Facts.Start.Add(config.MaxConnectionDuration)
 	}
@@ -78,6 +82,7 @@ func (d *multiplexed) serve(ctx context.Context, x *http2.ServerStream) {
 		q.Header.Del("expect")
 	}
 	guard := &guard{stream: x, limits: deadlinesOf(m, now, q.Body != nil), cancel: cancel}
+	e.stream.Relax = guard.relax
 	guard.begin(now)
 	var head *http2.HeadError
 	switch {
@@ -161,6 +166,18 @@ func (g *guard) begin(now time.Time) {
 	g.mu.Lock()
 	g.timer = time.AfterFunc(next.Sub(now), g.fire)
 	g.mu.Unlock()
+}
+
+// relax is message.Stream.Relax.
+func (g *guard) relax(idle, duration bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if idle {
+		g.limits.idle = 0
+	}
+	if duration {
+		g.limits.stream = time.Time{}
+	}
 }
 
 // next is the earliest deadline; zero: none.

@@ -173,6 +173,7 @@ func TestTimeouts(t *testing.T) {
 		"stream idle":     {snapshot.HTTPManager{StreamIdleTimeout: time.Second, RequestTimeout: time.Millisecond}, get, 504, "SI", "stream_idle_timeout", time.Second},
 		"stream idle 408": {snapshot.HTTPManager{StreamIdleTimeout: time.Second}, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhi", 408, "SI", "stream_idle_timeout", time.Second},
 		"stream duration": {snapshot.HTTPManager{MaxStreamDuration: 2 * time.Second}, get, 504, "DT", "max_duration_timeout", 2 * time.Second},
+		"of gRPC":         {snapshot.HTTPManager{MaxStreamDuration: 2 * time.Second}, "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\n\r\n", 200, "DT", "max_duration_timeout", 2 * time.Second},
 		"broken":          {snapshot.HTTPManager{}, "GET / HTTP/1.1\r\n\r\n", 400, "DPE", "missing_host_header", 0},
 		"HTTP/1.0":        {snapshot.HTTPManager{}, "GET / HTTP/1.0\r\nHost: a\r\n\r\n", 426, "-", "low_version", 0},
 	}
@@ -205,6 +206,60 @@ func TestTimeouts(t *testing.T) {
 		w.close()
 	})
 }
+
+// A response that goes on is not idle, however long it takes; one that nobody reads is.
+func TestIdleResponse(t *testing.T) {
+	drip := func(ctx context.Context, q *message.Request) (*message.Response, error) {
+		if q.Path == "/relaxed" {
+			q.Stream.Relax(true, true)
+		}
+		return &message.Response{Status: 200, ContentLength: -1, Body: &dripping{ctx}}, nil
+	}
+	for path, want := range map[string]record{
+		"/drip":    {flags: "DT", took: 30 * time.Second},
+		"/unread":  {flags: "SI", took: 10 * time.Second},
+		"/relaxed": {flags: "DC", took: 50 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := serve(t, snapshot.HTTPManager{StreamIdleTimeout: 10 * time.Second, MaxStreamDuration: 30 * time.Second}, nil, drip)
+			w.send(t, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n")
+			if path != "/unread" {
+				time.AfterFunc(50*time.Second, func() { w.client.Close() })
+				_, _ = io.Copy(io.Discard, w.client)
+			}
+			<-w.ended
+			if r := w.records[0]; r.flags != want.flags || r.took.Round(time.Second) != want.took {
+				t.Errorf("%s: %+v, want %+v", path, r, want)
+			}
+		})
+	}
+}
+
+func TestDelayedClose(t *testing.T) {
+	none, long := time.Duration(0), 5*time.Second
+	for want, config := range map[time.Duration]*time.Duration{time.Second: nil, 0: &none, 5 * time.Second: &long} {
+		synctest.Test(t, func(t *testing.T) {
+			near, far := net.Pipe()
+			m := New(Options{Config: &snapshot.HTTPManager{DelayedClose: config}, Handler: message.HandlerFunc(echo), Seed: seed.New(1)})
+			facts := &message.Conn{Remote: netip.MustParseAddrPort("10.0.0.9:4000")}
+			go func() {
+				_, _ = near.Write([]byte("GET / HTTP/9\r\n\r\n"))
+			}()
+			go func() { _, _ = io.Copy(io.Discard, near) }()
+			begin := time.Now()
+			NewSlot(m).Serve(t.Context(), Connection{Conn: half{far}, Facts: facts})
+			if took := time.Since(begin); took != want {
+				t.Errorf("closed after %v, want %v", took, want)
+			}
+			near.Close()
+		})
+	}
+}
+
+// half is a connection that can end one way.
+type half struct{ net.Conn }
+
+func (half) CloseWrite() error { return nil }
 
 func TestContinue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

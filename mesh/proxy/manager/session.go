@@ -14,8 +14,8 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
 )
 
-// lingerTime is Envoy's delayed_close_timeout: how long a client that still sends may
-// take to see the response before the connection is reset.
+// lingerTime is the default of Envoy's delayed_close_timeout: how long a client that still
+// sends may take to see the response before the connection is reset.
 const lingerTime = time.Second
 
 // session is one downstream connection.
@@ -26,6 +26,7 @@ type session struct {
 	reader *http1.Reader
 	writer *http1.Writer
 	watch  watch
+	relax  func(idle, duration bool) // of watch
 
 	requests  uint64 // begun so far
 	closing   bool   // no further request
@@ -50,6 +51,7 @@ func newSession(slot *Slot, c Connection) *session {
 	s.reader.Yield = http1.OverKernel(s.conn.Conn)
 	s.writer = http1.NewWriter(s.conn)
 	s.watch.s = s
+	s.relax = s.watch.relax
 	s.reader.BodyEnd = s.watch.bodyEnd
 	return s
 }
@@ -113,12 +115,15 @@ func (s *session) one(m *Manager) bool {
 	q := &x.request
 	q.Header, q.Stream = x.fields[:0], &x.stream
 	x.stream.Conn, x.stream.Start, x.stream.Remote = s.c.Facts, now, s.c.Facts.Remote
-	s.conn.setReadBy(headDeadline(m, now))
+	by, late := headDeadline(m, now)
+	s.conn.setReadBy(by)
 	s.requests++
 	if err := s.reader.ReadRequestInto(q, m.limits); err != nil {
-		return s.refuse(m, x, err)
+		return s.refuse(m, x, err, late)
 	}
 	s.conn.setReadBy(time.Time{})
+	began := now
+	now = time.Now() // a head may take its time
 	if s.conn.clocked = m.config.StreamIdleTimeout > 0; s.conn.clocked {
 		s.conn.activity.Store(now.UnixNano())
 	}
@@ -131,23 +136,38 @@ func (s *session) one(m *Manager) bool {
 		}
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	s.watch.begin(now, hasBody, deadlinesOf(m, now, hasBody), cancel)
+	x.stream.Relax = s.relax
+	s.watch.begin(now, hasBody, deadlinesOf(m, began, hasBody), cancel)
 	p, err := s.handle(ctx, m, q)
 	ok := s.respond(m, x, p, err)
 	cancel(nil)
 	return ok
 }
 
-func headDeadline(m *Manager, now time.Time) time.Time {
-	wait := m.config.RequestHeadersTimeout
-	if t := m.config.RequestTimeout; t > 0 && (wait <= 0 || t < wait) {
-		wait = t
+// headDeadline is the earliest of the limits that a head has, with its answer: Envoy's
+// stream begins with the first byte of it.
+func headDeadline(m *Manager, now time.Time) (by time.Time, late *reply.Reply) {
+	c := m.config
+	for _, limit := range [...]struct {
+		wait time.Duration
+		late *reply.Reply
+	}{
+		{c.RequestHeadersTimeout, headersLate}, {c.RequestTimeout, requestLate}, {c.MaxStreamDuration, durationOver}, {c.StreamIdleTimeout, idleOver},
+	} {
+		if end := now.Add(limit.wait); limit.wait > 0 && (late == nil || end.Before(by)) {
+			by, late = end, limit.late
+		}
 	}
-	if wait <= 0 {
-		return time.Time{}
-	}
-	return now.Add(wait)
+	return by, late
 }
+
+// The answers to requests that do not come in time.
+var (
+	headersLate  = &reply.Reply{Status: 408, Details: "request_header_timeout", Body: "request header timeout"}
+	requestLate  = &reply.Reply{Status: 408, Details: "request_overall_timeout", Body: "request timeout"}
+	durationOver = &reply.Reply{Status: 408, Flag: message.DurationTimeout, Details: "max_duration_timeout", Body: "downstream duration timeout"}
+	idleOver     = &reply.Reply{Status: 408, Flag: message.StreamIdleTimeout, Details: "stream_idle_timeout", Body: "stream timeout"}
+)
 
 func deadlinesOf(m *Manager, now time.Time, hasBody bool) (d deadlines) {
 	if t := m.config.RequestTimeout; t > 0 && hasBody {
@@ -169,7 +189,7 @@ func (s *session) handle(ctx context.Context, m *Manager, q *message.Request) (*
 }
 
 // refuse answers a request that could not be read.
-func (s *session) refuse(m *Manager, x *exchange, err error) bool {
+func (s *session) refuse(m *Manager, x *exchange, err error, late *reply.Reply) bool {
 	s.closing = true
 	local := &reply.Reply{Flag: message.DownstreamProtocolError}
 	var broken *http1.ProtocolError
@@ -183,10 +203,8 @@ func (s *session) refuse(m *Manager, x *exchange, err error) bool {
 	case errors.As(err, &broken):
 		local.Status, local.Details = broken.Status, broken.Details
 		local.Body = http1.StatusText(broken.Status)
-	case isTimeout(err) && m.config.RequestHeadersTimeout > 0:
-		local = &reply.Reply{Status: 408, Details: "request_header_timeout", Body: "request header timeout"}
-	case isTimeout(err):
-		local = &reply.Reply{Status: 408, Details: "request_overall_timeout", Body: "request timeout"}
+	case isTimeout(err) && late != nil:
+		local = late
 	default:
 		return false // the client went away before it had asked anything
 	}
@@ -199,7 +217,7 @@ func (s *session) refuse(m *Manager, x *exchange, err error) bool {
 		status = 0
 	}
 	s.finish(m, x, p, status)
-	s.linger()
+	s.linger(m)
 	return false
 }
 
@@ -219,9 +237,7 @@ func (s *session) respond(m *Manager, x *exchange, p *message.Response, err erro
 		return s.switchOver(m, x, p)
 	}
 	o := http1.ResponseOptions{Method: q.Method, Protocol: q.Protocol, Close: s.lastResponse(m, x)}
-	if m.config.StreamIdleTimeout > 0 && p.Body != nil {
-		_ = s.conn.SetWriteDeadline(time.Now().Add(m.config.StreamIdleTimeout))
-	}
+	s.watch.respond()
 	err = s.writer.WriteResponse(p, o)
 	if p.Body != nil {
 		_ = p.Body.Close()
@@ -235,7 +251,7 @@ func (s *session) respond(m *Manager, x *exchange, p *message.Response, err erro
 	x.stream.BytesSent = s.writer.Sent()
 	s.finish(m, x, p, p.Status)
 	if err == nil && s.closing && !s.reader.Complete() {
-		s.linger()
+		s.linger(m)
 	}
 	return !s.closing
 }
@@ -265,6 +281,9 @@ func (s *session) decide(m *Manager, x *exchange, p *message.Response, err error
 	}
 	if local.Reset {
 		return nil, false
+	}
+	if reply.IsGRPC(x.request.Header) && !local.AnswersGRPC() {
+		local = local.ForGRPC()
 	}
 	return localResponse(local), true
 }
@@ -332,12 +351,19 @@ func (s *session) finish(m *Manager, x *exchange, p *message.Response, status in
 
 // linger lets a client that still sends see the response: closing now would reset the
 // connection, and the response could be lost with it.
-func (s *session) linger() {
+func (s *session) linger(m *Manager) {
+	wait := lingerTime
+	if m.config.DelayedClose != nil {
+		wait = *m.config.DelayedClose
+	}
+	if wait <= 0 {
+		return
+	}
 	half, ok := s.c.Conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	_ = s.c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
+	_ = s.c.Conn.SetReadDeadline(time.Now().Add(wait))
 	_, _ = io.Copy(io.Discard, struct{ io.Reader }{s.c.Conn})
 }
 

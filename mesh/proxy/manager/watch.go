@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/http1"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/reply"
 )
@@ -33,6 +34,7 @@ type watch struct {
 	limits   deadlines
 	cancel   context.CancelCauseFunc
 	cause    error         // why the exchange was cancelled
+	answers  bool          // the response is being written
 	reading  chan struct{} // not nil while a watcher reads; closed when it has stopped
 }
 
@@ -47,6 +49,7 @@ type deadlines struct {
 func (w *watch) begin(now time.Time, hasBody bool, limits deadlines, cancel context.CancelCauseFunc) {
 	w.mu.Lock()
 	w.running, w.bodyDone, w.quietBy, w.limits, w.cancel, w.cause = true, !hasBody, now.Add(patience), limits, cancel, nil
+	w.answers = false
 	w.schedule(now)
 	w.mu.Unlock()
 }
@@ -65,6 +68,26 @@ func (w *watch) end() error {
 		w.s.conn.resume()
 	}
 	return cause
+}
+
+// respond notes that the response is being written: from now on it is cut off when a
+// limit is over, where before it would be replaced.
+func (w *watch) respond() {
+	w.mu.Lock()
+	w.answers = true
+	w.mu.Unlock()
+}
+
+// relax is message.Stream.Relax.
+func (w *watch) relax(idle, duration bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if idle {
+		w.limits.idle = 0
+	}
+	if duration {
+		w.limits.stream = time.Time{}
+	}
 }
 
 // stop ends the timer for good.
@@ -106,6 +129,7 @@ func (w *watch) bodyEnd(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.bodyDone = true
+	var broken *http1.ProtocolError
 	switch {
 	case err == nil:
 		w.limits.request = time.Time{}
@@ -116,6 +140,9 @@ func (w *watch) bodyEnd(err error) {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		w.bodyDone = false // nothing more to see there
 		w.failLocked(ErrClientGone)
+	case errors.As(err, &broken):
+		w.bodyDone = false
+		w.failLocked(&reply.Reply{Status: broken.Status, Flag: message.DownstreamProtocolError, Details: broken.Details, Body: http1.StatusText(broken.Status)})
 	default:
 		w.bodyDone = false
 	}
@@ -163,8 +190,12 @@ func (w *watch) fire() {
 	}
 	if late := w.expired(now); late != nil {
 		w.failLocked(late)
+		answers := w.answers
 		w.mu.Unlock()
 		w.s.conn.setReadBy(now) // whoever waits for the body gives up, too
+		if answers {
+			_ = w.s.conn.SetWriteDeadline(now)
+		}
 		return
 	}
 	if !w.bodyDone || w.reading != nil || now.Before(w.quietBy) || w.s.reader.Buffered() > 0 {

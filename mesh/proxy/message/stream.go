@@ -37,6 +37,9 @@ type Stream struct {
 	// Remote is the client as far as it can be trusted: from x-forwarded-for or the
 	// connection. Logs and hashing by source address use it.
 	Remote netip.AddrPort
+	// Relax, where set, takes the connection manager's own limits off the exchange: the
+	// route has others for how long it may be idle, or last.
+	Relax func(idle, duration bool)
 	// Duration is the whole exchange's, set when it is over.
 	Duration time.Duration
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
 )
 
-// replayLimit is how much of a request's body is kept for retries and mirrors, as
+// replayLimit is how much of a request's body is kept for retries, as
 // Envoy's buffer limit (whose default is 1 MiB) bounds it there.
 const replayLimit = 64 << 10
 
@@ -28,6 +28,7 @@ type content struct {
 	moved   func()    // what to do when a piece went through; nil: nothing
 	leave   chan bool // of the server to send the body, for "Expect: 100-continue"; nil: not needed
 	began   bool      // the wait for that is over
+	copies  []*copied // for mirrors, while it streams
 }
 
 // continueWait is how long a body is held back for the server's "100 Continue". A
@@ -69,9 +70,6 @@ func (c *content) permit(send bool) {
 	}
 }
 
-// streams tells whether the body was not read before the first try.
-func (c *content) streams() bool { return !c.inHand }
-
 // uploads tells whether the next try has to upload the body while the answer may come.
 func (c *content) uploads() bool { return !c.inHand && !c.started }
 
@@ -79,6 +77,13 @@ func (c *content) uploads() bool { return !c.inHand && !c.started }
 // sent again once all of it came and was short.
 func (c *content) canReplay() bool {
 	return c.inHand || !c.started || c.keep && c.ended.Load() && !c.over
+}
+
+// cut gives up the mirrors of a body that is not going to be complete.
+func (c *content) cut() {
+	for _, m := range c.copies {
+		m.end(errCut, nil)
+	}
 }
 
 // body is what a try sends.
@@ -115,8 +120,14 @@ func (u *upload) Read(p []byte) (int, error) {
 			u.kept = append(u.kept, p[:n]...)
 		}
 	}
+	for _, c := range u.copies {
+		c.add(p[:n])
+	}
 	if err == io.EOF {
 		u.ended.Store(true)
+		for _, c := range u.copies {
+			c.end(io.EOF, u.source.Trailer())
+		}
 	}
 	return n, err
 }

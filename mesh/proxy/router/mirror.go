@@ -18,9 +18,12 @@ const drawMirror = 1 << 20
 const mirrorTimeout = 15 * time.Second
 
 // mirror sends copies of a request to the clusters that the route names, and drops
-// the answers. Nothing of them reaches the client. A request whose body streams is not
-// copied: Envoy too mirrors only what it can buffer.
+// the answers. Nothing of them reaches the client. The copy of a body that streams
+// streams, too. Upgrades are not mirrored: there is nobody to talk to.
 func (rt *Router) mirror(c *call) {
+	if c.r.Upgrade != "" || c.r.Method == "CONNECT" {
+		return
+	}
 	for i := range c.forward.Mirrors {
 		m := &c.forward.Mirrors[i]
 		if !route.Percent(c.x.Rule.Draw(c.x.Key, drawMirror+uint64(i)), m.Percent) {
@@ -30,13 +33,16 @@ func (rt *Router) mirror(c *call) {
 		if cluster == nil {
 			continue
 		}
-		if c.body.streams() {
-			rt.options.Logger.Warn("request is not mirrored: its body streams", "cluster", m.Cluster, "path", c.r.Path)
-			continue
-		}
 		shadow := &call{rt: rt, x: shadowExchange(c, m), action: &action{}, forward: &snapshot.Forward{}, cluster: cluster,
 			limits: timeouts{global: c.limits.global}, start: time.Now(), sel: c.sel}
-		shadow.body.whole, shadow.body.trailer, shadow.body.inHand = c.body.whole, c.body.trailer, true
+		if c.body.inHand {
+			shadow.body.whole, shadow.body.trailer, shadow.body.inHand = c.body.whole, c.body.trailer, true
+		} else {
+			streams := newCopied()
+			c.body.copies = append(c.body.copies, streams)
+			shadow.body.source, shadow.x.Request.Body = streams, streams
+			shadow.x.Request.Header.Del("expect")
+		}
 		if shadow.limits.global == 0 {
 			shadow.limits.global = mirrorTimeout
 		}
@@ -49,7 +55,7 @@ func (rt *Router) mirror(c *call) {
 func shadowExchange(c *call, m *snapshot.Mirror) *filter.Exchange {
 	x, r, s := *c.x, *c.r, *c.r.Stream
 	r.Header, r.Stream, r.Body, r.Continue = c.r.Header.Clone(), &s, nil, nil
-	s.Cluster = m.Cluster
+	s.Cluster, s.Relax = m.Cluster, nil
 	if !m.NoShadowSuffix {
 		r.Authority = shadowed(r.Authority)
 	}
@@ -60,6 +66,9 @@ func shadowExchange(c *call, m *snapshot.Mirror) *filter.Exchange {
 // drop makes the call and reads its answer away.
 func (c *call) drop(ctx context.Context) {
 	var p *message.Response
+	if c.body.source != nil {
+		defer c.body.source.Close() // what nobody sends is not kept either
+	}
 	p, err := c.run(ctx)
 	if err != nil || p.Body == nil {
 		return

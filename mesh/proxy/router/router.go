@@ -159,6 +159,9 @@ func (rt *Router) forward(ctx context.Context, x *filter.Exchange, a *action) (*
 		return nil, &reply.Reply{Status: status, Flag: message.NoClusterFound, Details: "cluster_not_found"}
 	}
 	r.Stream.Cluster = name
+	if r.Stream.Relax != nil && (f.IdleTimeout != nil || f.OwnStreamDuration) {
+		r.Stream.Relax(f.IdleTimeout != nil, f.OwnStreamDuration)
+	}
 	if r.Upgrade != "" {
 		if allowed, ok := f.Upgrades[r.Upgrade]; ok && !allowed {
 			return nil, &reply.Reply{Status: 403, Details: "upgrade_failed"}
@@ -173,7 +176,11 @@ func (rt *Router) forward(ctx context.Context, x *filter.Exchange, a *action) (*
 		return nil, err
 	}
 	rt.mirror(c)
-	return c.run(ctx)
+	p, err := c.run(ctx)
+	if !c.body.started {
+		c.body.cut()
+	}
+	return p, err
 }
 
 // prepare does all that is done once, whatever the number of tries.
@@ -198,7 +205,7 @@ func (c *call) prepare() error {
 	if c.rt.options.Decorate {
 		c.decorateRequest()
 	}
-	err := c.body.read(c.r, c.retries != nil || len(c.forward.Mirrors) > 0)
+	err := c.body.read(c.r, c.retries != nil)
 	c.start = time.Now()
 	return err
 }

@@ -68,6 +68,9 @@ func (t *try) do(ctx context.Context) (*message.Response, *failure) {
 	if err != nil {
 		return nil, t.end(t.classify(err))
 	}
+	if p.Status == 101 && c.r.Upgrade == "" { // bytes that the client takes for a response would follow
+		return nil, t.end(&failure{reason: protocolError, started: true})
+	}
 	t.host.Report(outcome(p))
 	return p, nil
 }
@@ -131,6 +134,7 @@ func (t *try) send() *failure {
 // complete request begin to count when the body has been sent.
 func (t *try) stream() {
 	err := t.conn.WriteRequest(&t.request)
+	t.call.body.cut() // where it is not complete
 	if err == nil {
 		now := time.Now()
 		t.mu.Lock()

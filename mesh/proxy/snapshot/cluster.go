@@ -17,6 +17,19 @@ const (
 	OriginalDst
 )
 
+// DNSFamily is which of a name's addresses count (dns_lookup_family).
+type DNSFamily uint8
+
+// The families. DNSAuto is IPv6's addresses, or IPv4's where there are none;
+// DNSPreferV4 the other way round.
+const (
+	DNSAuto DNSFamily = iota
+	DNSOnlyV4
+	DNSOnlyV6
+	DNSPreferV4
+	DNSAll
+)
+
 // Balancer is a load-balancing policy.
 type Balancer uint8
 
@@ -48,6 +61,9 @@ type Cluster struct {
 
 	Endpoints  []*Locality // EDS, STATIC; DNS names for the DNS kinds
 	DNSRefresh time.Duration
+	DNSFamily  DNSFamily
+	// DNSFailureBase and DNSFailureMax are the back-off after a failed look-up; 0: DNSRefresh.
+	DNSFailureBase, DNSFailureMax time.Duration
 
 	Breaker [2]Breaker // by priority: default, high
 	Outlier *Outlier
@@ -80,6 +96,7 @@ type HTTPOptions struct {
 	IdleTimeout          time.Duration // default 1 h; 0 none
 	MaxRequestsPerConn   int           // 0: no limit
 	MaxConcurrentStreams uint32
+	Settings             HTTP2Options
 	AutoSNI              bool
 	AutoSANValidation    bool
 	// ErrorStatuses are the statuses that outlier detection takes for errors, in place of

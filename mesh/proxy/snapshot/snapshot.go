@@ -129,23 +129,27 @@ type HTTPManager struct {
 	Routes      *RouteConfig
 	Filters     []Filter // ends with Router
 
-	ServerName               string // server header to set; empty: "envoy"
-	UseRemoteAddress         bool
-	XFFTrustedHops           int
-	ForwardClientCert        ForwardClientCert
-	SetCurrentCertDetails    CertDetails
-	NormalizePath            bool
-	MergeSlashes             bool
-	EscapedSlashes           EscapedSlashes
-	Upgrades                 []string // lower case: "websocket"
-	Proxy100Continue         bool
-	StreamIdleTimeout        time.Duration // 0: none, as are all below
-	RequestTimeout           time.Duration
-	RequestHeadersTimeout    time.Duration
-	IdleTimeout              time.Duration
-	MaxConnectionDuration    time.Duration
-	MaxStreamDuration        time.Duration
-	DrainTimeout             time.Duration
+	ServerName            string // server header to set; empty: "envoy"
+	UseRemoteAddress      bool
+	XFFTrustedHops        int
+	ForwardClientCert     ForwardClientCert
+	SetCurrentCertDetails CertDetails
+	NormalizePath         bool
+	MergeSlashes          bool
+	EscapedSlashes        EscapedSlashes
+	Upgrades              []string // lower case: "websocket"
+	Proxy100Continue      bool
+	StreamIdleTimeout     time.Duration // 0: none, as are all below
+	RequestTimeout        time.Duration
+	RequestHeadersTimeout time.Duration
+	IdleTimeout           time.Duration
+	MaxConnectionDuration time.Duration
+	MaxStreamDuration     time.Duration
+	DrainTimeout          time.Duration
+	// DelayedClose is delayed_close_timeout: how long a client that still sends may take to
+	// see the last response. nil: 1 s; 0: the connection is closed at once.
+	DelayedClose             *time.Duration
+	HTTP2                    HTTP2Options
 	MaxRequestHeaderBytes    int // default 60 KiB
 	MaxRequestHeaders        int // default 100
 	MaxRequestsPerConnection int
@@ -160,6 +164,15 @@ type HTTPManager struct {
 	GenerateRequestID bool
 	Tracing           *Tracing
 	AccessLogs        []AccessLog
+}
+
+// HTTP2Options are http2_protocol_options of one side, but how many streams there may be
+// at an upstream. Zero values are the codec's.
+type HTTP2Options struct {
+	MaxConcurrentStreams           uint32 // that a client may open
+	StreamWindow, ConnectionWindow uint32 // offered, in bytes
+	Keepalive, KeepaliveTimeout    time.Duration
+	KeepaliveJitter                float64 // percent of Keepalive, added at most; drawn per connection
 }
 
 // Codec is the downstream protocol of a connection manager.
@@ -228,8 +241,11 @@ type (
 		AbortStatus  int // HTTP status; 0 none
 		AbortGRPC    int // gRPC status; -1 none
 		AbortPercent float64
-		Headers      []HeaderMatch // only requests that match
-		MaxActive    int
+		// HeaderDelay and HeaderAbort let the request say what is done to it, by its
+		// x-envoy-fault-* headers, for at most the percentages.
+		HeaderDelay, HeaderAbort bool
+		Headers                  []HeaderMatch // only requests that match
+		MaxActive                int
 	}
 	// CORS is per route; the filter itself carries nothing.
 	CORS struct {
@@ -375,6 +391,8 @@ type Forward struct {
 	Timeout           time.Duration // 0: none
 	IdleTimeout       *time.Duration
 	MaxStreamDuration time.Duration
+	// OwnStreamDuration has MaxStreamDuration stand in for the connection manager's, 0 too.
+	OwnStreamDuration bool
 	MaxGRPCTimeout    *time.Duration // nil: grpc-timeout is ignored; 0: no cap
 	Retry             *Retry         // nil: the virtual host's, else none
 	Mirrors           []Mirror

@@ -3,6 +3,7 @@ package upstream
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
@@ -26,8 +27,14 @@ func (c *Cluster) resolve(config *snapshot.Cluster) {
 		}
 		timer := time.NewTimer(refresh + c.seed.Duration("dns", time.Millisecond))
 		defer timer.Stop()
+		failures := 0
 		for {
-			c.lookup(config)
+			if c.lookup(config) {
+				failures = 0
+			} else if config.DNSFailureBase > 0 {
+				failures++
+				timer.Reset(c.dnsBackOff(config, failures))
+			}
 			select {
 			case <-c.ctx.Done():
 				return
@@ -41,14 +48,52 @@ func (c *Cluster) resolve(config *snapshot.Cluster) {
 	})
 }
 
-// lookup resolves all names once. A name that fails keeps its last addresses.
-func (c *Cluster) lookup(config *snapshot.Cluster) {
+// dnsBackOff is the time to the next look-up after so many that failed in a row: a draw
+// from an interval that doubles up to the most (Envoy: dns_failure_refresh_rate).
+func (c *Cluster) dnsBackOff(config *snapshot.Cluster, failures int) time.Duration {
+	most := config.DNSFailureBase
+	for range failures - 1 {
+		if most *= 2; most >= config.DNSFailureMax {
+			most = config.DNSFailureMax
+			break
+		}
+	}
+	return max(c.seed.Duration("dns-failure/"+strconv.Itoa(failures), most), time.Millisecond)
+}
+
+// family leaves those of a name's addresses that count.
+func family(f snapshot.DNSFamily, found []netip.Addr) []netip.Addr {
+	if f == snapshot.DNSAll {
+		return found
+	}
+	var v4, v6 []netip.Addr
+	for _, a := range found {
+		if a = a.Unmap(); a.Is4() {
+			v4 = append(v4, a)
+		} else {
+			v6 = append(v6, a)
+		}
+	}
+	switch {
+	case f == snapshot.DNSOnlyV4, f == snapshot.DNSPreferV4 && len(v4) > 0, f == snapshot.DNSAuto && len(v6) == 0:
+		return v4
+	default:
+		return v6
+	}
+}
+
+// lookup resolves all names once, and tells whether all could be. A name that fails
+// keeps its last addresses.
+func (c *Cluster) lookup(config *snapshot.Cluster) (ok bool) {
 	changed := false
+	ok = true
 	for _, name := range hostnames(config) {
 		found, err := c.network.LookupHost(c.ctx, name)
 		if err != nil {
+			ok = false
 			continue
 		}
+		found = family(config.DNSFamily, found)
 		c.mu.Lock()
 		if !slices.Equal(c.resolved[name], found) {
 			c.resolved[name], changed = found, true
@@ -65,6 +110,7 @@ func (c *Cluster) lookup(config *snapshot.Cluster) {
 	if first {
 		close(c.ready)
 	}
+	return ok
 }
 
 func hostnames(config *snapshot.Cluster) []string {

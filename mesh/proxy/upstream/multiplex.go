@@ -182,7 +182,8 @@ func (sh *shared) dial(w Want) {
 func (sh *shared) up(raw net.Conn) {
 	p := sh.pool
 	sh.local, sh.identities = netx.AddrPort(raw.LocalAddr()), identitiesOf(raw)
-	client := http2.NewClient(raw, http2.ClientOptions{OnChange: sh.changed, OnClose: sh.closed})
+	client := http2.NewClient(raw, http2.ClientOptions{OnChange: sh.changed, OnClose: sh.closed,
+		Settings: http2.SettingsOf(&p.host.cluster.config().HTTP.Settings, p.host.cluster.seed.Float64("keepalive/"+sh.local.String()))})
 	p.mu.Lock()
 	sh.client = client
 	stale := sh.waiting == 0 && (p.host.gone.Load() || p.host.cluster.isClosed())

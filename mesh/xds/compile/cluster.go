@@ -26,6 +26,7 @@ func (b *build) compileCluster(at place, m *clusterpb.Cluster) *snapshot.Cluster
 		StatName:       m.GetAltStatName(),
 		ConnectTimeout: duration(at.field("connectTimeout"), m.GetConnectTimeout(), 5*time.Second),
 		DNSRefresh:     duration(at.field("dnsRefreshRate"), m.GetDnsRefreshRate(), 5*time.Second),
+		DNSFamily:      dnsFamily(m.GetDnsLookupFamily()),
 		TCPKeepalive:   m.GetUpstreamConnectionOptions().GetTcpKeepalive() != nil,
 		// Only original-destination clusters forget hosts by time.
 		CleanupInterval: duration(at.field("cleanupInterval"), m.GetCleanupInterval(), 5*time.Second),
@@ -38,6 +39,14 @@ func (b *build) compileCluster(at place, m *clusterpb.Cluster) *snapshot.Cluster
 		service := services[0].GetStructValue().GetFields()
 		c.Service, c.ServiceName = service["host"].GetStringValue(), service["name"].GetStringValue()
 		c.ServiceNamespace = service["namespace"].GetStringValue()
+	}
+	if f := m.GetDnsFailureRefreshRate(); f != nil {
+		at := at.field("dnsFailureRefreshRate")
+		c.DNSFailureBase = duration(at.field("baseInterval"), f.GetBaseInterval(), 0)
+		c.DNSFailureMax = duration(at.field("maxInterval"), f.GetMaxInterval(), 10*c.DNSFailureBase)
+		if c.DNSFailureMax < c.DNSFailureBase {
+			at.errorf("maxInterval (%v) is below baseInterval (%v)", c.DNSFailureMax, c.DNSFailureBase)
+		}
 	}
 	b.discovery(at, m, c)
 	balancer(at, m, c)
@@ -78,6 +87,21 @@ func (b *build) discovery(at place, m *clusterpb.Cluster, c *snapshot.Cluster) {
 	c.Endpoints = localities(inlineAt.field("endpoints"), inline.GetEndpoints(), c.Discovery)
 	if c.Discovery == snapshot.LogicalDNS && (len(c.Endpoints) != 1 || len(c.Endpoints[0].Endpoints) != 1) {
 		inlineAt.errorf("a LOGICAL_DNS cluster needs exactly one endpoint")
+	}
+}
+
+func dnsFamily(f clusterpb.Cluster_DnsLookupFamily) snapshot.DNSFamily {
+	switch f {
+	case clusterpb.Cluster_V4_ONLY:
+		return snapshot.DNSOnlyV4
+	case clusterpb.Cluster_V6_ONLY:
+		return snapshot.DNSOnlyV6
+	case clusterpb.Cluster_V4_PREFERRED:
+		return snapshot.DNSPreferV4
+	case clusterpb.Cluster_ALL:
+		return snapshot.DNSAll
+	default:
+		return snapshot.DNSAuto
 	}
 }
 
@@ -320,7 +344,7 @@ func (b *build) upstreamHTTP(at place, m *clusterpb.Cluster, c *snapshot.Cluster
 	upstream := m.GetUpstreamHttpProtocolOptions()
 	h := &c.HTTP
 	h.HTTP2 = m.GetHttp2ProtocolOptions() != nil
-	h.MaxConcurrentStreams = m.GetHttp2ProtocolOptions().GetMaxConcurrentStreams().GetValue()
+	h2, h2At := m.GetHttp2ProtocolOptions(), at.field("http2ProtocolOptions")
 	h.MaxRequestsPerConn = int(m.GetMaxRequestsPerConnection().GetValue())
 	for name, body := range m.GetTypedExtensionProtocolOptions() {
 		at := at.field("typedExtensionProtocolOptions").key(name)
@@ -336,9 +360,13 @@ func (b *build) upstreamHTTP(at place, m *clusterpb.Cluster, c *snapshot.Cluster
 		common, commonAt, upstream = o.GetCommonHttpProtocolOptions(), at.field("commonHttpProtocolOptions"), o.GetUpstreamHttpProtocolOptions()
 		h.UseDownstream = o.GetUseDownstreamProtocolConfig() != nil
 		h.ErrorStatuses = errorStatuses(at.field("outlierDetection").field("errorMatcher"), o.GetOutlierDetection().GetErrorMatcher())
-		h2 := o.GetExplicitHttpConfig().GetHttp2ProtocolOptions()
-		h.HTTP2, h.MaxConcurrentStreams = h2 != nil, h2.GetMaxConcurrentStreams().GetValue()
+		h2, h2At = o.GetExplicitHttpConfig().GetHttp2ProtocolOptions(), at.field("explicitHttpConfig").field("http2ProtocolOptions")
+		if h.HTTP2 = h2 != nil; h.UseDownstream {
+			h2, h2At = o.GetUseDownstreamProtocolConfig().GetHttp2ProtocolOptions(), at.field("useDownstreamProtocolConfig").field("http2ProtocolOptions")
+		}
 	}
+	h.Settings = http2Options(h2At, h2)
+	h.MaxConcurrentStreams = h.Settings.MaxConcurrentStreams
 	for _, f := range []struct {
 		name string
 		set  bool

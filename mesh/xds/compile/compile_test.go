@@ -177,6 +177,10 @@ func TestProblems(t *testing.T) {
 		"address":      {resource.Endpoint, endpoints, "10.1.0.3", "reviews", []string{`cluster "outbound|9080|v1|reviews": endpoints.endpoints[0].lbEndpoints[0].endpoint.address.socketAddress.address: "reviews" is not an IP address`}},
 		"subsets": {resource.Route, routes, `"timeout":"0s"`, `"timeout":"0s","metadataMatch":{"filterMetadata":{"envoy.lb":{"version":"v1"}}}`,
 			[]string{`virtualHosts[0].routes[0].route.metadataMatch: not supported`}},
+		"settings of HTTP/2": {resource.Listener, listener, `"normalizePath":true`, `"normalizePath":true,"http2ProtocolOptions":{"hpackTableSize":100,"connectionKeepalive":{"timeout":"1s","connectionIdleInterval":"2s"}}`,
+			[]string{`typedConfig.http2ProtocolOptions.hpackTableSize: not supported`, `http2ProtocolOptions.connectionKeepalive.connectionIdleInterval: not supported`}},
+		"back-off of DNS": {resource.Cluster, cluster, `"connectTimeout":"10s"`, `"connectTimeout":"10s","dnsFailureRefreshRate":{"baseInterval":"9s","maxInterval":"2s"}`,
+			[]string{`dnsFailureRefreshRate: maxInterval (2s) is below baseInterval (9s)`}},
 		"validation": {resource.Route, routes, `"domains":["reviews","10.96.0.1"]`, `"domains":[]`, []string{`route configuration "9080": `, "Domains"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -199,6 +203,32 @@ func TestProblems(t *testing.T) {
 				t.Errorf("no Problem in %v", err)
 			}
 		})
+	}
+}
+
+// What changes behaviour has its place in the snapshot.
+func TestProtocolOptions(t *testing.T) {
+	set := sidecar(t)
+	options := `"http2ProtocolOptions":{"maxConcurrentStreams":7,"initialStreamWindowSize":70000,"initialConnectionWindowSize":80000,"connectionKeepalive":{"interval":"10s","timeout":"2s"}}`
+	put(t, set, resource.Listener, strings.Replace(listener, `"normalizePath":true`, `"normalizePath":true,"delayedCloseTimeout":"3s",`+options, 1))
+	put(t, set, resource.Cluster, strings.Replace(cluster, `"connectTimeout":"10s"`, `"connectTimeout":"10s","dnsLookupFamily":"V4_PREFERRED","dnsFailureRefreshRate":{"baseInterval":"1s"},`+options, 1))
+	put(t, set, resource.Route, strings.Replace(routes, `"timeout":"0s"`, `"timeout":"0s","idleTimeout":"0s","maxStreamDuration":{"maxStreamDuration":"0s"}`, 1))
+	p, err := compile.Compile(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := snapshot.HTTP2Options{MaxConcurrentStreams: 7, StreamWindow: 70000, ConnectionWindow: 80000, Keepalive: 10 * time.Second, KeepaliveTimeout: 2 * time.Second, KeepaliveJitter: 15}
+	h := p.Listeners[0].Chains[0].HTTP
+	if h.HTTP2 != want || h.DelayedClose == nil || *h.DelayedClose != 3*time.Second {
+		t.Errorf("the manager has %+v, %v", h.HTTP2, h.DelayedClose)
+	}
+	c := p.Clusters["outbound|9080|v1|reviews"]
+	if c.HTTP.Settings != want || c.HTTP.MaxConcurrentStreams != 7 || !c.HTTP.HTTP2 || c.DNSFamily != snapshot.DNSPreferV4 || c.DNSFailureBase != time.Second || c.DNSFailureMax != 10*time.Second {
+		t.Errorf("the cluster has %+v", c)
+	}
+	f := p.Routes["9080"].VirtualHosts[0].Routes[0].Forward
+	if f.IdleTimeout == nil || !f.OwnStreamDuration {
+		t.Errorf("the route has %+v", f)
 	}
 }
 

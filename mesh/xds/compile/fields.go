@@ -5,7 +5,9 @@ package compile
 // value: somebody writes out what is the default.
 //
 // Among them are some that change nothing that this proxy does: how a kernel
-// queues connections, how much is buffered, which statistics are kept apart.
+// queues connections, how much is buffered, which statistics are kept apart. And
+// respect_dns_ttl: no resolver that the proxy asks tells times to live, so that
+// dns_refresh_rate is in force, as Envoy falls back on.
 var fields = map[string]string{
 	// Listeners.
 	"envoy.config.listener.v3.Listener": "name address filter_chains default_filter_chain use_original_dst bind_to_port " +
@@ -50,15 +52,20 @@ var fields = map[string]string{
 	"envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig":                                                       "pack_trace_reason use_request_id_for_trace_sampling",
 	"envoy.config.core.v3.HttpProtocolOptions":                                                                      "idle_timeout max_connection_duration max_headers_count max_stream_duration max_requests_per_connection",
 	"envoy.config.core.v3.Http1ProtocolOptions":                                                                     "allow_absolute_url accept_http_10 enable_trailers use_balsa_parser",
-	"envoy.extensions.filters.http.router.v3.Router":                                                                "dynamic_stats suppress_envoy_headers start_child_span!",
-	"envoy.extensions.filters.http.cors.v3.Cors":                                                                    "",
-	"envoy.extensions.filters.http.cors.v3.CorsPolicy":                                                              "allow_origin_string_match allow_methods allow_headers expose_headers max_age allow_credentials filter_enabled forward_not_matching_preflights",
-	"envoy.extensions.filters.http.fault.v3.HTTPFault":                                                              "delay abort headers max_active_faults",
-	"envoy.extensions.filters.http.fault.v3.FaultAbort":                                                             "http_status grpc_status percentage",
-	"envoy.extensions.filters.common.fault.v3.FaultDelay":                                                           "fixed_delay percentage",
-	"envoy.extensions.filters.http.grpc_stats.v3.FilterConfig":                                                      "emit_filter_state stats_for_all_methods enable_upstream_stats replace_dots_in_grpc_service_name",
-	"istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig":                                                     "alpn_override",
-	"istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.AlpnOverride":                                        "upstream_protocol alpn_override",
+	"envoy.config.core.v3.Http2ProtocolOptions": "max_concurrent_streams initial_stream_window_size initial_connection_window_size connection_keepalive " +
+		"allow_connect! allow_metadata! override_stream_error_on_invalid_http_message!",
+	"envoy.config.core.v3.KeepaliveSettings":                                 "interval timeout interval_jitter",
+	"envoy.extensions.filters.http.router.v3.Router":                         "dynamic_stats suppress_envoy_headers start_child_span!",
+	"envoy.extensions.filters.http.cors.v3.Cors":                             "",
+	"envoy.extensions.filters.http.cors.v3.CorsPolicy":                       "allow_origin_string_match allow_methods allow_headers expose_headers max_age allow_credentials filter_enabled forward_not_matching_preflights",
+	"envoy.extensions.filters.http.fault.v3.HTTPFault":                       "delay abort headers max_active_faults",
+	"envoy.extensions.filters.http.fault.v3.FaultAbort":                      "http_status grpc_status header_abort percentage",
+	"envoy.extensions.filters.common.fault.v3.FaultDelay":                    "fixed_delay header_delay percentage",
+	"envoy.extensions.filters.http.fault.v3.FaultAbort.HeaderAbort":          "",
+	"envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay":        "",
+	"envoy.extensions.filters.http.grpc_stats.v3.FilterConfig":               "emit_filter_state stats_for_all_methods enable_upstream_stats replace_dots_in_grpc_service_name",
+	"istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig":              "alpn_override",
+	"istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.AlpnOverride": "upstream_protocol alpn_override",
 
 	// Authorization and authentication.
 	"envoy.extensions.filters.http.rbac.v3.RBAC":    "rules shadow_rules_stat_prefix",
@@ -217,7 +224,7 @@ var leaves = map[string]bool{
 	"envoy.type.v3.Percent": true, "envoy.type.v3.FractionalPercent": true, "envoy.type.v3.Int32Range": true, "envoy.type.v3.Int64Range": true,
 	"envoy.config.core.v3.Metadata": true, "envoy.config.core.v3.Locality": true,
 	"envoy.config.core.v3.ConfigSource": true, "envoy.config.core.v3.TcpKeepalive": true,
-	"envoy.config.core.v3.Http2ProtocolOptions": true, "envoy.type.tracing.v3.CustomTag": true,
+	"envoy.type.tracing.v3.CustomTag":              true,
 	"envoy.type.matcher.v3.RegexMatcher.GoogleRE2": true,
 	"envoy.config.cluster.v3.Cluster.RefreshRate":  true, "envoy.config.cluster.v3.TrackClusterStats": true,
 	"envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig": true,

@@ -55,6 +55,8 @@ func (b *build) manager(at place, m *hcmpb.HttpConnectionManager, done *compiled
 	if d := m.GetSetCurrentClientCertDetails(); d != nil {
 		h.SetCurrentCertDetails = snapshot.CertDetails{Subject: d.GetSubject().GetValue(), Cert: d.GetCert(), Chain: d.GetChain(), DNS: d.GetDns(), URI: d.GetUri()}
 	}
+	h.HTTP2 = http2Options(at.field("http2ProtocolOptions"), m.GetHttp2ProtocolOptions())
+	h.DelayedClose = optional(at.field("delayedCloseTimeout"), m.GetDelayedCloseTimeout())
 	switch m.GetCodecType() {
 	case hcmpb.HttpConnectionManager_HTTP1:
 		h.Codec = snapshot.CodecHTTP1
@@ -261,11 +263,13 @@ func fault(at place, m *faultpb.HTTPFault) snapshot.Fault {
 		MaxActive: int(m.GetMaxActiveFaults().GetValue())}
 	if d := m.GetDelay(); d != nil {
 		f.Delay = duration(at.field("delay").field("fixedDelay"), d.GetFixedDelay(), 0)
-		f.DelayPercent = percent(d.GetPercentage())
+		f.DelayPercent, f.HeaderDelay = percent(d.GetPercentage()), d.GetHeaderDelay() != nil
 	}
 	if a := m.GetAbort(); a != nil {
 		f.AbortPercent = percent(a.GetPercentage())
 		switch e := a.GetErrorType().(type) {
+		case *faultpb.FaultAbort_HeaderAbort_:
+			f.HeaderAbort = true
 		case *faultpb.FaultAbort_HttpStatus:
 			f.AbortStatus = int(e.HttpStatus)
 		case *faultpb.FaultAbort_GrpcStatus:

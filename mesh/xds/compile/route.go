@@ -146,6 +146,7 @@ func forward(at place, m *routepb.RouteAction) *snapshot.Forward {
 	if d := m.GetMaxStreamDuration(); d != nil {
 		at := at.field("maxStreamDuration")
 		f.MaxStreamDuration = duration(at.field("maxStreamDuration"), d.GetMaxStreamDuration(), 0)
+		f.OwnStreamDuration = d.GetMaxStreamDuration() != nil
 		if top := optional(at.field("grpcTimeoutHeaderMax"), d.GetGrpcTimeoutHeaderMax()); top != nil {
 			f.MaxGRPCTimeout = top
 		}

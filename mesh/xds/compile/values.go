@@ -269,3 +269,22 @@ func (c *Compiler) data(at place, d *corepb.DataSource) []byte {
 		return nil
 	}
 }
+
+// http2Options compiles the settings of one side. Keepalive's interval may vary by 15 %
+// where nothing else is said.
+func http2Options(at place, m *corepb.Http2ProtocolOptions) snapshot.HTTP2Options {
+	o := snapshot.HTTP2Options{
+		MaxConcurrentStreams: m.GetMaxConcurrentStreams().GetValue(),
+		StreamWindow:         m.GetInitialStreamWindowSize().GetValue(),
+		ConnectionWindow:     m.GetInitialConnectionWindowSize().GetValue(),
+	}
+	if k := m.GetConnectionKeepalive(); k != nil {
+		at := at.field("connectionKeepalive")
+		o.Keepalive = duration(at.field("interval"), k.GetInterval(), 0)
+		o.KeepaliveTimeout = duration(at.field("timeout"), k.GetTimeout(), 0)
+		if o.KeepaliveJitter = 15; k.GetIntervalJitter() != nil {
+			o.KeepaliveJitter = k.GetIntervalJitter().GetValue()
+		}
+	}
+	return o
+}

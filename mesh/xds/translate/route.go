@@ -165,6 +165,8 @@ func (p *proxy) clusterOf(d *model.Destination, port uint32) string {
 func (p *proxy) forwardTo(route *routepb.Route, r *model.HTTPRule, port uint32) {
 	a := forward()
 	a.Timeout = durationpb.New(r.Timeout)
+	//lint:ignore SA1019 as istiod sends it: it caps grpc-timeout, or stands in for it
+	a.MaxGrpcTimeout = a.Timeout
 	to := weighted(r.Routes)
 	if len(to) == 1 {
 		d := to[0]

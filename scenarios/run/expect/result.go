@@ -19,9 +19,10 @@ type Result interface {
 // Traffic is the result of request, load and finish.
 type Traffic struct {
 	Count     int64
-	Errors    int64  // calls with no HTTP answer
+	Errors    int64  // calls with no answer
 	Error     string // text of the first
 	Status    map[string]int64
+	GRPC      map[string]int64 // gRPC's own statuses
 	Flags     map[string]int64 // of the caller's proxy
 	Workloads map[string]int64 // who answered
 	Pods      map[string]int64
@@ -55,13 +56,19 @@ type Endpoint struct {
 	Active           int
 }
 
-// OK tells whether every call was answered below 400. No call at all is not OK.
+// OK tells whether every call was answered, HTTP below 400 and gRPC with its status 0.
+// No call at all is not OK.
 func (t *Traffic) OK() bool {
 	if t == nil || t.Count == 0 || t.Errors > 0 {
 		return false
 	}
 	for status := range t.Status {
 		if len(status) != 3 || status >= "400" {
+			return false
+		}
+	}
+	for status := range t.GRPC {
+		if status != "0" {
 			return false
 		}
 	}
@@ -84,7 +91,7 @@ func (t *Traffic) value() *object {
 	latency["service"] = &object{percentilesType, t.Service.fields()}
 	return &object{trafficType, map[string]ref.Val{
 		"count": types.Int(t.Count), "errors": types.Int(t.Errors), "error": types.String(t.Error),
-		"status": newCountMap(t.Status), "flags": newCountMap(t.Flags), "workloads": newCountMap(t.Workloads),
+		"status": newCountMap(t.Status), "grpc": newCountMap(t.GRPC), "flags": newCountMap(t.Flags), "workloads": newCountMap(t.Workloads),
 		"pods": newCountMap(t.Pods), "attempts": newCountMap(t.Attempts),
 		"latency": &object{latencyType, latency}, "qps": types.Double(t.QPS), "seconds": types.Double(t.Seconds),
 		"body": types.String(t.Body), "headers": headerMap(t.Headers), "protocol": types.String(t.Protocol),
@@ -110,6 +117,9 @@ func (t *Traffic) JSON() map[string]any {
 		"count": t.Count, "errors": t.Errors, "status": counts(t.Status), "flags": counts(t.Flags),
 		"workloads": counts(t.Workloads), "pods": counts(t.Pods), "attempts": counts(t.Attempts),
 		"latency": latency, "qps": t.QPS, "seconds": t.Seconds, "protocol": t.Protocol,
+	}
+	if len(t.GRPC) > 0 {
+		m["grpc"] = counts(t.GRPC)
 	}
 	if t.Error != "" {
 		m["error"] = t.Error

@@ -41,7 +41,7 @@ var percentileFields = []structField{
 var structs = map[string][]structField{
 	"Explained": explainedFields(),
 	"Traffic": {
-		{"count", cel.IntType}, {"errors", cel.IntType}, {"error", cel.StringType}, {"status", countsType}, {"flags", countsType},
+		{"count", cel.IntType}, {"errors", cel.IntType}, {"error", cel.StringType}, {"status", countsType}, {"grpc", countsType}, {"flags", countsType},
 		{"workloads", countsType}, {"pods", countsType}, {"attempts", countsType}, {"latency", latencyType}, {"qps", cel.DoubleType},
 		{"seconds", cel.DoubleType}, {"body", cel.StringType}, {"headers", cel.MapType(cel.StringType, cel.StringType)},
 		{"protocol", cel.StringType}, {"tls", tlsType},
