@@ -172,8 +172,11 @@ func (p *Proxy) manager(config *snapshot.HTTPManager, routes map[string]*snapsho
 		return nil, err
 	}
 	o := manager.Options{Config: config, Handler: handler, Seed: p.o.Seed, Logger: p.o.Logger}
-	if p.o.AccessLog != nil || len(config.AccessLogs) > 0 {
+	if p.o.AccessLog != nil || len(config.AccessLogs) > 0 || config.Tracing != nil {
 		o.OnDone = func(q *message.Request, r *message.Response, status int, s *message.Stream) {
+			if s.Span != nil {
+				s.Span.End(q, r, status, s)
+			}
 			p.log(logs, &accesslog.Exchange{Request: q, Response: r, Status: status, Stream: s, End: s.Start.Add(s.Duration)})
 		}
 	}

@@ -27,7 +27,9 @@ type Container struct {
 	Workload string
 	Network  netx.Network
 	Env      map[string]string
-	Seed     seed.Seed
+	// Spans is where images that collect spans keep them; nil: they are refused.
+	Spans http.Handler
+	Seed  seed.Seed
 }
 
 // Image is what an image does.
@@ -36,6 +38,8 @@ type Image struct {
 	Ports []int
 	// Handler makes the server; nil where the image only waits (curl, sleep).
 	Handler func(Container) (http.Handler, error)
+	// Cleartext2 has the HTTP server speak HTTP/2 with prior knowledge, too.
+	Cleartext2 bool
 }
 
 // Catalogue finds images: the behaviours that a scenario declares come first.
@@ -147,6 +151,11 @@ func (i Image) Start(ctx context.Context, c Container) (*Process, error) {
 			return nil, fmt.Errorf("container %s: %w", c.Spec.Name, err)
 		}
 		server := &http.Server{Handler: handler, BaseContext: func(net.Listener) context.Context { return ctx }}
+		if i.Cleartext2 {
+			server.Protocols = new(http.Protocols)
+			server.Protocols.SetHTTP1(true)
+			server.Protocols.SetUnencryptedHTTP2(true)
+		}
 		p.servers = append(p.servers, server)
 		go server.Serve(l) // ends with Close; its error is http.ErrServerClosed then
 	}

@@ -49,7 +49,7 @@ func (rt *Router) mirror(c *call) {
 func shadowExchange(c *call, m *snapshot.Mirror) *filter.Exchange {
 	x, r, s := *c.x, *c.r, *c.r.Stream
 	r.Header, r.Stream, r.Body, r.Continue = c.r.Header.Clone(), &s, nil, nil
-	s.Cluster = m.Cluster
+	s.Cluster, s.Span = m.Cluster, nil
 	if !m.NoShadowSuffix {
 		r.Authority = shadowed(r.Authority)
 	}

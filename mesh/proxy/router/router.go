@@ -213,11 +213,16 @@ func (c *call) decorateRequest() {
 		return
 	}
 	name, _ := takeHeader(c.r, "x-envoy-decorator-operation")
-	c.named = name != ""
+	if c.named = name != ""; c.named && c.r.Stream.Span != nil {
+		c.r.Stream.Span.SetOperation(name)
+	}
 }
 
 func (c *call) decorateResponse(p *message.Response) {
 	if !c.inbound() {
+		if name := p.Header.Get("x-envoy-decorator-operation"); name != "" && c.r.Stream.Span != nil {
+			c.r.Stream.Span.SetOperation(name)
+		}
 		p.Header.Del("x-envoy-decorator-operation")
 	} else if name := c.x.Rule.Decorator; name != "" && !c.named {
 		p.Header.Set("x-envoy-decorator-operation", name)

@@ -43,7 +43,15 @@ var fields = map[string]string{
 	"envoy.extensions.filters.network.http_connection_manager.v3.Rds":        "config_source route_config_name",
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter": "name typed_config is_optional",
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing": "client_sampling random_sampling " +
-		"overall_sampling verbose max_path_tag_length custom_tags",
+		"overall_sampling max_path_tag_length custom_tags provider spawn_upstream_span!",
+	"envoy.config.trace.v3.Tracing.Http": "name typed_config",
+	"envoy.config.trace.v3.ZipkinConfig": "collector_cluster collector_endpoint trace_id_128bit shared_span_context collector_endpoint_version " +
+		"collector_hostname trace_context_option collector_service",
+	"envoy.config.trace.v3.OpenTelemetryConfig":  "grpc_service http_service service_name",
+	"envoy.config.core.v3.GrpcService":           "envoy_grpc timeout initial_metadata",
+	"envoy.config.core.v3.GrpcService.EnvoyGrpc": "cluster_name authority",
+	"envoy.config.core.v3.HttpService":           "http_uri request_headers_to_add",
+	"envoy.config.core.v3.HttpUri":               "uri cluster timeout",
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig":               "upgrade_type enabled",
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails": "subject cert chain dns uri",
 	"envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension":                                "typed_config",

@@ -17,7 +17,7 @@ import (
 // endpoints makes the assignments of all EDS clusters. They depend on endpoints,
 // subsets and PeerAuthentication only: a Pod that comes or goes changes nothing else.
 func (p *proxy) endpoints() error {
-	for _, s := range p.scope.services {
+	for _, s := range p.seenOrCollecting() {
 		d := p.scope.policies[s]
 		if s.Resolution != model.ByEndpoints || s.Headless && !p.scope.router {
 			continue
