@@ -8,6 +8,7 @@ import (
 	meshpb "istio.io/api/mesh/v1alpha1"
 	telemetrypb "istio.io/api/telemetry/v1alpha1"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/attributes"
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/mesh/model"
 )
@@ -78,6 +79,12 @@ func jsonFormat(labels *structpb.Struct) map[string]string {
 // level above; the one that always exists stands in where there are none.
 func (b *builder) logging(o *config.Object, l *telemetrypb.AccessLogging, path string) model.Logging {
 	m := model.Logging{Side: side(l.GetMatch().GetMode()), Disabled: l.GetDisabled().GetValue(), Filter: l.GetFilter().GetExpression()}
+	if l.GetFilter() != nil {
+		if _, err := attributes.CompileFilter(m.Filter); err != nil {
+			b.report(o, config.Error, CodeBadExpression, path+".filter.expression", err.Error(), "")
+			m.Filter = ""
+		}
+	}
 	for i, ref := range l.GetProviders() {
 		log := fileProvider(b.options.MeshConfig, ref.GetName())
 		if log == nil {

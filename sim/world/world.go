@@ -55,6 +55,7 @@ type World struct {
 	nodesMu sync.RWMutex // of nodes where another goroutine than the scenario's reads
 	metrics *metrics     // nil where the scenario queries none
 	spans   *collector.Collector
+	access  *accessLogs      // nil where the scenario does not look at them
 	nodes   map[string]*node // running Pods by name
 	down    bool             // the control plane is, on purpose
 	rules   []func()         // remove the network's faults that nobody has healed
@@ -92,6 +93,9 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 		Seed:    o.Seed.Sub("cluster"),
 		OnPod:   w.onPod,
 	})
+	if looksAtLogs(o.Scenario) {
+		w.access = &accessLogs{}
+	}
 	if queries(o.Scenario) {
 		w.metrics = newMetrics(w.ctx, o.Seed)
 	}

@@ -171,7 +171,11 @@ func (x *exchange) end() {
 	x.ended = true
 	h, s := x.handler, x.Request.Stream
 	s.Metadata = x.Metadata
-	took := float64(time.Since(s.Start)) / float64(time.Millisecond)
+	now := time.Now()
+	took := float64(now.Sub(s.Start)) / float64(time.Millisecond)
+	if !s.Times.AnswerBegin.IsZero() {
+		s.Times.AnswerEnd = now
+	}
 	h.http.active.Add(-1)
 	h.http.codes.Inc(x.status)
 	h.http.time.Record(took)

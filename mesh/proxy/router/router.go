@@ -372,7 +372,10 @@ func gone() error {
 func (c *call) answer(t *try, p *message.Response) (*message.Response, error) {
 	s := c.r.Stream
 	s.Details = "via_upstream"
-	s.UpstreamDuration = time.Since(c.start)
+	now := time.Now()
+	s.UpstreamDuration = now.Sub(c.start)
+	s.Times = message.Times{RequestEnd: c.start, AnswerBegin: now}
+	s.Times.UpstreamBegin, s.Times.UpstreamEnd = t.times()
 	c.cluster.Stats.Codes.Inc(p.Status)
 	c.cluster.Stats.Time.Record(float64(s.UpstreamDuration.Milliseconds()))
 	if !c.rt.options.SuppressEnvoyHeaders {

@@ -260,9 +260,28 @@ type AccessLog struct {
 	Path   string            // file, /dev/stdout
 	Format string            // text with command operators; empty: default
 	JSON   map[string]string // in place of Format
-	// FlagsOnly logs only exchanges with one of these response flags (empty: any).
-	FlagsOnly []string
-	HasFlags  bool // the response-flag filter is there
+	Filter *LogFilter        // nil: everything
+}
+
+// LogFilter picks exchanges for a log. Exactly one of the fields is set; with none but
+// Flags, which may be empty for any, it picks those with a response flag.
+type LogFilter struct {
+	And, Or    []LogFilter
+	Status     *Comparison
+	Duration   *Comparison // milliseconds
+	Expression string      // CEL over Envoy's attributes
+	Flags      []string
+}
+
+// Comparison is Envoy's ComparisonFilter.
+type Comparison struct {
+	Order int // -1: at most, 0: equal, 1: at least
+	Value int64
+}
+
+// Holds compares a number.
+func (c *Comparison) Holds(n int64) bool {
+	return n == c.Value || c.Order < 0 && n < c.Value || c.Order > 0 && n > c.Value
 }
 
 // Filter is one HTTP filter with its configuration.

@@ -101,14 +101,22 @@ var fields = map[string]string{
 	"envoy.type.matcher.v3.OrMatcher":                                    "value_matchers",
 
 	// Access logs.
-	"envoy.config.accesslog.v3.AccessLog":                       "name filter typed_config",
-	"envoy.config.accesslog.v3.AccessLogFilter":                 "response_flag_filter",
-	"envoy.config.accesslog.v3.ResponseFlagFilter":              "flags",
-	"envoy.extensions.access_loggers.file.v3.FileAccessLog":     "path format json_format typed_json_format log_format",
-	"envoy.extensions.access_loggers.stream.v3.StdoutAccessLog": "log_format",
-	"envoy.extensions.access_loggers.stream.v3.StderrAccessLog": "log_format",
-	"envoy.config.core.v3.SubstitutionFormatString":             "text_format text_format_source json_format",
-	"envoy.config.core.v3.DataSource":                           "filename inline_bytes inline_string",
+	"envoy.config.accesslog.v3.AccessLog":                             "name filter typed_config",
+	"envoy.config.accesslog.v3.AccessLogFilter":                       "response_flag_filter status_code_filter duration_filter and_filter or_filter extension_filter",
+	"envoy.config.accesslog.v3.StatusCodeFilter":                      "comparison",
+	"envoy.config.accesslog.v3.DurationFilter":                        "comparison",
+	"envoy.config.accesslog.v3.ComparisonFilter":                      "op value",
+	"envoy.config.core.v3.RuntimeUInt32":                              "default_value runtime_key",
+	"envoy.config.accesslog.v3.AndFilter":                             "filters",
+	"envoy.config.accesslog.v3.OrFilter":                              "filters",
+	"envoy.config.accesslog.v3.ExtensionFilter":                       "name typed_config",
+	"envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter": "expression",
+	"envoy.config.accesslog.v3.ResponseFlagFilter":                    "flags",
+	"envoy.extensions.access_loggers.file.v3.FileAccessLog":           "path format json_format typed_json_format log_format",
+	"envoy.extensions.access_loggers.stream.v3.StdoutAccessLog":       "log_format",
+	"envoy.extensions.access_loggers.stream.v3.StderrAccessLog":       "log_format",
+	"envoy.config.core.v3.SubstitutionFormatString":                   "text_format text_format_source json_format",
+	"envoy.config.core.v3.DataSource":                                 "filename inline_bytes inline_string",
 
 	// Routes.
 	"envoy.config.route.v3.RouteConfiguration": "name virtual_hosts request_headers_to_add request_headers_to_remove response_headers_to_add " +

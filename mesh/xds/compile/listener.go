@@ -208,8 +208,8 @@ func accessLogs(at place, ms []*accesslogpb.AccessLog) []snapshot.AccessLog {
 			continue
 		}
 		var l snapshot.AccessLog
-		if f := m.GetFilter().GetResponseFlagFilter(); f != nil {
-			l.HasFlags, l.FlagsOnly = true, f.GetFlags()
+		if f := m.GetFilter(); f != nil {
+			l.Filter = new(logFilter(at.field("filter"), f))
 		}
 		at = at.field("typedConfig")
 		switch config := config.(type) {
