@@ -11,6 +11,7 @@ import (
 	telemetrypb "istio.io/api/telemetry/v1alpha1"
 	telemetryv1 "istio.io/client-go/pkg/apis/telemetry/v1"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/attributes"
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/mesh/model"
 )
@@ -249,8 +250,11 @@ func (b *builder) metrics(o *config.Object, t *telemetrypb.Metrics, path string)
 		for _, name := range slices.Sorted(maps.Keys(v.GetTagOverrides())) {
 			t := v.GetTagOverrides()[name]
 			tag := model.TagOverride{Name: name, Value: t.GetValue(), Remove: t.GetOperation() == telemetrypb.MetricsOverrides_TagOverride_REMOVE}
-			if !tag.Remove && tag.Value == "" {
-				b.report(o, config.Error, CodeUnsupported, at+".tagOverrides."+name, "UPSERT needs a value", "")
+			if !tag.Remove {
+				if _, err := attributes.Compile(tag.Value); err != nil {
+					b.report(o, config.Error, CodeBadExpression, at+".tagOverrides."+name+".value", err.Error(), `a text is an expression in quotes: "'text'"`)
+					continue
+				}
 			}
 			over.Tags = append(over.Tags, tag)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/accesslog"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/engine"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/listen"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/manager"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
@@ -129,13 +130,15 @@ func (p *Proxy) server(l *listener, c *snapshot.FilterChain, routes map[string]*
 		if err != nil {
 			return nil, err
 		}
-		metrics := c.TCP.IstioStats
-		if p.engine == nil {
-			metrics = nil
+		var metrics *engine.Connections
+		if c.TCP.IstioStats != nil && p.engine != nil {
+			if metrics, err = p.engine.Connections(*c.TCP.IstioStats); err != nil {
+				return nil, err
+			}
 		}
 		done := func(s *message.Stream) {
 			if metrics != nil {
-				p.engine.Closed(*metrics, s)
+				metrics.Closed(s)
 			}
 			p.log(logs, &accesslog.Exchange{Stream: s, End: s.Start.Add(s.Duration)})
 		}
@@ -144,7 +147,7 @@ func (p *Proxy) server(l *listener, c *snapshot.FilterChain, routes map[string]*
 			return nil, err
 		}
 		if metrics != nil {
-			next.Opened = func(s *message.Stream) { p.engine.Opened(*metrics, s) }
+			next.Opened = metrics.Opened
 		}
 		if len(c.RBAC) == 0 {
 			return next, nil

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
@@ -58,6 +59,8 @@ type Engine struct {
 	peers    *peers
 	tasks    *router.Tasks
 	tracing  *tracing.Hub
+	shapesMu sync.Mutex
+	shapes   map[string]*shape
 	cancel   context.CancelFunc
 }
 
@@ -187,9 +190,11 @@ func (e *Engine) layer(h *handler, f snapshot.Filter) (filter.Filter, error) {
 	case *snapshot.ALPN:
 		return filter.ALPN(*c), nil
 	case snapshot.IstioStats:
-		h.istio = e.recorder(c)
+		var err error
+		h.istio, err = e.recorder(c)
+		return nil, err
 	case *snapshot.IstioStats:
-		h.istio = e.recorder(*c)
+		return e.layer(h, *c)
 	case snapshot.PeerMetadata:
 		return e.peers.filter(c), nil
 	case *snapshot.PeerMetadata:

@@ -323,8 +323,18 @@ type (
 		// NoHostFallback leaves destination_service unknown where no cluster tells it,
 		// instead of the request's authority.
 		NoHostFallback bool
+		// Metrics are changed; the others are as Istio documents them.
+		Metrics []MetricChange
 	}
 )
+
+// MetricChange is what is different about one of Istio's metrics, "requests_total".
+type MetricChange struct {
+	Name   string
+	Drop   bool
+	Remove []string          // labels
+	Labels map[string]string // expressions by label
+}
 
 // FilterName implements Filter.
 func (Router) FilterName() string       { return "envoy.filters.http.router" }

@@ -142,7 +142,7 @@ func (b *build) chain(at place, m *listenerpb.FilterChain, done *compiled) *snap
 			// between proxies that both negotiate it; without it they are unknown.
 			switch valued, ok := config.(interface{ GetValue() *structpb.Struct }); {
 			case config.GetTypeUrl() == istioStats && ok:
-				s := istioStatsOf(valued.GetValue())
+				s := istioStatsOf(at.field("typedConfig"), valued.GetValue())
 				metrics = &s
 			case config.GetTypeUrl() != metadataExchange:
 				at.field("typedConfig").errorf("%s is no network filter", bare(config.GetTypeUrl()))

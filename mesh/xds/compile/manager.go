@@ -195,21 +195,11 @@ func structFilter(at place, m typedStruct) snapshot.Filter {
 	case peerMetadata:
 		return snapshot.PeerMetadata{Downstream: valued.GetValue().GetFields()["downstream_discovery"] != nil}
 	case istioStats:
-		return istioStatsOf(valued.GetValue())
+		return istioStatsOf(at, valued.GetValue())
 	default:
 		at.errorf("%s is no HTTP filter", bare(m.GetTypeUrl()))
 		return nil
 	}
-}
-
-// istioStatsOf compiles stats.PluginConfig as JSON, in which fields go by either name.
-func istioStatsOf(s *structpb.Struct) snapshot.IstioStats {
-	fields := s.GetFields()
-	c := snapshot.IstioStats{Reporter: fields["reporter"].GetStringValue()}
-	for _, name := range []string{"disable_host_header_fallback", "disableHostHeaderFallback"} {
-		c.NoHostFallback = c.NoHostFallback || fields[name].GetBoolValue()
-	}
-	return c
 }
 
 func alpn(m *alpnpb.FilterConfig) snapshot.ALPN {
