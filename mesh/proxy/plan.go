@@ -110,9 +110,11 @@ func (p *Proxy) listener(config *snapshot.Listener, routes map[string]*snapshot.
 		NextID: func() uint64 { return p.ids.Add(1) },
 		Find:   p.lookup,
 		Servers: func(c *snapshot.FilterChain) (listen.Server, error) {
-			return p.server(l, c, routes)
+			s, err := p.server(l, c, routes)
+			return p.counted(config, c, s), err
 		},
 		Refused: func(facts *message.Conn, details string) {
+			p.unmatched(config)
 			s := &message.Stream{Conn: facts, Start: facts.Start, Remote: facts.Remote, Flags: message.NoRouteFound, Details: details}
 			if details != "filter_chain_not_found" {
 				s.Flags = message.DownstreamProtocolError
