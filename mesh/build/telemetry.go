@@ -67,9 +67,7 @@ func (b *builder) meshTracing() {
 	}
 	if names := c.GetDefaultProviders().GetTracing(); len(names) > 0 {
 		p, problem := b.traceProvider(names[0])
-		if problem != "" {
-			b.found = append(b.found, meshDiagnostic("meshConfig.defaultProviders.tracing: "+problem))
-		}
+		b.meshProblem("meshConfig.defaultProviders.tracing: ", problem)
 		spec.Provider, b.parts.Settings.TracingDefault = p, true
 		b.parts.Settings.Tracing = spec
 		return
@@ -83,11 +81,11 @@ func (b *builder) meshTracing() {
 		host, port, _ := strings.Cut(t.Zipkin.GetAddress(), ":")
 		p := &model.TraceProvider{Kind: model.ZipkinTracer, Path: zipkinPath}
 		_, _ = fmt.Sscan(cmp.Or(port, "9411"), &p.Port)
-		if problem := b.collector(p, host); problem != "" {
-			b.found = append(b.found, meshDiagnostic("meshConfig.defaultConfig.tracing.zipkin.address: "+problem))
-			break
+		problem := b.collector(p, host)
+		b.meshProblem("meshConfig.defaultConfig.tracing.zipkin.address: ", problem)
+		if problem == nil {
+			spec.Provider = p
 		}
-		spec.Provider = p
 	default:
 		b.found = append(b.found, meshDiagnostic("meshConfig.defaultConfig.tracing: tracers other than zipkin are not supported yet"))
 	}
@@ -97,14 +95,34 @@ func (b *builder) meshTracing() {
 	b.parts.Settings.Tracing = spec
 }
 
+// problem is what is wrong with a provider. A collector that is not there is none of the
+// configuration's: like Istio, the proxies make no spans until it is.
+type problem struct {
+	severity   config.Severity
+	code, text string
+}
+
+func refused(format string, args ...any) *problem {
+	return &problem{config.Error, CodeUnsupported, fmt.Sprintf(format, args...)}
+}
+
+func (b *builder) meshProblem(where string, p *problem) {
+	if p == nil {
+		return
+	}
+	d := meshDiagnostic(where + p.text)
+	d.Severity, d.Code = p.severity, p.code
+	b.found = append(b.found, d)
+}
+
 const zipkinPath = "/api/v2/spans"
 
 // traceProvider makes the tracer of an extension provider, or says what is wrong with it.
-func (b *builder) traceProvider(name string) (p *model.TraceProvider, problem string) {
+func (b *builder) traceProvider(name string) (p *model.TraceProvider, problem *problem) {
 	all := b.options.MeshConfig.GetExtensionProviders()
 	at := slices.IndexFunc(all, func(e *meshpb.MeshConfig_ExtensionProvider) bool { return e.GetName() == name })
 	if at < 0 {
-		return nil, fmt.Sprintf("meshConfig.extensionProviders has no %q", name)
+		return nil, refused("meshConfig.extensionProviders has no %q", name)
 	}
 	p = &model.TraceProvider{}
 	host := ""
@@ -116,7 +134,7 @@ func (b *builder) traceProvider(name string) (p *model.TraceProvider, problem st
 		p.Path, p.Timeout = cmp.Or(z.GetPath(), zipkinPath), z.GetTimeout().AsDuration()
 		p.W3C = z.GetTraceContextOption() == meshpb.MeshConfig_ExtensionProvider_ZipkinTracingProvider_USE_B3_WITH_W3C_PROPAGATION
 		if len(z.GetHeaders()) > 0 {
-			return nil, fmt.Sprintf("provider %q: headers of zipkin are not supported yet", name)
+			return nil, refused("provider %q: headers of zipkin are not supported yet", name)
 		}
 	case *meshpb.MeshConfig_ExtensionProvider_Opentelemetry:
 		otel := t.Opentelemetry
@@ -124,14 +142,14 @@ func (b *builder) traceProvider(name string) (p *model.TraceProvider, problem st
 		p.Kind, p.Port, p.MaxTagLength = model.OpenTelemetryGRPC, otel.GetPort(), otel.GetMaxTagLength()
 		switch {
 		case otel.GetResourceDetectors() != nil:
-			return nil, fmt.Sprintf("provider %q: resourceDetectors are not supported yet", name)
+			return nil, refused("provider %q: resourceDetectors are not supported yet", name)
 		case otel.GetSampling() != nil:
-			return nil, fmt.Sprintf("provider %q: samplers are not supported yet", name)
+			return nil, refused("provider %q: samplers are not supported yet", name)
 		case otel.GetGrpc() != nil:
 			p.Timeout = otel.GetGrpc().GetTimeout().AsDuration()
 			for _, h := range otel.GetGrpc().GetInitialMetadata() {
 				if h.GetEnvName() != "" {
-					return nil, fmt.Sprintf("provider %q: metadata from the environment is not supported yet", name)
+					return nil, refused("provider %q: metadata from the environment is not supported yet", name)
 				}
 				p.Headers = append(p.Headers, model.HeaderOp{Name: h.GetName(), Value: h.GetValue()})
 			}
@@ -140,23 +158,24 @@ func (b *builder) traceProvider(name string) (p *model.TraceProvider, problem st
 			p.Kind, p.Path, p.Timeout = model.OpenTelemetryHTTP, http.GetPath(), http.GetTimeout().AsDuration()
 			for _, h := range http.GetHeaders() {
 				if h.GetEnvName() != "" {
-					return nil, fmt.Sprintf("provider %q: headers from the environment are not supported yet", name)
+					return nil, refused("provider %q: headers from the environment are not supported yet", name)
 				}
 				p.Headers = append(p.Headers, model.HeaderOp{Name: h.GetName(), Value: h.GetValue()})
 			}
 		}
 	default:
-		return nil, fmt.Sprintf("provider %q is neither zipkin nor opentelemetry: other tracers are not supported yet", name)
+		return nil, refused("provider %q is neither zipkin nor opentelemetry: other tracers are not supported yet", name)
 	}
-	if problem := b.collector(p, host); problem != "" {
-		return nil, fmt.Sprintf("provider %q: %s", name, problem)
+	if problem := b.collector(p, host); problem != nil {
+		problem.text = fmt.Sprintf("provider %q: %s", name, problem.text)
+		return nil, problem
 	}
-	return p, ""
+	return p, nil
 }
 
 // collector finds the service of a tracer: [NAMESPACE/]HOST, where HOST may be as short
 // as DNS allows.
-func (b *builder) collector(p *model.TraceProvider, name string) string {
+func (b *builder) collector(p *model.TraceProvider, name string) *problem {
 	namespace, host, found := strings.Cut(name, "/")
 	if !found {
 		namespace, host = "", name
@@ -168,13 +187,13 @@ func (b *builder) collector(p *model.TraceProvider, name string) string {
 				continue
 			}
 			if s.Port(p.Port) == nil {
-				return fmt.Sprintf("service %q has no port %d: it has %s", s.Host, p.Port, portList(s))
+				return &problem{config.Warning, CodeUnknownPort, fmt.Sprintf("service %q has no port %d: it has %s", s.Host, p.Port, portList(s))}
 			}
 			p.Host = s.Host
-			return ""
+			return nil
 		}
 	}
-	return fmt.Sprintf("no service is called %q", name)
+	return &problem{config.Warning, CodeUnknownHost, fmt.Sprintf("no service is called %q: spans go nowhere", name)}
 }
 
 // tracing reads one entry.
@@ -201,8 +220,8 @@ func (b *builder) tracing(o *config.Object, t *telemetrypb.Tracing, path string)
 			continue
 		}
 		p, problem := b.traceProvider(ref.GetName())
-		if problem != "" {
-			b.report(o, config.Error, CodeUnsupported, path+".providers[0]", problem, "")
+		if problem != nil {
+			b.report(o, problem.severity, problem.code, path+".providers[0]", problem.text, "")
 		}
 		m.Provider = p
 	}
