@@ -26,6 +26,8 @@ var rules = []rule{
 	{"mesh/xds/compile", []string{"mesh/model", "mesh/config", "mesh/store", "mesh/build", "sim", "k8s.io/"}, "compile knows the protos and the snapshot only"},
 	{"mesh/proxy/...", []string{"mesh/model", "mesh/config", "mesh/store", "mesh/build", "mesh/kube", "mesh/xds", "sim", "scenarios", "k8s.io/", "istio.io/", "github.com/envoyproxy/"},
 		"the proxy and the control plane meet only on the wire"},
+	{"mesh/attributes", []string{"mesh/", "sim", "scenarios", "k8s.io/", "istio.io/", "github.com/envoyproxy/"}, "both planes share the expressions, and nothing behind them"},
+	{"sim/collector", []string{"sim/", "scenarios", "mesh/"}, "spans come over the wire, whoever reports them"},
 	{"mesh/explain", []string{"mesh/model", "mesh/config", "mesh/store", "mesh/build", "mesh/xds", "sim", "scenarios", "k8s.io/", "istio.io/"},
 		"explain asks the data plane only"},
 	{"mesh/meshproxy", []string{"mesh/model", "mesh/config", "mesh/store", "mesh/build", "sim", "scenarios", "k8s.io/"}, "the data plane is lean"},

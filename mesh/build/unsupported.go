@@ -60,9 +60,15 @@ var refusedFields = []fieldNote{
 	{"WorkloadEntry.network", "several networks"},
 	{"Telemetry.targetRef", "the Kubernetes Gateway API"},
 	{"Telemetry.targetRefs", "the Kubernetes Gateway API"},
-	{"Telemetry.tracing", "export of traces"},
-	{"Telemetry.metrics", "changes of the standard metrics"},
-	{"AccessLogging.filter", "logging of some requests only"},
+
+	{"Tracing.disable_context_propagation", "spans without a context"},
+	{"Metrics.reporting_interval", "metrics of connections count when these open and close"},
+	{"MetricSelector.custom_metric", "metrics of one's own"},
+	{"MeshConfig.ExtensionProvider.ZipkinTracingProvider.headers", "header fields of reports to Zipkin"},
+	{"MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.resource_detectors", "attributes of resources"},
+	{"MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.dynatrace_sampler", "samplers of providers"},
+	{"MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.service_attribute_enrichment", "attributes of resources"},
+	{"MeshConfig.ExtensionProvider.HttpHeader.env_name", "values from the environment"},
 
 	{"AuthorizationPolicy.targetRef", "the Kubernetes Gateway API"},
 	{"AuthorizationPolicy.targetRefs", "the Kubernetes Gateway API"},
@@ -98,19 +104,16 @@ var refusedFields = []fieldNote{
 	{"MeshConfig.TLSConfig.cipher_suites", "mutual TLS takes Go's cipher suites"},
 	{"MeshConfig.ExtensionProvider.envoy_ext_authz_http", "external authorization"},
 	{"MeshConfig.ExtensionProvider.envoy_ext_authz_grpc", "external authorization"},
-	{"MeshConfig.ExtensionProvider.zipkin", "export of traces"},
 	{"MeshConfig.ExtensionProvider.lightstep", "export of traces"},
 	{"MeshConfig.ExtensionProvider.datadog", "export of traces"},
 	{"MeshConfig.ExtensionProvider.stackdriver", "Google's services"},
 	{"MeshConfig.ExtensionProvider.opencensus", "export of traces"},
 	{"MeshConfig.ExtensionProvider.skywalking", "export of traces"},
-	{"MeshConfig.ExtensionProvider.opentelemetry", "export of traces"},
 	{"MeshConfig.ExtensionProvider.envoy_http_als", "access logs to a service"},
 	{"MeshConfig.ExtensionProvider.envoy_tcp_als", "access logs to a service"},
 	{"MeshConfig.ExtensionProvider.envoy_otel_als", "access logs to a service"},
 	{"MeshConfig.ExtensionProvider.sds", "secrets from a service"},
 	{"MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider.omit_empty_values", "empty values are logged as -"},
-	{"MeshConfig.DefaultProviders.tracing", "export of traces"},
 
 	{"ProxyConfig.service_cluster", "names of services in traces"},
 	{"ProxyConfig.tracing_service_name", "names of services in traces"},
@@ -136,15 +139,11 @@ var refusedFields = []fieldNote{
 	{"ProxyConfig.ca_certificates_pem", "further roots of the mesh"},
 	{"ProxyConfig.stats_compression", "compression of statistics"},
 	{"ProxyConfig.connection_settings", "limits of connections of proxies"},
-	{"Tracing.zipkin", "export of traces"},
 	{"Tracing.lightstep", "export of traces"},
 	{"Tracing.datadog", "export of traces"},
 	{"Tracing.stackdriver", "export of traces"},
 	{"Tracing.open_census_agent", "export of traces"},
-	{"Tracing.custom_tags", "export of traces"},
-	{"Tracing.max_path_tag_length", "export of traces"},
 	{"Tracing.tls_settings", "export of traces"},
-	{"Tracing.enable_istio_tags", "export of traces"},
 
 	{"GatewayClassSpec.parametersRef", "deployments of one's own design"},
 	{"GatewaySpec.allowedListeners", "ListenerSets"},
@@ -190,11 +189,6 @@ func (b *builder) unsupportedMesh() {
 	}
 	if m := c.GetInboundTrafficPolicy().GetMode(); m != meshpb.MeshConfig_InboundTrafficPolicy_PASSTHROUGH {
 		b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.inboundTrafficPolicy.mode %s is not supported yet", m)))
-	}
-	for i, name := range c.GetDefaultProviders().GetAccessLogging() {
-		if i > 0 || fileProvider(c, name) == nil {
-			b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.defaultProviders.accessLogging: provider %q is not supported yet", name)))
-		}
 	}
 	for _, name := range c.GetDefaultProviders().GetMetrics() {
 		if name != "prometheus" {

@@ -7,10 +7,8 @@ import (
 
 	networkingpb "istio.io/api/networking/v1alpha3"
 	securitypb "istio.io/api/security/v1beta1"
-	telemetrypb "istio.io/api/telemetry/v1alpha1"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	securityv1 "istio.io/client-go/pkg/apis/security/v1"
-	telemetryv1 "istio.io/client-go/pkg/apis/telemetry/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/mesh/model"
@@ -106,50 +104,5 @@ func mtls(m securitypb.PeerAuthentication_MutualTLS_Mode) model.MTLS {
 		return model.Strict
 	default:
 		return model.Unset
-	}
-}
-
-// telemetries reads access logging; what else Telemetry can say is refused.
-func (b *builder) telemetries() {
-	for _, o := range oldestFirst(b.view.Of("Telemetry")) {
-		t, ok := o.Value.(*telemetryv1.Telemetry)
-		if !ok {
-			continue
-		}
-		r := &model.LogRule{Name: o.Name, Namespace: o.Namespace, Created: o.Created, Source: sourceAt(o, "")}
-		if labels := t.Spec.GetSelector().GetMatchLabels(); len(labels) > 0 {
-			r.Selector = labels
-		}
-		for i, l := range t.Spec.GetAccessLogging() {
-			b.logging(o, r, l, fmt.Sprintf("spec.accessLogging[%d]", i))
-		}
-		b.parts.Logs = append(b.parts.Logs, r)
-	}
-}
-
-func (b *builder) logging(o *config.Object, r *model.LogRule, l *telemetrypb.AccessLogging, path string) {
-	var log *model.AccessLog
-	if !l.GetDisabled().GetValue() {
-		name := "envoy"
-		if providers := l.GetProviders(); len(providers) > 0 {
-			name = providers[0].GetName()
-			if len(providers) > 1 {
-				b.report(o, config.Error, CodeUnsupported, path+".providers[1]", "a second access log provider is not supported yet", "")
-			}
-		} else if defaults := b.options.MeshConfig.GetDefaultProviders().GetAccessLogging(); len(defaults) > 0 {
-			name = defaults[0]
-		}
-		if log = fileProvider(b.options.MeshConfig, name); log == nil {
-			b.report(o, config.Error, CodeUnsupported, path+".providers[0]",
-				fmt.Sprintf("access log provider %q is not an envoyFileAccessLog; others are not supported yet", name), `the provider "envoy" always exists`)
-			return
-		}
-	}
-	mode := l.GetMatch().GetMode()
-	if mode != telemetrypb.WorkloadMode_SERVER {
-		r.Client, r.HasClient = log, true
-	}
-	if mode != telemetrypb.WorkloadMode_CLIENT {
-		r.Server, r.HasServer = log, true
 	}
 }

@@ -56,6 +56,7 @@ func New(o Options) (*Proxy, error) {
 	options := proxy.Options{
 		Network: o.Network, Seed: o.Seed, AccessLog: o.AccessLog, OpenLog: o.OpenLog, Logger: o.Logger,
 		DrainTimeout: o.DrainTime, Workload: workload(p.boot), NodeID: p.boot.Node.GetId(), OnEvent: o.OnEvent,
+		Service: p.boot.Node.GetCluster(), Zone: p.boot.Node.GetLocality().GetZone(), Getenv: o.Getenv,
 	}
 	if p.agent != nil {
 		options.Secrets = p.agent

@@ -44,6 +44,7 @@ type Options struct {
 	AccessLog     accesslog.Sink
 	OpenLog       accesslog.Open       // files of configured access logs; nil: none is written
 	OnEvent       func(upstream.Event) // ejections
+	Getenv        func(string) string  // the environment, for spans' tags; nil: the process's
 	Logger        *slog.Logger
 
 	level *logLevel
@@ -128,6 +129,9 @@ func (o *Options) defaults() error {
 	}
 	if o.ReadFile == nil {
 		o.ReadFile = os.ReadFile
+	}
+	if o.Getenv == nil {
+		o.Getenv = os.Getenv
 	}
 	o.level = new(logLevel)
 	if _, err := o.level.change(cmp.Or(o.LogLevel, "warning")); err != nil {

@@ -42,11 +42,14 @@ type Settings struct {
 	TrustAliases  []string
 	RootNamespace string
 	// AllowAny sends what no service matches to its original destination; without it, it is blocked.
-	AllowAny       bool
-	AutoMTLS       bool
-	Locality       *LocalityBalancing // nil: localities make no difference
-	Tracing        bool
-	Sampling       float64 // percent
+	AllowAny bool
+	AutoMTLS bool
+	Locality *LocalityBalancing // nil: localities make no difference
+	// Tracing is the mesh's own; nil: none. TracingDefault tells that it comes of a
+	// default provider, not of the proxies' configuration.
+	Tracing        *TraceSpec
+	TracingDefault bool
+	Sampling       float64 // percent, where nothing else is said
 	ConnectTimeout time.Duration
 	// DetectTimeout bounds protocol detection; 0 waits.
 	DetectTimeout  time.Duration
@@ -55,7 +58,7 @@ type Settings struct {
 	InboundPort    uint32
 	Retry          *Retry // nil: built-in default
 	Keepalive      *Keepalive
-	AccessLog      *AccessLog // nil: none
+	AccessLogs     []*AccessLog
 	Normalization  Normalization
 	UpgradeH2      bool
 	OutboundPolicy *TrafficPolicy // defaults below every DestinationRule; nil: none
@@ -75,6 +78,7 @@ const (
 
 // AccessLog is a log of every exchange.
 type AccessLog struct {
+	Name   string // of its provider
 	Path   string
 	Format string            // text; empty: Istio's default
 	JSON   map[string]string // in place of Format
@@ -129,9 +133,10 @@ type Parts struct {
 	Authorizations  []*AuthorizationPolicy
 	Authentications []*RequestAuthentication
 	Sidecars        []*SidecarScope
-	Logs            []*LogRule
-	Secrets         []*Secret
-	Workloads       []*Workload
+	// Telemetries are sorted by age.
+	Telemetries []*Telemetry
+	Secrets     []*Secret
+	Workloads   []*Workload
 }
 
 // Mesh is everything, indexed.
@@ -144,7 +149,7 @@ type Mesh struct {
 	authorizations  []*AuthorizationPolicy
 	authentications []*RequestAuthentication
 	sidecars        []*SidecarScope
-	logs            []*LogRule
+	telemetries     []*Telemetry
 	policies        map[string]map[string]*DestinationRule // namespace, host
 	wild            map[string][]*DestinationRule          // namespace; most specific first
 	byHost          map[string][]*Service
@@ -190,7 +195,7 @@ func New(p Parts) *Mesh {
 		Virtual:        p.Virtual,
 		Gateways:       p.Gateways,
 		authorizations: p.Authorizations, authentications: p.Authentications,
-		peers: p.Peers, sidecars: p.Sidecars, logs: p.Logs,
+		peers: p.Peers, sidecars: p.Sidecars, telemetries: p.Telemetries,
 		policies: map[string]map[string]*DestinationRule{},
 		wild:     map[string][]*DestinationRule{},
 		byHost:   map[string][]*Service{},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/accesslog"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/engine"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/listen"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/manager"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
@@ -157,9 +158,11 @@ func (p *Proxy) listener(config *snapshot.Listener, before *listener, routes map
 		NextID: func() uint64 { return p.ids.Add(1) },
 		Find:   p.lookup,
 		Servers: func(c *snapshot.FilterChain) (listen.Server, error) {
-			return p.server(l, c, routes)
+			s, err := p.server(l, c, routes)
+			return p.counted(config, c, s), err
 		},
 		Refused: func(facts *message.Conn, details string) {
+			p.unmatched(config)
 			s := &message.Stream{Conn: facts, Start: facts.Start, Remote: facts.Remote, Flags: message.NoRouteFound, Details: details}
 			if details != "filter_chain_not_found" {
 				s.Flags = message.DownstreamProtocolError
@@ -177,13 +180,15 @@ func (p *Proxy) server(l *listener, c *snapshot.FilterChain, routes map[string]*
 		if err != nil {
 			return nil, err
 		}
-		metrics := c.TCP.IstioStats
-		if p.engine == nil {
-			metrics = nil
+		var metrics *engine.Connections
+		if c.TCP.IstioStats != nil && p.engine != nil {
+			if metrics, err = p.engine.Connections(*c.TCP.IstioStats); err != nil {
+				return nil, err
+			}
 		}
 		done := func(s *message.Stream) {
 			if metrics != nil {
-				p.engine.Closed(*metrics, s)
+				metrics.Closed(s)
 			}
 			p.log(logs, &accesslog.Exchange{Stream: s, End: s.Start.Add(s.Duration)})
 		}
@@ -192,7 +197,7 @@ func (p *Proxy) server(l *listener, c *snapshot.FilterChain, routes map[string]*
 			return nil, err
 		}
 		if metrics != nil {
-			next.Opened = func(s *message.Stream) { p.engine.Opened(*metrics, s) }
+			next.Opened = metrics.Opened
 		}
 		if len(c.RBAC) == 0 {
 			return next, nil
@@ -220,8 +225,11 @@ func (p *Proxy) manager(config *snapshot.HTTPManager, routes map[string]*snapsho
 		return nil, err
 	}
 	o := manager.Options{Config: config, Handler: handler, Seed: p.o.Seed, Logger: p.o.Logger}
-	if p.o.AccessLog != nil || len(config.AccessLogs) > 0 {
+	if p.o.AccessLog != nil || len(config.AccessLogs) > 0 || config.Tracing != nil {
 		o.OnDone = func(q *message.Request, r *message.Response, status int, s *message.Stream) {
+			if s.Span != nil {
+				s.Span.End(q, r, status, s)
+			}
 			p.log(logs, &accesslog.Exchange{Request: q, Response: r, Status: status, Stream: s, End: s.Start.Add(s.Duration)})
 		}
 	}

@@ -60,6 +60,10 @@ type Options struct {
 	Workload stats.Workload
 	// NodeID is the proxy's id, which it tells its peers.
 	NodeID string
+	// Service, Zone and Getenv are the node's cluster, its zone and the proxy's
+	// environment, for spans. A nil Getenv has nothing set.
+	Service, Zone string
+	Getenv        func(string) string
 	// OnEvent is told about ejections. It must not block, nor call back.
 	OnEvent func(upstream.Event)
 	// Stack and Upstream stand in for the upstream half; nil: an engine of the proxy's own.
@@ -103,7 +107,8 @@ func New(o Options) *Proxy {
 	p := &Proxy{o: o, apply: make(chan struct{}, 1), socket: map[netip.AddrPort]*listen.Socket{}, logs: map[string]io.Writer{}, draining: map[*drain]struct{}{}}
 	p.apply <- struct{}{}
 	if o.Stack == nil {
-		p.engine = engine.New(engine.Options{Network: o.Network, Seed: o.Seed, Secrets: o.Secrets, Logger: o.Logger, Workload: o.Workload, NodeID: o.NodeID, OnEvent: o.OnEvent})
+		p.engine = engine.New(engine.Options{Network: o.Network, Seed: o.Seed, Secrets: o.Secrets, Logger: o.Logger, Workload: o.Workload, NodeID: o.NodeID, OnEvent: o.OnEvent,
+			Service: o.Service, Zone: o.Zone, Getenv: o.Getenv})
 		p.o.Stack, p.o.Upstream = p.engine, p.engine
 	}
 	return p

@@ -155,6 +155,8 @@ func (x *execution) operate(ctx context.Context, st *spec.Step) (expect.Result, 
 		return nil, wrap("fault", x.world.Fault(ctx, st.Fault))
 	case "query":
 		return x.query(ctx, st.Query)
+	case "traces":
+		return x.traces(ctx, st.Traces)
 	}
 	return nil, fmt.Errorf("operation %s is not supported yet", st.Operation)
 }

@@ -20,7 +20,7 @@ type index struct {
 // update takes the entries that are new.
 func (x *index) update(log []Seen) {
 	for i := len(x.log); i < len(log); i++ {
-		id := untraced(log[i].RequestID)
+		id := Untraced(log[i].RequestID)
 		if s := &log[i]; id == "" && s.Method == "" { // of TCP
 			id = FlowID(s.DownstreamAddress)
 		}
@@ -61,9 +61,9 @@ func (x *index) of(e *Exchange) []int {
 	return list
 }
 
-// untraced is a request id as its client made it. Envoy notes in the version digit of
+// Untraced is a request id as its client made it. Envoy notes in the version digit of
 // a UUID why a request is traced (9 sampled, a forced, b by the client; 4 not at all).
-func untraced(id string) string {
+func Untraced(id string) string {
 	const digit = 14
 	if len(id) != 36 || !strings.ContainsRune("9ab", rune(id[digit])) {
 		return id

@@ -130,6 +130,7 @@ type Step struct {
 	Scale     *Scale
 	Fault     *Fault
 	Query     string // PromQL
+	Traces    *Traces
 }
 
 // Expression is a CEL expression with its place.

@@ -224,7 +224,7 @@ func TestProblems(t *testing.T) {
 		"missing steps":        {head + "  seed: 1\n", `the spec has no "steps"`},
 		"name":                 {strings.Replace(head, "name: a", "name: A_b", 1) + "  steps: [wait: 1s]\n", `f.yaml:3:18: expected a DNS label`},
 		"twice":                {head + "  seed: 1\n  seed: 2\n  steps: [wait: 1s]\n", `f.yaml:6:3: `},
-		"unknown operation":    {step("reqest: {}"), `f.yaml:6:5: unknown field "reqest" in a step, expected one of name, as, expect, eventually, apply, delete, request, load, finish, wait, scale, fault, explain, query (did you mean request?)`},
+		"unknown operation":    {step("reqest: {}"), `f.yaml:6:5: unknown field "reqest" in a step, expected one of name, as, expect, eventually, apply, delete, request, load, finish, wait, scale, fault, explain, query, traces (did you mean request?)`},
 		"two operations":       {step("wait: 1s\n    finish: b"), `a step has exactly one operation, found finish and wait`},
 		"no operation":         {step("name: x"), `a step needs an operation or expectations`},
 		"not yet":              {step("canary: {name: a}"), `f.yaml:6:5: operation canary is not supported yet`},

@@ -27,7 +27,7 @@ func operations() []field[Step] {
 		at("explain", "The way of a request, without sending it.", pointer(explainFormat()), func(s *Step) **Explain { return &s.Explain }),
 		at("query", "PromQL over the metrics of all proxies, which the world scrapes every 5 s of its time.",
 			text(), func(s *Step) *string { return &s.Query }),
-		refuse[Step]("traces", notYet("operation traces")),
+		at("traces", "The spans that the proxies reported to the collector.", pointer(tracesFormat()), func(s *Step) **Traces { return &s.Traces }),
 		refuse[Step]("canary", notYet("operation canary")),
 	}
 }

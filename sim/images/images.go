@@ -27,7 +27,9 @@ type Container struct {
 	Workload string
 	Network  netx.Network
 	Env      map[string]string
-	Seed     seed.Seed
+	// Spans is where images that collect spans keep them; nil: they are refused.
+	Spans http.Handler
+	Seed  seed.Seed
 }
 
 // Image is what an image does.

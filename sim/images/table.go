@@ -1,6 +1,7 @@
 package images
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -30,6 +31,9 @@ var table = []struct {
 	}},
 	{"tomcat", tomcat},
 	{"kubeguide/tomcat-app", tomcat},
+	{"openzipkin/zipkin*", collects},
+	{"jaegertracing/*", collects},
+	{"otel/opentelemetry-collector*", collects},
 	{"curlimages/curl", waits},
 	{"governmentpaas/curl-ssl", waits},
 	{"tutum/curl", waits},
@@ -39,6 +43,16 @@ var table = []struct {
 
 // waits is an image whose container sleeps until somebody runs a command in it.
 func waits(string) Image { return Image{} }
+
+// collects is a collector of spans: Zipkin's port, then OpenTelemetry's for gRPC and HTTP.
+func collects(string) Image {
+	return Image{Ports: []int{9411, 4317, 4318}, Cleartext2: true, Handler: func(c Container) (http.Handler, error) {
+		if c.Spans == nil {
+			return nil, errors.New("this world keeps no spans")
+		}
+		return c.Spans, nil
+	}}
+}
 
 func tomcat(string) Image {
 	return Image{Ports: []int{8080}, Handler: page("tomcat", "<h1>Apache Tomcat</h1>\n")}

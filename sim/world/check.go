@@ -81,6 +81,9 @@ func CheckMesh(s *spec.Scenario) []config.Diagnostic {
 	}
 	_, refused := build.Build(store.NewView(), build.Options{MeshConfig: mesh})
 	for _, d := range refused {
+		if d.Code == build.CodeUnknownHost { // what there will be is not known yet
+			continue
+		}
 		d.Position = meshPosition(s)
 		findings = append(findings, d)
 	}

@@ -146,6 +146,7 @@ func (w *World) startContainer(ctx context.Context, n *node, c corev1.Container)
 		Pod: n.pod, Spec: c, Workload: n.workload, Env: env,
 		Network: n.host.Network(uid, uid),
 		Seed:    w.o.Seed.Sub("app/" + n.pod.Name + "/" + c.Name),
+		Spans:   w.spans,
 	})
 	if err != nil {
 		return err
@@ -185,6 +186,8 @@ func (w *World) startProxy(ctx context.Context, n *node, c corev1.Container, env
 	options.KeyType = w.keyType()
 	options.Deterministic = w.o.Deterministic
 	options.AccessLog = w.log.sink(place{n.pod.Name, n.pod.Namespace, n.workload})
+	options.Getenv = func(name string) string { return env[name] }
+	options.OpenLog = w.access.opener(n.pod.Name)
 	options.OnEvent = func(e upstream.Event) { w.log.ejection(n.pod.Name, e) }
 	options.Logger = w.o.Logger.With("proxy", n.pod.Name)
 	proxy, err := meshproxy.New(options)

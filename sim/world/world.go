@@ -21,6 +21,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 	"github.com/windtunnel-mesh/windtunnel/sim/cluster"
+	"github.com/windtunnel-mesh/windtunnel/sim/collector"
 	"github.com/windtunnel-mesh/windtunnel/sim/fabric"
 	"github.com/windtunnel-mesh/windtunnel/sim/images"
 	"github.com/windtunnel-mesh/windtunnel/sim/trace"
@@ -51,8 +52,10 @@ type World struct {
 	tokens  *identity.TokenIssuer
 	meshd   *meshd.Meshd
 	log     *journal
-	nodesMu sync.RWMutex     // of nodes where another goroutine than the scenario's reads
-	metrics *metrics         // nil where the scenario queries none
+	nodesMu sync.RWMutex // of nodes where another goroutine than the scenario's reads
+	metrics *metrics     // nil where the scenario queries none
+	spans   *collector.Collector
+	access  *accessLogs      // nil where the scenario does not look at them
 	nodes   map[string]*node // running Pods by name
 	down    bool             // the control plane is, on purpose
 	rules   []func()         // remove the network's faults that nobody has healed
@@ -73,6 +76,7 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 		store:   store.NewMemory(store.MemoryOptions{}),
 		images:  images.NewCatalogue(o.Scenario.Behaviours),
 		log:     newJournal(o.Trace),
+		spans:   collector.New(),
 		nodes:   make(map[string]*node),
 		clients: make(map[string]fabric.Host),
 	}
@@ -89,6 +93,9 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 		Seed:    o.Seed.Sub("cluster"),
 		OnPod:   w.onPod,
 	})
+	if looksAtLogs(o.Scenario) {
+		w.access = &accessLogs{}
+	}
 	if queries(o.Scenario) {
 		w.metrics = newMetrics(w.ctx, o.Seed)
 	}

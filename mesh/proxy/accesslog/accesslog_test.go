@@ -61,8 +61,8 @@ func TestLoggerWritesJSONAndFiltersByFlag(t *testing.T) {
 	open := func(string) (io.Writer, error) { return &out, nil }
 	l, err := NewLogger([]snapshot.AccessLog{
 		{Path: "a", JSON: map[string]string{"code": "%RESPONSE_CODE%", "ua": "%REQ(USER-AGENT)%", "none": "%REQ(X)%", "mix": "a-%REQ(X)%"}},
-		{Path: "b", Format: "UF only\n", HasFlags: true, FlagsOnly: []string{"UF"}},
-		{Path: "c", Format: "any flag\n", HasFlags: true},
+		{Path: "b", Format: "UF only\n", Filter: &snapshot.LogFilter{Flags: []string{"UF"}}},
+		{Path: "c", Format: "any flag\n", Filter: &snapshot.LogFilter{}},
 	}, open)
 	if err != nil {
 		t.Fatal(err)
@@ -71,11 +71,75 @@ func TestLoggerWritesJSONAndFiltersByFlag(t *testing.T) {
 	if want := `{"code":503,"mix":"a--","none":null,"ua":"curl\"x"}` + "\nany flag\n"; out.String() != want {
 		t.Errorf("log is %q, want %q", out.String(), want)
 	}
-	if _, err := NewLogger([]snapshot.AccessLog{{FlagsOnly: []string{"XX"}}}, open); err == nil {
+	if _, err := NewLogger([]snapshot.AccessLog{{Filter: &snapshot.LogFilter{Flags: []string{"XX"}}}}, open); err == nil {
 		t.Error("an unknown flag was taken")
 	}
 	e := FromExchange(sample())
 	if !e.MutualTLS || e.Path != "/reviews" || e.Status != 503 || e.Flags != "UO,URX" || e.RequestID != "id-1" || e.Duration != 5*time.Millisecond {
 		t.Errorf("entry is %+v", e)
+	}
+}
+
+func TestMoreOperators(t *testing.T) {
+	x := sample()
+	x.Request.Path = "/reviews?id=7"
+	x.Stream.Span = nil
+	start := x.Stream.Start
+	x.Stream.Times = message.Times{RequestEnd: start.Add(time.Millisecond), UpstreamBegin: start.Add(1500 * time.Microsecond),
+		UpstreamEnd: start.Add(2 * time.Millisecond), AnswerBegin: start.Add(3 * time.Millisecond), AnswerEnd: start.Add(4 * time.Millisecond)}
+	x.Stream.Metadata = map[string]map[string]any{"envoy.filters.http.jwt_authn": {"claims": map[string]any{"sub": "jason", "n": 1.0}}}
+	x.Response.Header.Add("grpc-status", "5")
+	x.Response.Body = message.NewBytes(nil, message.Header{{Name: "checksum", Value: "abc"}})
+	for format, want := range map[string]string{
+		"%RESPONSE_FLAGS_LONG%": "UpstreamOverflow,UpstreamRetryLimitExceeded",
+		"%REQUEST_DURATION% %REQUEST_TX_DURATION% %RESPONSE_DURATION% %RESPONSE_TX_DURATION%":  "1 2 3 2",
+		"%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:us)% %COMMON_DURATION(US_TX_BEG:US_RX_END)%":     "1500 2",
+		"%COMMON_DURATION(DS_TX_END:DS_RX_BEG:ms)%":                                            "-", // the wrong way round
+		"%REQ_WITHOUT_QUERY(:PATH)% %PATH(NQ:PATH)% %QUERY_PARAM(id)% %QUERY_PARAM(x)%":        "/reviews /reviews 7 -",
+		"%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:claims:sub)%":                          "jason",
+		"%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:claims)%":                              `{"n":1,"sub":"jason"}`,
+		"%DYNAMIC_METADATA(nobody)%":                                                           "-",
+		"%GRPC_STATUS% %GRPC_STATUS(SNAKE_STRING)% %GRPC_STATUS(NUMBER)% %GRPC_STATUS_NUMBER%": "NotFound NOT_FOUND 5 5",
+		"%TRAILER(CHECKSUM)% %TRAILER(none?checksum)% %TRAILER(none)%":                         "abc abc -",
+		"%CEL(request.method + string(response.code))%":                                        "GET503",
+		"%TRACE_ID% %ACCESS_LOG_TYPE% %UPSTREAM_REMOTE_PORT% %STREAM_ID%":                      "- DownstreamEnd 9080 id-1",
+		"%EMIT_TIME(%3f)% %DOWNSTREAM_PEER_CERT_V_END%":                                        "128 -",
+	} {
+		f, err := CompileFormat(format)
+		if err != nil {
+			t.Errorf("%s: %v", format, err)
+			continue
+		}
+		if got := string(f.Append(nil, x)); got != want {
+			t.Errorf("%s gives %q, want %q", format, got, want)
+		}
+	}
+	for _, format := range []string{"%COMMON_DURATION(DS_RX_BEG:US_HS_END:ms)%", "%COMMON_DURATION(DS_RX_BEG)%", "%PATH(XX)%", "%CEL(response.nope)%", "%GRPC_STATUS(LOUD)%", "%DYNAMIC_METADATA%"} {
+		if _, err := CompileFormat(format); err == nil {
+			t.Errorf("%s was taken", format)
+		}
+	}
+}
+
+func TestFilters(t *testing.T) {
+	at := func(order int, n int64) *snapshot.Comparison { return &snapshot.Comparison{Order: order, Value: n} }
+	failed, slow := snapshot.LogFilter{Status: at(1, 500)}, snapshot.LogFilter{Duration: at(1, 6)}
+	for _, c := range []struct {
+		name   string
+		filter snapshot.LogFilter
+		want   bool
+	}{
+		{"status", failed, true}, {"duration", slow, false}, {"equal", snapshot.LogFilter{Status: at(0, 503)}, true}, {"at most", snapshot.LogFilter{Status: at(-1, 502)}, false},
+		{"and", snapshot.LogFilter{And: []snapshot.LogFilter{failed, slow}}, false}, {"or", snapshot.LogFilter{Or: []snapshot.LogFilter{failed, slow}}, true},
+		{"cel", snapshot.LogFilter{Expression: "response.code >= 500 && connection.mtls && upstream.port == 9080"}, true},
+		{"cel on what is absent", snapshot.LogFilter{Expression: "request.headers['none'] != 'x'"}, false},
+	} {
+		f, err := newFilter(&c.filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f(sample()); got != c.want {
+			t.Errorf("%s takes it: %v", c.name, got)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package accesslog
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
@@ -56,4 +57,35 @@ func FromExchange(x *Exchange) Entry {
 		}
 	}
 	return e
+}
+
+// RequestField is a field of the request; ":method", ":path", ":authority" and
+// ":scheme" name the pseudo fields.
+func (x *Exchange) RequestField(name string) string { return x.header(true, name) }
+
+// MetadataText is the value at a path in dynamic metadata, whose first element is the
+// filter's name: text as it is, other values as JSON. It is empty where there is none.
+func MetadataText(all map[string]map[string]any, path []string) string {
+	if len(path) == 0 || all[path[0]] == nil {
+		return ""
+	}
+	var value any = all[path[0]]
+	for _, key := range path[1:] {
+		object, ok := value.(map[string]any)
+		if !ok {
+			return ""
+		}
+		value = object[key]
+	}
+	switch v := value.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return ""
+	}
+	return string(text)
 }

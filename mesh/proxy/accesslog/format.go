@@ -28,6 +28,7 @@ type part struct {
 	literal string
 	op      operator
 	max     int // cut the value to so many bytes; 0: whole
+	number  bool
 }
 
 // CompileFormat compiles a text. An operator that is unknown is an error naming it.
@@ -75,7 +76,7 @@ func parseOperator(text string) (part, string, error) {
 	name, argument, max := text[:end], "", 0
 	rest := text[end:]
 	if rest[0] == '(' {
-		closing := strings.IndexByte(rest, ')')
+		closing := closingParenthesis(rest)
 		if closing < 0 {
 			return part{}, "", fmt.Errorf("format: the argument of %%%s is not closed by )", name)
 		}
@@ -93,7 +94,23 @@ func parseOperator(text string) (part, string, error) {
 		max = n
 	}
 	op, err := newOperator(name, argument)
-	return part{op: op, max: max}, rest[stop+1:], err
+	return part{op: op, max: max, number: numeric(name)}, rest[stop+1:], err
+}
+
+// closingParenthesis finds the end of an argument, in which there may be others.
+func closingParenthesis(s string) int {
+	depth := 0
+	for i := range len(s) {
+		switch s[i] {
+		case '(':
+			depth++
+		case ')':
+			if depth--; depth == 0 {
+				return i
+			}
+		}
+	}
+	return -1
 }
 
 // Append appends the text of an exchange.
@@ -178,10 +195,19 @@ func (f *Format) appendJSON(dst []byte, x *Exchange) []byte {
 	if value == "" {
 		return append(dst, "null"...)
 	}
-	if isNumber(value) {
+	if f.parts[0].number && isNumber(value) {
 		return append(dst, value...)
 	}
 	return appendQuoted(dst, value)
+}
+
+// numeric tells the operators whose values are numbers by nature.
+func numeric(name string) bool {
+	switch name {
+	case "RESPONSE_CODE", "BYTES_RECEIVED", "BYTES_SENT", "UPSTREAM_REQUEST_ATTEMPT_COUNT", "GRPC_STATUS_NUMBER", "CONNECTION_ID":
+		return true
+	}
+	return strings.HasSuffix(name, "DURATION") || strings.HasSuffix(name, "_PORT") && !strings.HasSuffix(name, "_WITHOUT_PORT")
 }
 
 func isNumber(s string) bool {

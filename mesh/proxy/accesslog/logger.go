@@ -6,7 +6,6 @@ import (
 	"os"
 	"sync"
 
-	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
 )
 
@@ -36,8 +35,7 @@ type Logger struct {
 type fileLog struct {
 	out    io.Writer
 	append func(dst []byte, x *Exchange) []byte
-	flags  message.Flags
-	filter bool
+	filter filter // nil: it takes everything
 }
 
 // NewLogger compiles formats and opens files.
@@ -54,7 +52,7 @@ func NewLogger(logs []snapshot.AccessLog, open Open) (*Logger, error) {
 }
 
 func newFileLog(c snapshot.AccessLog, open Open) (fileLog, error) {
-	log := fileLog{filter: c.HasFlags}
+	var log fileLog
 	if len(c.JSON) > 0 {
 		j, err := CompileJSON(c.JSON)
 		if err != nil {
@@ -72,12 +70,11 @@ func newFileLog(c snapshot.AccessLog, open Open) (fileLog, error) {
 		}
 		log.append = f.Append
 	}
-	for _, name := range c.FlagsOnly {
-		flag, ok := message.FlagNamed(name)
-		if !ok {
-			return log, fmt.Errorf("response flag %q is unknown", name)
+	if c.Filter != nil {
+		var err error
+		if log.filter, err = newFilter(c.Filter); err != nil {
+			return log, err
 		}
-		log.flags |= flag
 	}
 	out, err := open(c.Path)
 	log.out = out
@@ -89,7 +86,7 @@ func newFileLog(c snapshot.AccessLog, open Open) (fileLog, error) {
 func (l *Logger) Log(x *Exchange) {
 	for i := range l.logs {
 		log := &l.logs[i]
-		if log.filter && (x.Stream.Flags == 0 || log.flags != 0 && x.Stream.Flags&log.flags == 0) {
+		if log.filter != nil && !log.filter(x) {
 			continue
 		}
 		buf := l.buffers.Get().(*[]byte)

@@ -16,11 +16,8 @@ type operator func(dst []byte, x *Exchange) []byte
 
 // newOperator returns the operator of a name and its argument.
 func newOperator(name, argument string) (operator, error) {
-	switch name {
-	case "REQ", "RESP":
-		return headerOperator(name == "REQ", argument)
-	case "START_TIME":
-		return timeOperator(argument)
+	if op, err := argumentOperator(name, argument); op != nil || err != nil {
+		return op, err
 	}
 	if argument != "" {
 		return nil, fmt.Errorf("format: operator %%%s(%s)%% is not supported", name, argument)
@@ -87,23 +84,24 @@ func plainOperator(name string) operator {
 			}
 			return append(dst, x.Stream.Flags.String()...)
 		}
-	case "CONNECTION_TERMINATION_DETAILS":
-		return func(dst []byte, _ *Exchange) []byte { return dst }
+	case "CONNECTION_TERMINATION_DETAILS": // only rules of the network end connections with a reason
+		return text(func(x *Exchange) string {
+			if x.Request != nil || !strings.HasPrefix(x.Stream.Details, "rbac_") {
+				return ""
+			}
+			return x.Stream.Details
+		})
 	case "BYTES_RECEIVED":
 		return number(func(x *Exchange) int64 { return x.Stream.BytesReceived })
 	case "BYTES_SENT":
 		return number(func(x *Exchange) int64 { return x.Stream.BytesSent })
 	case "DURATION":
 		return number(func(x *Exchange) int64 { return x.End.Sub(x.Stream.Start).Milliseconds() })
-	case "GRPC_STATUS":
-		return text(func(x *Exchange) string {
-			if x.Response == nil {
-				return ""
-			}
-			return x.Response.Header.Get("grpc-status")
-		})
 	}
 	if op := upstreamOperator(name); op != nil {
+		return op
+	}
+	if op := moreOperator(name); op != nil {
 		return op
 	}
 	return downstreamOperator(name)
@@ -162,7 +160,7 @@ func downstreamOperator(name string) operator {
 	case "DOWNSTREAM_PEER_FINGERPRINT_256":
 		return downstreamTLS(func(t *message.TLS) string { return t.PeerHash })
 	case "DOWNSTREAM_TLS_VERSION":
-		return downstreamTLS(func(t *message.TLS) string { return strings.Replace(tls.VersionName(t.Version), "TLS ", "TLSv", 1) })
+		return downstreamTLS(tlsVersion)
 	case "DOWNSTREAM_TLS_CIPHER":
 		return downstreamTLS(func(t *message.TLS) string { return tls.CipherSuiteName(t.Cipher) })
 	}
@@ -241,11 +239,14 @@ func (x *Exchange) header(request bool, name string) string {
 var strftime = map[byte]string{'Y': "2006", 'm': "01", 'd': "02", 'H': "15", 'M': "04", 'S': "05", 'b': "Jan", 'y': "06",
 	'e': "_2", 'a': "Mon", 'Z': "MST", 'z': "-0700", 'T': "15:04:05", 'F': "2006-01-02"}
 
-// timeOperator is START_TIME: by default ISO 8601 with milliseconds in UTC.
-func timeOperator(argument string) (operator, error) {
+// timeOperator is START_TIME and the like: by default ISO 8601 with milliseconds in UTC.
+func timeOperator(argument string, of func(x *Exchange) time.Time) (operator, error) {
 	if argument == "" {
 		return func(dst []byte, x *Exchange) []byte {
-			return x.Stream.Start.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000Z")
+			if t := of(x); !t.IsZero() {
+				return t.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000Z")
+			}
+			return dst
 		}, nil
 	}
 	var steps []func(dst []byte, t time.Time) []byte
@@ -268,8 +269,12 @@ func timeOperator(argument string) (operator, error) {
 		steps = append(steps, step)
 	}
 	return func(dst []byte, x *Exchange) []byte {
+		t := of(x).UTC()
+		if t.IsZero() {
+			return dst
+		}
 		for _, step := range steps {
-			dst = step(dst, x.Stream.Start.UTC())
+			dst = step(dst, t)
 		}
 		return dst
 	}, nil

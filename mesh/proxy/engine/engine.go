@@ -13,6 +13,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
+	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/filter"
@@ -22,6 +24,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/secret"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/stats"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/tracing"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/upstream"
 	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
 )
@@ -37,6 +40,10 @@ type Options struct {
 	Workload stats.Workload
 	// NodeID is the proxy's id, which it tells its peers.
 	NodeID string
+	// Service, Zone and Getenv are the node's cluster, its zone and the proxy's
+	// environment, for spans. A nil Getenv has nothing set.
+	Service, Zone string
+	Getenv        func(string) string
 	// OnEvent is told about ejections. It must not block, nor call back.
 	OnEvent func(upstream.Event)
 }
@@ -51,6 +58,9 @@ type Engine struct {
 	istio    *stats.Istio
 	peers    *peers
 	tasks    *router.Tasks
+	tracing  *tracing.Hub
+	shapesMu sync.Mutex
+	shapes   map[string]*shape
 	cancel   context.CancelFunc
 }
 
@@ -63,8 +73,17 @@ func New(o Options) *Engine {
 		o.Stats = new(stats.Registry)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Engine{Stats: o.Stats, options: o, istio: stats.NewIstio(o.Stats), peers: newPeers(o.NodeID, o.Workload), tasks: &router.Tasks{Context: ctx}, cancel: cancel,
+	e := &Engine{Stats: o.Stats, options: o, istio: stats.NewIstio(o.Stats), peers: newPeers(o.NodeID, o.Workload), tasks: &router.Tasks{Context: ctx}, cancel: cancel,
 		upstream: upstream.NewManager(upstream.Options{Network: o.Network, Seed: o.Seed, Secrets: o.Secrets, Logger: o.Logger, Stats: o.Stats, OnEvent: o.OnEvent})}
+	e.tracing = tracing.NewHub(tracing.Options{Send: e.send, Seed: o.Seed.Sub("tracing"), Stats: o.Stats,
+		NodeID: o.NodeID, Service: o.Service, Zone: o.Zone, Getenv: o.Getenv})
+	return e
+}
+
+// send sends a request of the proxy's own.
+func (e *Engine) send(ctx context.Context, cluster string, r *message.Request, timeout time.Duration) (*message.Response, error) {
+	key := e.options.Seed.Sub("own").At(uint64(r.Stream.Start.UnixNano()))
+	return router.Send(ctx, router.Options{Upstream: e.upstream, Logger: e.options.Logger, SuppressEnvoyHeaders: true}, cluster, r, timeout, key)
 }
 
 // UpdateClusters puts a set of clusters in force. Where one asks for what is not
@@ -87,6 +106,7 @@ func (e *Engine) Upstream() *upstream.Manager { return e.upstream }
 // Close ends mirrored requests and all clusters. Handlers must not be used afterwards.
 func (e *Engine) Close() error {
 	e.cancel()
+	e.tracing.Close()
 	e.tasks.Wait()
 	return e.upstream.Close()
 }
@@ -101,6 +121,13 @@ func (e *Engine) Handler(m *snapshot.HTTPManager, routes map[string]*snapshot.Ro
 		}
 	}
 	h := &handler{table: route.Compile(config), seed: e.options.Seed.Sub("request"), http: newHTTPStats(e.Stats, m.StatPrefix)}
+	if m.Tracing != nil && m.Tracing.Provider != nil {
+		var err error
+		if h.tracer, err = e.tracing.Tracer(m.Tracing); err != nil {
+			return nil, fmt.Errorf("http connection manager %q: tracing: %w", m.StatPrefix, err)
+		}
+		h.http.traces(e.Stats, m.StatPrefix)
+	}
 	var layers []filter.Filter
 	var problems []error
 	last := filter.Handler(nil)
@@ -163,9 +190,11 @@ func (e *Engine) layer(h *handler, f snapshot.Filter) (filter.Filter, error) {
 	case *snapshot.ALPN:
 		return filter.ALPN(*c), nil
 	case snapshot.IstioStats:
-		h.istio = e.recorder(c)
+		var err error
+		h.istio, err = e.recorder(c)
+		return nil, err
 	case *snapshot.IstioStats:
-		h.istio = e.recorder(*c)
+		return e.layer(h, *c)
 	case snapshot.PeerMetadata:
 		return e.peers.filter(c), nil
 	case *snapshot.PeerMetadata:

@@ -11,6 +11,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/reply"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/route"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/stats"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/tracing"
 	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
 )
 
@@ -22,6 +23,8 @@ type handler struct {
 	chain filter.Handler
 	http  *httpStats
 	istio *recorder // nil: no metrics of Istio's
+	// tracer is nil where no spans are made.
+	tracer *tracing.Tracer
 }
 
 // httpStats are Envoy's metrics of a connection manager.
@@ -30,6 +33,15 @@ type httpStats struct {
 	active         *stats.Gauge
 	codes          *stats.Codes
 	time           *stats.Histogram
+	traced         [4]*stats.Counter // by message.TraceReason; nil counters without a tracer
+}
+
+// traces adds the counters of tracing decisions.
+func (h *httpStats) traces(r *stats.Registry, prefix string) {
+	for reason, name := range map[message.TraceReason]string{message.NotTraced: "not_traceable", message.TraceSampled: "random_sampling",
+		message.TraceByClient: "client_enabled", message.TraceByService: "service_forced"} {
+		h.traced[reason] = r.HTTP(prefix).Counter("tracing." + name)
+	}
 }
 
 func newHTTPStats(r *stats.Registry, prefix string) *httpStats {
@@ -58,6 +70,14 @@ func (h *handler) Serve(ctx context.Context, r *message.Request) (*message.Respo
 	h.http.active.Add(1)
 	x.VirtualHost, x.Rule = h.table.Match(r, x.Key)
 	h.note(x)
+	if h.tracer != nil {
+		h.http.traced[r.Stream.TraceReason].Inc()
+		operation := ""
+		if x.Rule != nil {
+			operation = x.Rule.Decorator
+		}
+		r.Stream.Span = h.tracer.Start(r, operation)
+	}
 	p, err := h.chain(ctx, &x.Exchange)
 	if err != nil {
 		return nil, x.fail(err)
@@ -117,7 +137,12 @@ func (x *exchange) end() {
 	}
 	x.ended = true
 	h, s := x.handler, x.Request.Stream
-	took := float64(time.Since(s.Start)) / float64(time.Millisecond)
+	s.Metadata = x.Metadata
+	now := time.Now()
+	took := float64(now.Sub(s.Start)) / float64(time.Millisecond)
+	if !s.Times.AnswerBegin.IsZero() {
+		s.Times.AnswerEnd = now
+	}
 	h.http.active.Add(-1)
 	h.http.codes.Inc(x.status)
 	h.http.time.Record(took)

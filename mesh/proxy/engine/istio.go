@@ -2,7 +2,9 @@ package engine
 
 import (
 	"strings"
+	"time"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/accesslog"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/route"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
@@ -16,10 +18,19 @@ type recorder struct {
 	self     stats.Workload
 	config   snapshot.IstioStats
 	upstream *upstream.Manager
+	shape    *shape // nil: nothing is changed
 }
 
-func (e *Engine) recorder(c snapshot.IstioStats) *recorder {
-	return &recorder{istio: e.istio, self: e.options.Workload, config: c, upstream: e.upstream}
+func (e *Engine) recorder(c snapshot.IstioStats) (*recorder, error) {
+	s, err := e.shapeOf(c)
+	return &recorder{istio: e.istio, self: e.options.Workload, config: c, upstream: e.upstream, shape: s}, err
+}
+
+// shaped adds to a call what its configuration wants to have in labels.
+func (r *recorder) shaped(c *stats.Call, x *accesslog.Exchange) {
+	if r.shape != nil {
+		c.Shape, c.Values = r.shape, r.shape.values(x, c)
+	}
 }
 
 // record counts one exchange.
@@ -33,27 +44,38 @@ func (r *recorder) record(x *exchange, milliseconds float64) {
 			c.GRPCStatus = x.response.Header.Get("grpc-status")
 		}
 	}
+	r.shaped(&c, &accesslog.Exchange{Request: x.Request, Response: x.response, Status: x.status, Stream: s, End: time.Now()})
 	r.istio.Record(c, milliseconds, s.BytesReceived, x.bytes)
 }
 
-// Opened counts a connection of a TCP proxy that has reached its cluster.
-func (e *Engine) Opened(c snapshot.IstioStats, s *message.Stream) {
-	e.istio.Opened(e.recorder(c).connection(s))
+// Connections counts the connections of a TCP proxy.
+type Connections struct{ recorder *recorder }
+
+// Connections makes the metrics of a TCP proxy. An error names an expression.
+func (e *Engine) Connections(c snapshot.IstioStats) (*Connections, error) {
+	r, err := e.recorder(c)
+	return &Connections{r}, err
 }
 
-// Closed counts the end of a connection of a TCP proxy and its bytes. One that never
-// reached its cluster was not counted before, and is now.
-func (e *Engine) Closed(c snapshot.IstioStats, s *message.Stream) {
-	call := e.recorder(c).connection(s)
+// Opened counts a connection that has reached its cluster.
+func (c *Connections) Opened(s *message.Stream) {
+	c.recorder.istio.Opened(c.recorder.connection(s))
+}
+
+// Closed counts the end of a connection and its bytes. One that never reached its
+// cluster was not counted before, and is now.
+func (c *Connections) Closed(s *message.Stream) {
+	call := c.recorder.connection(s)
 	if !s.UpstreamLocal.IsValid() {
-		e.istio.Opened(call)
+		c.recorder.istio.Opened(call)
 	}
-	e.istio.Closed(call, s.BytesReceived, s.BytesSent)
+	c.recorder.istio.Closed(call, s.BytesReceived, s.BytesSent)
 }
 
 func (r *recorder) connection(s *message.Stream) stats.Call {
 	c := r.call(s, nil, "")
 	c.Protocol = "tcp"
+	r.shaped(&c, &accesslog.Exchange{Stream: s, End: s.Start.Add(s.Duration)})
 	return c
 }
 

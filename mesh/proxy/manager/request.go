@@ -194,7 +194,8 @@ func (s *session) setRequestID(m *Manager, q *message.Request, edge bool) {
 		q.Header.Set("x-request-id", id)
 	}
 	if t := m.config.Tracing; t != nil {
-		if marked := markSampled(t, q, id); marked != id {
+		marked := id
+		if marked, q.Stream.TraceReason = decideTrace(t, q, id); marked != id {
 			q.Header.Set("x-request-id", marked)
 		}
 	}
@@ -233,19 +234,25 @@ const (
 	traceForced   = 'a'
 )
 
-// markSampled decides about tracing by the id itself, so that all proxies on the way
-// decide the same: its first eight digits, modulo 10,000, against the percentages.
-func markSampled(t *snapshot.Tracing, q *message.Request, id string) string {
+// decideTrace decides about tracing by the id itself, so that all proxies on the way
+// decide the same: its first eight digits, modulo 10,000, against the percentages. It
+// returns the id, marked with the reason, and the reason. A proxy that does not use ids
+// for that leaves the decision to the trace context.
+func decideTrace(t *snapshot.Tracing, q *message.Request, id string) (string, message.TraceReason) {
+	if t.IgnoreRequestID {
+		return id, message.TraceSampled
+	}
 	if len(id) != 36 {
-		return id
+		return id, message.NotTraced
 	}
 	n, err := strconv.ParseUint(id[:8], 16, 64)
 	if err != nil {
-		return id
+		return id, message.NotTraced
 	}
 	below := func(percent float64) bool { return n%10000 < uint64(math.Round(percent*100)) }
 	digit := id[traceDigit]
-	if digit == traceNone {
+	reason := traceReasons[digit]
+	if reason == message.NotTraced {
 		switch {
 		case q.Header.Has("x-client-trace-id") && below(t.ClientSampling):
 			digit = traceByClient
@@ -254,12 +261,18 @@ func markSampled(t *snapshot.Tracing, q *message.Request, id string) string {
 		case below(t.RandomSampling):
 			digit = traceSampled
 		}
+		reason = traceReasons[digit]
 	}
-	if !below(t.OverallSampling) {
-		digit = traceNone
+	if reason != message.NotTraced && !below(t.OverallSampling) {
+		digit, reason = traceNone, message.NotTraced
 	}
-	if digit == id[traceDigit] {
-		return id
+	if t.KeepRequestID || digit == id[traceDigit] {
+		return id, reason
 	}
-	return id[:traceDigit] + string(digit) + id[traceDigit+1:]
+	return id[:traceDigit] + string(digit) + id[traceDigit+1:], reason
+}
+
+// traceReasons reads the digit of a request id.
+var traceReasons = map[byte]message.TraceReason{
+	traceSampled: message.TraceSampled, traceByClient: message.TraceByClient, traceForced: message.TraceByService,
 }

@@ -106,10 +106,10 @@ func TestRequestIDs(t *testing.T) {
 	}
 	always, never := &snapshot.Tracing{RandomSampling: 100, OverallSampling: 100}, &snapshot.Tracing{}
 	q := &message.Request{}
-	if got := markSampled(always, q, first); got[14] != '9' || got[:14] != first[:14] || got[15:] != first[15:] {
+	if got, _ := decideTrace(always, q, first); got[14] != '9' || got[:14] != first[:14] || got[15:] != first[15:] {
 		t.Fatalf("sampled: %s", got)
 	}
-	if got := markSampled(never, q, first); got != first {
+	if got, _ := decideTrace(never, q, first); got != first {
 		t.Fatalf("not sampled: %s", got)
 	}
 }

@@ -42,6 +42,46 @@ type Stream struct {
 	Relax func(idle, duration bool)
 	// Duration is the whole exchange's, set when it is over.
 	Duration time.Duration
+
+	Times Times
+
+	// TraceReason is why the request is to be traced, as far as this proxy decides.
+	TraceReason TraceReason
+	// Span is the exchange's part of a trace; nil: it has none.
+	Span Span
+	// Metadata is what filters found out, by the filter's name: Envoy's dynamic metadata.
+	Metadata map[string]map[string]any
+}
+
+// Times are the moments of an exchange that access logs know; zero ones did not come.
+type Times struct {
+	RequestEnd    time.Time // the client's last byte has come
+	UpstreamBegin time.Time // the last try's first byte went out
+	UpstreamEnd   time.Time // and its last one
+	AnswerBegin   time.Time // the server's first byte has come
+	AnswerEnd     time.Time // and its last one
+}
+
+// TraceReason is why a request is traced.
+type TraceReason uint8
+
+// The reasons, as Envoy's connection manager counts them.
+const (
+	NotTraced TraceReason = iota
+	TraceSampled
+	TraceByClient  // x-client-trace-id
+	TraceByService // x-envoy-force-trace
+)
+
+// Span is the part of a trace that one exchange makes.
+type Span interface {
+	// TraceID and SpanID are lower-case hexadecimal.
+	TraceID() string
+	SpanID() string
+	SetOperation(name string)
+	// End is called once, when the exchange is over; p is nil and status 0 where there
+	// was no answer.
+	End(q *Request, p *Response, status int, s *Stream)
 }
 
 // Conn has the facts of one downstream connection. It does not change after the handshake.

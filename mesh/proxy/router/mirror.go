@@ -55,7 +55,7 @@ func (rt *Router) mirror(c *call) {
 func shadowExchange(c *call, m *snapshot.Mirror) *filter.Exchange {
 	x, r, s := *c.x, *c.r, *c.r.Stream
 	r.Header, r.Stream, r.Body, r.Continue = c.r.Header.Clone(), &s, nil, nil
-	s.Cluster, s.Relax = m.Cluster, nil
+	s.Cluster, s.Relax, s.Span = m.Cluster, nil, nil
 	if !m.NoShadowSuffix {
 		r.Authority = shadowed(r.Authority)
 	}

@@ -220,11 +220,16 @@ func (c *call) decorateRequest() {
 		return
 	}
 	name, _ := takeHeader(c.r, "x-envoy-decorator-operation")
-	c.named = name != ""
+	if c.named = name != ""; c.named && c.r.Stream.Span != nil {
+		c.r.Stream.Span.SetOperation(name)
+	}
 }
 
 func (c *call) decorateResponse(p *message.Response) {
 	if !c.inbound() {
+		if name := p.Header.Get("x-envoy-decorator-operation"); name != "" && c.r.Stream.Span != nil {
+			c.r.Stream.Span.SetOperation(name)
+		}
 		p.Header.Del("x-envoy-decorator-operation")
 	} else if name := c.x.Rule.Decorator; name != "" && !c.named {
 		p.Header.Set("x-envoy-decorator-operation", name)
@@ -374,7 +379,10 @@ func gone() error {
 func (c *call) answer(t *try, p *message.Response) (*message.Response, error) {
 	s := c.r.Stream
 	s.Details = "via_upstream"
-	s.UpstreamDuration = time.Since(c.start)
+	now := time.Now()
+	s.UpstreamDuration = now.Sub(c.start)
+	s.Times = message.Times{RequestEnd: c.start, AnswerBegin: now}
+	s.Times.UpstreamBegin, s.Times.UpstreamEnd = t.times()
 	c.cluster.Stats.Codes.Inc(p.Status)
 	c.cluster.Stats.Time.Record(float64(s.UpstreamDuration.Milliseconds()))
 	if !c.rt.options.SuppressEnvoyHeaders {

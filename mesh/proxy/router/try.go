@@ -127,6 +127,7 @@ func (t *try) send() *failure {
 	if err := t.conn.WriteRequest(&t.request); err != nil {
 		return t.classify(err)
 	}
+	t.sent = time.Now()
 	return nil
 }
 
@@ -160,6 +161,13 @@ func (t *try) noteUpload() {
 	if !t.sent.IsZero() {
 		t.call.start = t.sent
 	}
+}
+
+// times are when the request began to go out, and when all of it had.
+func (t *try) times() (begin, end time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.begin, t.sent
 }
 
 // limit sets the connection's deadline anew.

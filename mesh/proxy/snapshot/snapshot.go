@@ -211,10 +211,61 @@ const (
 	UnescapeAndForward
 )
 
-// Tracing has sampling in percent.
+// Tracing is what a connection manager does about traces. Sampling is in percent.
 type Tracing struct {
 	ClientSampling, RandomSampling, OverallSampling float64
-	Tags                                            map[string]string // literal tags
+	// Provider is where spans go; nil: none are made, only request ids are marked.
+	Provider *TraceProvider
+	Tags     []TraceTag
+	// MaxPathLength cuts the path in the tag http.url.
+	MaxPathLength int
+	// IgnoreRequestID traces every request, as far as its own trace context lets it
+	// (use_request_id_for_trace_sampling is false).
+	IgnoreRequestID bool
+	// KeepRequestID leaves the reason out of request ids (pack_trace_reason is false).
+	KeepRequestID bool
+}
+
+// TraceProvider is a tracer with the cluster that collects its spans.
+type TraceProvider struct {
+	Protocol TraceProtocol
+	Cluster  string
+	Host     string // Host of requests to the collector
+	Path     string
+	Headers  []HeaderOp
+	// ServiceName of the spans; empty: the node's cluster.
+	ServiceName string
+	Timeout     time.Duration
+	// Short makes 64-bit trace ids (Zipkin).
+	Short bool
+	// Shared gives the server's span the id of the client's (Zipkin).
+	Shared bool
+	// W3C reads traceparent where there is no B3 context, and writes both (Zipkin).
+	W3C bool
+}
+
+// TraceProtocol is how a collector is spoken to; context travels in B3 fields with
+// Zipkin, in W3C's with OpenTelemetry.
+type TraceProtocol uint8
+
+// The protocols.
+const (
+	Zipkin TraceProtocol = iota
+	OTLPHTTP
+	OTLPGRPC
+)
+
+// TraceTag is a custom tag of spans. Exactly one of Literal, Header, Environment,
+// Metadata and Format makes its value; Default stands in for one that is not there, and
+// without a value there is no tag.
+type TraceTag struct {
+	Name        string
+	Literal     string
+	Header      string
+	Environment string
+	Metadata    []string // a filter's name, then the path in its metadata
+	Format      string   // text with command operators
+	Default     string
 }
 
 // AccessLog is one log of a listener or connection manager.
@@ -222,9 +273,28 @@ type AccessLog struct {
 	Path   string            // file, /dev/stdout
 	Format string            // text with command operators; empty: default
 	JSON   map[string]string // in place of Format
-	// FlagsOnly logs only exchanges with one of these response flags (empty: any).
-	FlagsOnly []string
-	HasFlags  bool // the response-flag filter is there
+	Filter *LogFilter        // nil: everything
+}
+
+// LogFilter picks exchanges for a log. Exactly one of the fields is set; with none but
+// Flags, which may be empty for any, it picks those with a response flag.
+type LogFilter struct {
+	And, Or    []LogFilter
+	Status     *Comparison
+	Duration   *Comparison // milliseconds
+	Expression string      // CEL over Envoy's attributes
+	Flags      []string
+}
+
+// Comparison is Envoy's ComparisonFilter.
+type Comparison struct {
+	Order int // -1: at most, 0: equal, 1: at least
+	Value int64
+}
+
+// Holds compares a number.
+func (c *Comparison) Holds(n int64) bool {
+	return n == c.Value || c.Order < 0 && n < c.Value || c.Order > 0 && n > c.Value
 }
 
 // Filter is one HTTP filter with its configuration.
@@ -269,8 +339,18 @@ type (
 		// NoHostFallback leaves destination_service unknown where no cluster tells it,
 		// instead of the request's authority.
 		NoHostFallback bool
+		// Metrics are changed; the others are as Istio documents them.
+		Metrics []MetricChange
 	}
 )
+
+// MetricChange is what is different about one of Istio's metrics, "requests_total".
+type MetricChange struct {
+	Name   string
+	Drop   bool
+	Remove []string          // labels
+	Labels map[string]string // expressions by label
+}
 
 // FilterName implements Filter.
 func (Router) FilterName() string       { return "envoy.filters.http.router" }

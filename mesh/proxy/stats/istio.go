@@ -1,6 +1,8 @@
 package stats
 
 import (
+	"slices"
+	"strings"
 	"sync"
 )
 
@@ -24,6 +26,17 @@ type Call struct {
 	GRPCStatus          string
 	Flags               string
 	ConnectionSecurity  string // "mutual_tls", "none", "unknown"
+	// Shape, where it is not nil, changes the labels; Values are what it made of the
+	// call. It has to be comparable.
+	Shape  Shape
+	Values string
+}
+
+// Shape changes metrics.
+type Shape interface {
+	// Labels returns the labels of a metric ("requests_total") for the values of a
+	// call; false: the metric is not wanted.
+	Labels(metric string, standard []Label, values string) ([]Label, bool)
 }
 
 // Istio makes Istio's standard metrics in a registry.
@@ -83,9 +96,27 @@ func (i *Istio) find(c Call) *series {
 
 func (i *Istio) make(c Call) *series {
 	labels := c.labels()
-	text := "." + renderLabels(labels)
-	counter := func(name string) *Counter { return i.registry.Counter("istiocustom."+name+text, name, labels...) }
-	histogram := func(name string) *Histogram { return i.registry.Histogram("istiocustom."+name+text, name, labels...) }
+	shaped := func(name string) (string, []Label, bool) {
+		own, wanted := labels, true
+		if c.Shape != nil {
+			own, wanted = c.Shape.Labels(strings.TrimPrefix(name, "istio_"), slices.Clone(labels), c.Values)
+		}
+		return "istiocustom." + name + "." + renderLabels(own), own, wanted
+	}
+	counter := func(name string) *Counter {
+		text, labels, wanted := shaped(name)
+		if !wanted {
+			return nil
+		}
+		return i.registry.Counter(text, name, labels...)
+	}
+	histogram := func(name string) *Histogram {
+		text, labels, wanted := shaped(name)
+		if !wanted {
+			return nil
+		}
+		return i.registry.Histogram(text, name, labels...)
+	}
 	if c.Protocol == "tcp" {
 		return &series{
 			opened: counter("istio_tcp_connections_opened_total"), closed: counter("istio_tcp_connections_closed_total"),

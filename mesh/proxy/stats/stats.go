@@ -36,7 +36,10 @@ func (c *Counter) Value() uint64 {
 }
 
 // Gauge goes up and down. A nil Gauge counts nothing.
-type Gauge struct{ v atomic.Int64 }
+type Gauge struct {
+	v    atomic.Int64
+	read atomic.Pointer[func() int64] // nil: the value is v
+}
 
 // Add adds n, which may be negative.
 func (g *Gauge) Add(n int64) {
@@ -56,6 +59,9 @@ func (g *Gauge) Set(n int64) {
 func (g *Gauge) Value() int64 {
 	if g == nil {
 		return 0
+	}
+	if read := g.read.Load(); read != nil {
+		return (*read)()
 	}
 	return g.v.Load()
 }
@@ -210,6 +216,21 @@ func (r *Registry) HTTP(prefix string) Scope {
 func (s Scope) Counter(name string) *Counter {
 	return s.registry.Counter(s.prefix+name, s.family+name, s.label)
 }
+
+// Listener is the scope of a listener by its address.
+func (r *Registry) Listener(address string) Scope {
+	address = strings.ReplaceAll(address, ":", "_")
+	return Scope{r, "listener." + address + ".", "envoy_listener_", Label{"envoy_listener_address", address}}
+}
+
+// TCP is the scope of a TCP proxy's stat prefix.
+func (r *Registry) TCP(prefix string) Scope {
+	return Scope{r, "tcp." + prefix + ".", "envoy_tcp_", Label{"envoy_tcp_prefix", prefix}}
+}
+
+// GaugeFunc adds a gauge to the scope whose value is read when somebody asks. It takes
+// the place of the one of that name.
+func (s Scope) GaugeFunc(name string, read func() int64) { s.Gauge(name).read.Store(&read) }
 
 // Gauge returns a gauge of the scope.
 func (s Scope) Gauge(name string) *Gauge {

@@ -70,11 +70,13 @@ type Stats struct {
 	ejections, ejectionsOverflow                                      *stats.Counter
 	ejectionsActive                                                   *stats.Gauge
 	checkAttempts, checkSuccess, checkFailure, checkNetwork           *stats.Counter
+	scope                                                             stats.Scope
 }
 
 func newStats(r *stats.Registry, name string) *Stats {
 	s := r.Cluster(name)
 	return &Stats{
+		scope:    s,
 		Requests: s.Counter("upstream_rq_total"), RequestsActive: s.Gauge("upstream_rq_active"),
 		PendingTotal: s.Counter("upstream_rq_pending_total"), PendingActive: s.Gauge("upstream_rq_pending_active"),
 		PendingOverflow: s.Counter("upstream_rq_pending_overflow"), PendingFailure: s.Counter("upstream_rq_pending_failure_eject"),

@@ -278,6 +278,7 @@ func (c *Cluster) ejection(h *Host, ejected bool, reason string) {
 	h.ejected.Store(ejected)
 	if ejected {
 		c.Stats.ejections.Inc()
+		c.Stats.scope.Counter("outlier_detection.ejections_enforced_" + reason).Inc()
 	}
 	c.Stats.ejectionsActive.Set(int64(c.detector.active))
 	if config := c.config(); config.Discovery != snapshot.OriginalDst {

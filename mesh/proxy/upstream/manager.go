@@ -139,6 +139,7 @@ func (m *Manager) newCluster(config *snapshot.Cluster) *Cluster {
 	c := &Cluster{Name: config.Name, Stats: newStats(m.options.Stats, name), network: m.options.Network, secrets: m.options.Secrets,
 		seed: m.options.Seed.Sub("cluster/" + config.Name), onEvent: onEvent, hosts: map[netip.AddrPort]*Host{},
 		cursors: map[string]*cursor{}, resolved: map[string][]netip.Addr{}, logical: map[string]*Host{}, tasks: &m.tasks, dialing: m.ctx}
+	c.breakerGauges(c.Stats.scope)
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	if isDNS(config) {
 		c.ready = make(chan struct{})

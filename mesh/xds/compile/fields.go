@@ -45,7 +45,15 @@ var fields = map[string]string{
 	"envoy.extensions.filters.network.http_connection_manager.v3.Rds":        "config_source route_config_name",
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter": "name typed_config is_optional",
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing": "client_sampling random_sampling " +
-		"overall_sampling verbose max_path_tag_length custom_tags",
+		"overall_sampling max_path_tag_length custom_tags provider spawn_upstream_span!",
+	"envoy.config.trace.v3.Tracing.Http": "name typed_config",
+	"envoy.config.trace.v3.ZipkinConfig": "collector_cluster collector_endpoint trace_id_128bit shared_span_context collector_endpoint_version " +
+		"collector_hostname trace_context_option collector_service",
+	"envoy.config.trace.v3.OpenTelemetryConfig":  "grpc_service http_service service_name",
+	"envoy.config.core.v3.GrpcService":           "envoy_grpc timeout initial_metadata",
+	"envoy.config.core.v3.GrpcService.EnvoyGrpc": "cluster_name authority",
+	"envoy.config.core.v3.HttpService":           "http_uri request_headers_to_add",
+	"envoy.config.core.v3.HttpUri":               "uri cluster timeout",
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig":               "upgrade_type enabled",
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails": "subject cert chain dns uri",
 	"envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension":                                "typed_config",
@@ -100,14 +108,22 @@ var fields = map[string]string{
 	"envoy.type.matcher.v3.OrMatcher":                                    "value_matchers",
 
 	// Access logs.
-	"envoy.config.accesslog.v3.AccessLog":                       "name filter typed_config",
-	"envoy.config.accesslog.v3.AccessLogFilter":                 "response_flag_filter",
-	"envoy.config.accesslog.v3.ResponseFlagFilter":              "flags",
-	"envoy.extensions.access_loggers.file.v3.FileAccessLog":     "path format json_format typed_json_format log_format",
-	"envoy.extensions.access_loggers.stream.v3.StdoutAccessLog": "log_format",
-	"envoy.extensions.access_loggers.stream.v3.StderrAccessLog": "log_format",
-	"envoy.config.core.v3.SubstitutionFormatString":             "text_format text_format_source json_format",
-	"envoy.config.core.v3.DataSource":                           "filename inline_bytes inline_string",
+	"envoy.config.accesslog.v3.AccessLog":                             "name filter typed_config",
+	"envoy.config.accesslog.v3.AccessLogFilter":                       "response_flag_filter status_code_filter duration_filter and_filter or_filter extension_filter",
+	"envoy.config.accesslog.v3.StatusCodeFilter":                      "comparison",
+	"envoy.config.accesslog.v3.DurationFilter":                        "comparison",
+	"envoy.config.accesslog.v3.ComparisonFilter":                      "op value",
+	"envoy.config.core.v3.RuntimeUInt32":                              "default_value runtime_key",
+	"envoy.config.accesslog.v3.AndFilter":                             "filters",
+	"envoy.config.accesslog.v3.OrFilter":                              "filters",
+	"envoy.config.accesslog.v3.ExtensionFilter":                       "name typed_config",
+	"envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter": "expression",
+	"envoy.config.accesslog.v3.ResponseFlagFilter":                    "flags",
+	"envoy.extensions.access_loggers.file.v3.FileAccessLog":           "path format json_format typed_json_format log_format",
+	"envoy.extensions.access_loggers.stream.v3.StdoutAccessLog":       "log_format",
+	"envoy.extensions.access_loggers.stream.v3.StderrAccessLog":       "log_format",
+	"envoy.config.core.v3.SubstitutionFormatString":                   "text_format text_format_source json_format",
+	"envoy.config.core.v3.DataSource":                                 "filename inline_bytes inline_string",
 
 	// Routes.
 	"envoy.config.route.v3.RouteConfiguration": "name virtual_hosts request_headers_to_add request_headers_to_remove response_headers_to_add " +

@@ -142,7 +142,7 @@ func (b *build) chain(at place, m *listenerpb.FilterChain, done *compiled) *snap
 			// between proxies that both negotiate it; without it they are unknown.
 			switch valued, ok := config.(interface{ GetValue() *structpb.Struct }); {
 			case config.GetTypeUrl() == istioStats && ok:
-				s := istioStatsOf(valued.GetValue())
+				s := istioStatsOf(at.field("typedConfig"), valued.GetValue())
 				metrics = &s
 			case config.GetTypeUrl() != metadataExchange:
 				at.field("typedConfig").errorf("%s is no network filter", bare(config.GetTypeUrl()))
@@ -208,8 +208,8 @@ func accessLogs(at place, ms []*accesslogpb.AccessLog) []snapshot.AccessLog {
 			continue
 		}
 		var l snapshot.AccessLog
-		if f := m.GetFilter().GetResponseFlagFilter(); f != nil {
-			l.HasFlags, l.FlagsOnly = true, f.GetFlags()
+		if f := m.GetFilter(); f != nil {
+			l.Filter = new(logFilter(at.field("filter"), f))
 		}
 		at = at.field("typedConfig")
 		switch config := config.(type) {

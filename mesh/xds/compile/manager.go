@@ -14,8 +14,6 @@ import (
 	httprbacpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	routerpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	tracingpb "github.com/envoyproxy/go-control-plane/envoy/type/tracing/v3"
-	typepb "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 	alpnpb "istio.io/api/envoy/config/filter/http/alpn/v2alpha1"
@@ -49,7 +47,7 @@ func (b *build) manager(at place, m *hcmpb.HttpConnectionManager, done *compiled
 		PreserveExternalRequestID: m.GetPreserveExternalRequestId(),
 		AlwaysSetRequestID:        m.GetAlwaysSetRequestIdInResponse(),
 		GenerateRequestID:         boolean(m.GetGenerateRequestId(), true),
-		Tracing:                   tracing(m.GetTracing()),
+		Tracing:                   tracing(at, m, done),
 		AccessLogs:                accessLogs(at.field("accessLog"), m.GetAccessLog()),
 	}
 	if d := m.GetSetCurrentClientCertDetails(); d != nil {
@@ -133,32 +131,6 @@ func escapedSlashes(a hcmpb.HttpConnectionManager_PathWithEscapedSlashesAction) 
 	}
 }
 
-// tracing keeps the sampling and the literal tags; tags from metadata and headers
-// tell of filters that are not there. Percentages are 100 where they are absent.
-func tracing(m *hcmpb.HttpConnectionManager_Tracing) *snapshot.Tracing {
-	if m == nil {
-		return nil
-	}
-	or100 := func(p *typepb.Percent) float64 {
-		if p == nil {
-			return 100
-		}
-		return p.GetValue()
-	}
-	t := &snapshot.Tracing{
-		ClientSampling:  or100(m.GetClientSampling()),
-		RandomSampling:  or100(m.GetRandomSampling()),
-		OverallSampling: or100(m.GetOverallSampling()),
-		Tags:            map[string]string{},
-	}
-	for _, tag := range m.GetCustomTags() {
-		if literal, ok := tag.GetType().(*tracingpb.CustomTag_Literal_); ok {
-			t.Tags[tag.GetTag()] = literal.Literal.GetValue()
-		}
-	}
-	return t
-}
-
 func httpFilters(at place, ms []*hcmpb.HttpFilter) []snapshot.Filter {
 	var out []snapshot.Filter
 	for i, m := range ms {
@@ -225,21 +197,11 @@ func structFilter(at place, m typedStruct) snapshot.Filter {
 	case peerMetadata:
 		return snapshot.PeerMetadata{Downstream: valued.GetValue().GetFields()["downstream_discovery"] != nil}
 	case istioStats:
-		return istioStatsOf(valued.GetValue())
+		return istioStatsOf(at, valued.GetValue())
 	default:
 		at.errorf("%s is no HTTP filter", bare(m.GetTypeUrl()))
 		return nil
 	}
-}
-
-// istioStatsOf compiles stats.PluginConfig as JSON, in which fields go by either name.
-func istioStatsOf(s *structpb.Struct) snapshot.IstioStats {
-	fields := s.GetFields()
-	c := snapshot.IstioStats{Reporter: fields["reporter"].GetStringValue()}
-	for _, name := range []string{"disable_host_header_fallback", "disableHostHeaderFallback"} {
-		c.NoHostFallback = c.NoHostFallback || fields[name].GetBoolValue()
-	}
-	return c
 }
 
 func alpn(m *alpnpb.FilterConfig) snapshot.ALPN {

@@ -37,7 +37,7 @@ const (
 
 // clusters makes those of all services that the proxy sees, and the fixed ones.
 func (p *proxy) clusters() error {
-	for _, s := range p.scope.services {
+	for _, s := range p.seenOrCollecting() {
 		d := p.scope.policies[s]
 		key := "|cds|" + p.node.Type + "|" + p.id(s) + "|" + p.policyID(d) + "|" + strings.Join(s.Endpoints.Accounts, ",")
 		if inlineEndpoints(s, d) {
@@ -58,6 +58,18 @@ func (p *proxy) clusters() error {
 		return finish([]*clusterpb.Cluster{p.blackHole(), p.passthrough(names.Passthrough), inbound})
 	})
 	return p.put(resource.Cluster, m, err)
+}
+
+// seenOrCollecting are the services of the proxy's scope, and those that collect its
+// spans.
+func (p *proxy) seenOrCollecting() []*model.Service {
+	list := p.scope.services
+	for _, s := range p.mesh.Collectors() {
+		if p.scope.byHost[s.Host] == nil {
+			list = append(list[:len(list):len(list)], s)
+		}
+	}
+	return list
 }
 
 func (p *proxy) policyID(d *model.DestinationRule) string {

@@ -19,7 +19,7 @@ import (
 // subsets and PeerAuthentication only, and where policies look at it on where the
 // client is: a Pod that comes or goes changes nothing else.
 func (p *proxy) endpoints() error {
-	for _, s := range p.scope.services {
+	for _, s := range p.seenOrCollecting() {
 		d := p.scope.policies[s]
 		if s.Resolution != model.ByEndpoints || s.Headless && !p.scope.router {
 			continue

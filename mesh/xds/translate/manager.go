@@ -1,20 +1,14 @@
 package translate
 
 import (
-	"fmt"
-
-	accesslogpb "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
-	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerpb "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routepb "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	filelogpb "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
 	corspb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	faultpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	grpcstatspb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_stats/v3"
 	routerpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	uuidpb "github.com/envoyproxy/go-control-plane/envoy/extensions/request_id/uuid/v3"
-	typepb "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -22,69 +16,6 @@ import (
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/model"
 )
-
-// The text format of Istio's access log, and the same as JSON.
-const textFormat = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" %RESPONSE_CODE% %RESPONSE_FLAGS% " +
-	"%RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% \"%UPSTREAM_TRANSPORT_FAILURE_REASON%\" %BYTES_RECEIVED% %BYTES_SENT% " +
-	"%DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" \"%REQ(X-REQUEST-ID)%\" " +
-	"\"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\" %UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% " +
-	"%DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%\n"
-
-var jsonFormat = map[string]string{
-	"start_time": "%START_TIME%", "route_name": "%ROUTE_NAME%", "method": "%REQ(:METHOD)%",
-	"path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%", "protocol": "%PROTOCOL%", "response_code": "%RESPONSE_CODE%",
-	"response_flags": "%RESPONSE_FLAGS%", "response_code_details": "%RESPONSE_CODE_DETAILS%",
-	"connection_termination_details":    "%CONNECTION_TERMINATION_DETAILS%",
-	"bytes_received":                    "%BYTES_RECEIVED%",
-	"bytes_sent":                        "%BYTES_SENT%",
-	"duration":                          "%DURATION%",
-	"upstream_service_time":             "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%",
-	"x_forwarded_for":                   "%REQ(X-FORWARDED-FOR)%",
-	"user_agent":                        "%REQ(USER-AGENT)%",
-	"request_id":                        "%REQ(X-REQUEST-ID)%",
-	"authority":                         "%REQ(:AUTHORITY)%",
-	"upstream_host":                     "%UPSTREAM_HOST%",
-	"upstream_cluster":                  "%UPSTREAM_CLUSTER_RAW%",
-	"upstream_local_address":            "%UPSTREAM_LOCAL_ADDRESS%",
-	"downstream_local_address":          "%DOWNSTREAM_LOCAL_ADDRESS%",
-	"downstream_remote_address":         "%DOWNSTREAM_REMOTE_ADDRESS%",
-	"requested_server_name":             "%REQUESTED_SERVER_NAME%",
-	"upstream_transport_failure_reason": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
-}
-
-// accessLogs are those of the proxy's inbound or outbound side.
-func (p *proxy) accessLogs(inbound bool) []*accesslogpb.AccessLog {
-	l := p.mesh.AccessLog(p.node.Namespace, p.node.Labels, inbound)
-	if l == nil {
-		return nil
-	}
-	format := &corepb.SubstitutionFormatString{}
-	switch {
-	case l.EncodeJSON:
-		fields := l.JSON
-		if len(fields) == 0 {
-			fields = jsonFormat
-		}
-		format.Format = &corepb.SubstitutionFormatString_JsonFormat{JsonFormat: stringsStruct(fields)}
-	default:
-		text := l.Format
-		if text == "" {
-			text = textFormat
-		}
-		format.Format = &corepb.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corepb.DataSource{
-			Specifier: &corepb.DataSource_InlineString{InlineString: text}}}
-	}
-	return []*accesslogpb.AccessLog{{Name: "envoy.access_loggers.file", ConfigType: &accesslogpb.AccessLog_TypedConfig{
-		TypedConfig: toAny(&filelogpb.FileAccessLog{Path: l.Path, AccessLogFormat: &filelogpb.FileAccessLog_LogFormat{LogFormat: format}})}}}
-}
-
-// logKey stands for the access log in keys.
-func (p *proxy) logKey(inbound bool) string {
-	if l := p.mesh.AccessLog(p.node.Namespace, p.node.Labels, inbound); l != nil {
-		return fmt.Sprintf("%v", *l)
-	}
-	return ""
-}
 
 // httpFilters are in istiod's order: metadata exchange, tokens and authorization where
 // the workload is the server (a gateway is one too), gRPC statistics, ALPN towards
@@ -124,13 +55,14 @@ func alpnFilter() *alpnpb.FilterConfig {
 
 // manager is what all connection managers have in common.
 func (p *proxy) manager(stat string, inbound bool) *hcmpb.HttpConnectionManager {
+	spec := p.mesh.Tracing(p.node.Namespace, p.node.Labels, inbound)
 	m := &hcmpb.HttpConnectionManager{
 		StatPrefix: stat, HttpFilters: p.httpFilters(inbound), AccessLog: p.accessLogs(inbound),
 		StreamIdleTimeout: durationpb.New(0), UseRemoteAddress: wrapperspb.Bool(false), Proxy_100Continue: true,
 		UpgradeConfigs: []*hcmpb.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		NormalizePath:  wrapperspb.Bool(p.mesh.Settings.Normalization != model.NormalizeNone),
 		RequestIdExtension: &hcmpb.RequestIDExtension{TypedConfig: toAny(&uuidpb.UuidRequestIdConfig{
-			UseRequestIdForTraceSampling: wrapperspb.Bool(true)})},
+			UseRequestIdForTraceSampling: wrapperspb.Bool(spec == nil || !spec.IgnoreRequestID)})},
 		PathWithEscapedSlashesAction: hcmpb.HttpConnectionManager_KEEP_UNCHANGED,
 	}
 	if p.mesh.Settings.Normalization >= model.NormalizeMergeSlashes {
@@ -139,13 +71,7 @@ func (p *proxy) manager(stat string, inbound bool) *hcmpb.HttpConnectionManager 
 	if p.mesh.Settings.Normalization == model.NormalizeDecodeAndMergeSlashes {
 		m.PathWithEscapedSlashesAction = hcmpb.HttpConnectionManager_UNESCAPE_AND_FORWARD
 	}
-	if p.mesh.Settings.Tracing {
-		m.Tracing = &hcmpb.HttpConnectionManager_Tracing{
-			ClientSampling:  &typepb.Percent{Value: 100},
-			RandomSampling:  &typepb.Percent{Value: p.mesh.Settings.Sampling},
-			OverallSampling: &typepb.Percent{Value: 100},
-		}
-	}
+	m.Tracing = p.tracing(spec)
 	return m
 }
 

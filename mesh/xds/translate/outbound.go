@@ -31,7 +31,7 @@ type binding struct {
 // outbound makes the listeners that connections of the application reach, and their routes.
 func (p *proxy) outbound() error {
 	key := "|" + p.scope.key + "|" + p.clientLabels() + "|"
-	m, err := p.once("|lds|"+key+p.logKey(false), func() (made, error) {
+	m, err := p.once("|lds|"+key+p.telemetryKey(false), func() (made, error) {
 		list, err := p.outboundListeners()
 		if err != nil {
 			return nil, err

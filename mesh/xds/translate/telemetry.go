@@ -1,6 +1,9 @@
 package translate
 
 import (
+	"maps"
+	"slices"
+
 	udpapb "github.com/cncf/xds/go/udpa/type/v1"
 	listenerpb "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -31,7 +34,56 @@ func (p *proxy) metricsConfig(inbound bool) *udpapb.TypedStruct {
 	if inbound || p.node.Type == model.Router {
 		fields["disable_host_header_fallback"] = structpb.NewBoolValue(true)
 	}
+	if changes := p.metricChanges(inbound); len(changes) > 0 {
+		fields["metrics"] = structpb.NewListValue(&structpb.ListValue{Values: changes})
+	}
 	return typedStruct(statsConfig, fields)
+}
+
+// metricNames are Istio's standard metrics as the filter calls them.
+var metricNames = []string{"requests_total", "request_duration_milliseconds", "request_bytes", "response_bytes",
+	"tcp_connections_opened_total", "tcp_connections_closed_total", "tcp_sent_bytes_total", "tcp_received_bytes_total"}
+
+// metricChanges are the metrics that Telemetry changes, each once: an override of all
+// metrics is one of each.
+func (p *proxy) metricChanges(inbound bool) (list []*structpb.Value) {
+	overrides := p.mesh.Metrics(p.node.Namespace, p.node.Labels, inbound)
+	for _, name := range metricNames {
+		drop, tags := false, map[string]model.TagOverride{}
+		for _, o := range overrides {
+			if o.Metric != "" && o.Metric != name {
+				continue
+			}
+			if o.Disabled != nil {
+				drop = *o.Disabled
+			}
+			for _, t := range o.Tags {
+				tags[t.Name] = t
+			}
+		}
+		change := map[string]*structpb.Value{"name": structpb.NewStringValue(name)}
+		if drop {
+			change["drop"] = structpb.NewBoolValue(true)
+		}
+		set, remove := &structpb.Struct{Fields: map[string]*structpb.Value{}}, &structpb.ListValue{}
+		for _, tag := range slices.Sorted(maps.Keys(tags)) {
+			if tags[tag].Remove {
+				remove.Values = append(remove.Values, structpb.NewStringValue(tag))
+			} else {
+				set.Fields[tag] = structpb.NewStringValue(tags[tag].Value)
+			}
+		}
+		if len(set.Fields) > 0 {
+			change["dimensions"] = structpb.NewStructValue(set)
+		}
+		if len(remove.Values) > 0 {
+			change["tags_to_remove"] = structpb.NewListValue(remove)
+		}
+		if len(change) > 1 {
+			list = append(list, structpb.NewStructValue(&structpb.Struct{Fields: change}))
+		}
+	}
+	return list
 }
 
 // metadataFilter has proxies tell each other their workloads in header fields.

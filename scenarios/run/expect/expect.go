@@ -21,6 +21,8 @@ import (
 // Host answers what expressions ask the running world.
 type Host interface {
 	Endpoint(workload, client string) (Endpoint, error)
+	// Logs are the lines that a workload's proxies wrote into access logs.
+	Logs(workload string) ([]string, error)
 }
 
 // Language compiles and evaluates. It keeps what it compiled; one goroutine uses it.
@@ -49,6 +51,7 @@ func New(host Host) (*Language, error) {
 			cel.BinaryBinding(share))),
 		cel.Function("endpoint", cel.Overload("endpoint_string_string", []*cel.Type{cel.StringType, cel.StringType}, endpointType,
 			cel.BinaryBinding(l.endpoint))),
+		cel.Function("logs", cel.Overload("logs_string", []*cel.Type{cel.StringType}, cel.ListType(cel.StringType), cel.UnaryBinding(l.logs))),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("expressions: %w", err)
@@ -58,10 +61,10 @@ func New(host Host) (*Language, error) {
 
 // Reserved are the names that a kept result may not take.
 func Reserved() []string {
-	names := []string{"share", "endpoint", "ok", "duration", "timestamp", "size", "int", "uint", "double", "string", "bytes",
+	names := []string{"share", "endpoint", "logs", "ok", "duration", "timestamp", "size", "int", "uint", "double", "string", "bytes",
 		"bool", "list", "map", "type", "dyn", "has", "in", "true", "false", "null", "as", "break", "const", "continue", "else", "for",
 		"function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"}
-	for _, t := range []string{"Traffic", "Applied", "Queried"} {
+	for _, t := range []string{"Traffic", "Applied", "Queried", "Traced"} {
 		for _, f := range structs[t] {
 			names = append(names, f.name)
 		}
@@ -80,6 +83,8 @@ func resultType(operation string) *cel.Type {
 		return appliedType
 	case "query":
 		return queriedType
+	case "traces":
+		return tracedType
 	}
 	return nil
 }
@@ -179,7 +184,7 @@ func explain(message string, s spec.Scope) string {
 	}
 	if name, ok := quoted("undefined field"); ok {
 		var fields []string
-		for _, t := range []string{"Traffic", "Latency", "Percentiles", "TLS", "Applied", "Endpoint"} {
+		for _, t := range []string{"Traffic", "Latency", "Percentiles", "TLS", "Applied", "Endpoint", "Traced", "Span"} {
 			for _, f := range structs[t] {
 				fields = append(fields, f.name)
 			}
@@ -198,7 +203,7 @@ func explain(message string, s spec.Scope) string {
 
 // names are all that an expression may call or mention in a scope.
 func names(s spec.Scope) []string {
-	all := []string{"share", "endpoint", "ok", "duration", "size"}
+	all := []string{"share", "endpoint", "logs", "ok", "duration", "size"}
 	if t := resultType(s.Operation); t != nil {
 		for _, f := range structs[t.TypeName()] {
 			all = append(all, f.name)
@@ -221,7 +226,7 @@ func asks(ast *cel.Ast, s spec.Scope) bool {
 			found = found || slices.Contains(known, e.AsIdent())
 		case celast.CallKind:
 			f := e.AsCall().FunctionName()
-			found = found || f == "ok" || f == "endpoint"
+			found = found || f == "ok" || f == "endpoint" || f == "logs"
 		}
 	}))
 	return found
@@ -249,6 +254,17 @@ func (l *Language) endpoint(workload, client ref.Val) ref.Val {
 		return types.WrapErr(err)
 	}
 	return e.value()
+}
+
+func (l *Language) logs(workload ref.Val) ref.Val {
+	if l.host == nil {
+		return types.NewErr("no world to ask")
+	}
+	lines, err := l.host.Logs(string(workload.(types.String)))
+	if err != nil {
+		return types.WrapErr(err)
+	}
+	return types.NewStringList(types.DefaultTypeAdapter, lines)
 }
 
 // share is a key's part of all counts; 0 where there are none.

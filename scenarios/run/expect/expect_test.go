@@ -11,6 +11,8 @@ import (
 
 type host struct{}
 
+func (host) Logs(workload string) ([]string, error) { return []string{"a line of " + workload}, nil }
+
 func (host) Endpoint(workload, client string) (Endpoint, error) {
 	if workload == "nobody" {
 		return Endpoint{}, errors.New("no workload nobody")

@@ -23,6 +23,8 @@ var (
 	endpointType    = cel.ObjectType("Endpoint")
 	queriedType     = cel.ObjectType("Queried")
 	sampleType      = cel.ObjectType("Sample")
+	tracedType      = cel.ObjectType("Traced")
+	spanType        = cel.ObjectType("Span")
 	countsType      = cel.MapType(cel.StringType, cel.IntType)
 )
 
@@ -52,7 +54,12 @@ var structs = map[string][]structField{
 	"Applied":     {{"objects", cel.IntType}, {"warnings", cel.ListType(cel.StringType)}, {"rejected", cel.ListType(cel.StringType)}},
 	"Queried":     {{"value", cel.DoubleType}, {"series", cel.ListType(sampleType)}},
 	"Sample":      {{"labels", cel.MapType(cel.StringType, cel.StringType)}, {"value", cel.DoubleType}},
-	"Endpoint":    {{"ejected", cel.BoolType}, {"healthy", cel.BoolType}, {"active", cel.IntType}},
+	"Traced":      {{"count", cel.IntType}, {"spans", cel.ListType(spanType)}, {"services", cel.ListType(cel.StringType)}},
+	"Span": {
+		{"trace", cel.StringType}, {"id", cel.StringType}, {"parentId", cel.StringType}, {"service", cel.StringType}, {"name", cel.StringType},
+		{"parent", cel.StringType}, {"kind", cel.StringType}, {"duration", cel.DurationType}, {"tags", cel.MapType(cel.StringType, cel.StringType)},
+	},
+	"Endpoint": {{"ejected", cel.BoolType}, {"healthy", cel.BoolType}, {"active", cel.IntType}},
 }
 
 // provider tells CEL the types of structs beside its own.
