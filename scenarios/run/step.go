@@ -60,6 +60,9 @@ func (x *execution) once(ctx context.Context, st *spec.Step, out *result.Step) {
 	if a, ok := found.(*expect.Applied); ok && len(a.Rejected) > 0 && !x.mentions(st, "rejected") {
 		out.Status, out.Message = result.Failed, (&refusal{a.Rejected}).Error()
 	}
+	if why := otherwise(st.Canary, found); why != "" {
+		out.Status, out.Message = result.Failed, why
+	}
 	values := expect.Values{Scope: scope, Result: found, Kept: x.kept}
 	for _, e := range st.Expect {
 		c := x.check(e, values)
@@ -155,6 +158,8 @@ func (x *execution) operate(ctx context.Context, st *spec.Step) (expect.Result, 
 		return nil, wrap("fault", x.world.Fault(ctx, st.Fault))
 	case "query":
 		return x.query(ctx, st.Query)
+	case "canary":
+		return x.canary(ctx, st.Canary)
 	}
 	return nil, fmt.Errorf("operation %s is not supported yet", st.Operation)
 }

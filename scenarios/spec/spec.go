@@ -120,6 +120,7 @@ type Step struct {
 	Scale     *Scale
 	Fault     *Fault
 	Query     string // PromQL
+	Canary    *Canary
 }
 
 // Expression is a CEL expression with its place.

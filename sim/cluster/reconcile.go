@@ -29,18 +29,21 @@ func compareKeys(a, b config.Key) int {
 func (c *Cluster) reconcile(ctx context.Context) error {
 	c.deployGateways()
 	c.publish()
-	started, err := c.startPods(ctx)
-	if err != nil {
+	if err := c.startPods(ctx); err != nil {
 		return err
 	}
-	for _, p := range started {
+	changed := false
+	surplus := c.surplus()
+	for _, p := range c.pods {
+		if p.ready || slices.Contains(surplus, p) {
+			continue
+		}
 		if err := c.o.Kubelet.WaitReady(ctx, p.Pod); err != nil {
 			return fmt.Errorf("pod %s: %w", p.Name, err)
 		}
-		p.ready = true
+		p.ready, changed = true, true
 	}
-	surplus := c.surplus()
-	if len(started) == 0 && len(surplus) == 0 {
+	if !changed && len(surplus) == 0 {
 		return nil
 	}
 	for _, p := range surplus {
@@ -105,8 +108,7 @@ func (c *Cluster) everywhere(o owner) owner {
 }
 
 // startPods starts the Pods that are missing.
-func (c *Cluster) startPods(ctx context.Context) ([]*Pod, error) {
-	var started []*Pod
+func (c *Cluster) startPods(ctx context.Context) error {
 	for _, o := range c.owners() {
 		have := 0
 		for _, p := range c.pods {
@@ -117,17 +119,16 @@ func (c *Cluster) startPods(ctx context.Context) ([]*Pod, error) {
 		for ; have < o.replicas; have++ {
 			p, err := c.newPod(o)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			if err := c.o.Kubelet.Start(ctx, p.Pod); err != nil {
-				return nil, fmt.Errorf("pod %s: %w", p.Name, err)
+				return fmt.Errorf("pod %s: %w", p.Name, err)
 			}
 			c.pods = append(c.pods, p)
-			started = append(started, p)
 			c.o.OnPod(p.Pod, "started")
 		}
 	}
-	return started, nil
+	return nil
 }
 
 // newPod makes the Pod that a real cluster's ReplicaSet controller, API server

@@ -15,6 +15,11 @@ const healLimit = 2 * time.Minute
 
 // Fault implements run.World.
 func (w *World) Fault(ctx context.Context, f *spec.Fault) error {
+	leave, err := w.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	switch {
 	case f.Kill != "":
 		return w.kill(ctx, f.Kill)

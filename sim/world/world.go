@@ -20,6 +20,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/store"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
+	"github.com/windtunnel-mesh/windtunnel/sim/canary"
 	"github.com/windtunnel-mesh/windtunnel/sim/cluster"
 	"github.com/windtunnel-mesh/windtunnel/sim/fabric"
 	"github.com/windtunnel-mesh/windtunnel/sim/images"
@@ -38,7 +39,8 @@ type options struct {
 }
 
 // World is one mesh. Scenario steps call it from one goroutine; proxies and
-// servers live on their own.
+// servers live on their own. Beside the steps only the canary controller changes the
+// cluster: enter keeps the two apart.
 type World struct {
 	o       options
 	ctx     context.Context // of everything that runs; cancelled by Close
@@ -51,8 +53,10 @@ type World struct {
 	tokens  *identity.TokenIssuer
 	meshd   *meshd.Meshd
 	log     *journal
-	nodesMu sync.RWMutex     // of nodes where another goroutine than the scenario's reads
-	metrics *metrics         // nil where the scenario queries none
+	nodesMu sync.RWMutex  // of nodes where another goroutine than the scenario's reads
+	metrics *metrics      // nil where nobody asks for any
+	gate    chan struct{} // who changes the cluster has its one place
+	release *canary.Controller
 	nodes   map[string]*node // running Pods by name
 	down    bool             // the control plane is, on purpose
 	rules   []func()         // remove the network's faults that nobody has healed
@@ -73,6 +77,7 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 		store:   store.NewMemory(store.MemoryOptions{}),
 		images:  images.NewCatalogue(o.Scenario.Behaviours),
 		log:     newJournal(o.Trace),
+		gate:    make(chan struct{}, 1),
 		nodes:   make(map[string]*node),
 		clients: make(map[string]fabric.Host),
 	}
@@ -89,9 +94,12 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 		Seed:    o.Seed.Sub("cluster"),
 		OnPod:   w.onPod,
 	})
-	if queries(o.Scenario) {
+	if queries(o.Scenario) || releases(o.Scenario) {
 		w.metrics = newMetrics(w.ctx, o.Seed)
 	}
+	w.release = canary.New(w.ctx, canary.Options{Cluster: managed{w}, Seed: o.Seed.Sub("canary"), OnEvent: func(name, text string) {
+		w.log.event("canary", name, text)
+	}})
 	o.Fabric.SetResolver(w.resolve)
 	o.Fabric.SetServiceAddress(w.serviceAddress)
 	if err := w.install(); err != nil {
@@ -104,6 +112,7 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 func (w *World) Close() error {
 	w.cancel()
 	w.metrics.wait()
+	w.release.Wait()
 	var errs []error
 	for _, p := range w.cluster.Pods() {
 		if n := w.nodes[p.Name]; n != nil {

@@ -61,7 +61,7 @@ func Reserved() []string {
 	names := []string{"share", "endpoint", "ok", "duration", "timestamp", "size", "int", "uint", "double", "string", "bytes",
 		"bool", "list", "map", "type", "dyn", "has", "in", "true", "false", "null", "as", "break", "const", "continue", "else", "for",
 		"function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"}
-	for _, t := range []string{"Traffic", "Applied", "Queried"} {
+	for _, t := range []string{"Traffic", "Applied", "Queried", "Released"} {
 		for _, f := range structs[t] {
 			names = append(names, f.name)
 		}
@@ -80,6 +80,8 @@ func resultType(operation string) *cel.Type {
 		return appliedType
 	case "query":
 		return queriedType
+	case "canary":
+		return releasedType
 	}
 	return nil
 }
@@ -179,7 +181,7 @@ func explain(message string, s spec.Scope) string {
 	}
 	if name, ok := quoted("undefined field"); ok {
 		var fields []string
-		for _, t := range []string{"Traffic", "Latency", "Percentiles", "TLS", "Applied", "Endpoint"} {
+		for _, t := range []string{"Traffic", "Latency", "Percentiles", "TLS", "Applied", "Endpoint", "Released"} {
 			for _, f := range structs[t] {
 				fields = append(fields, f.name)
 			}
