@@ -16,11 +16,12 @@ const (
 	lastPause  = time.Second
 )
 
-// step runs one step, again and again where it says eventually.
+// step runs one step, again and again where it says eventually. What is deleted or
+// broken once is not deleted or broken again: only the expectations are.
 func (x *execution) step(ctx context.Context, st *spec.Step, out *result.Step) {
 	deadline := x.world.Now().Add(st.Eventually)
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		x.once(ctx, st, out)
+		done := x.once(ctx, st, out)
 		left := deadline.Sub(x.world.Now())
 		if out.Status == result.Passed || ctx.Err() != nil {
 			break
@@ -39,19 +40,25 @@ func (x *execution) step(ctx context.Context, st *spec.Step, out *result.Step) {
 		if err := x.world.Sleep(ctx, min(pause, left)); err != nil {
 			break
 		}
+		if done && (st.Operation == "delete" || st.Operation == "fault") {
+			rest := *st
+			rest.Operation = ""
+			st = &rest
+		}
 	}
 	if ctx.Err() != nil {
 		out.Status, out.Message = result.Error, context.Cause(ctx).Error()
 	}
 }
 
-// once runs the operation and evaluates the expectations.
-func (x *execution) once(ctx context.Context, st *spec.Step, out *result.Step) {
+// once runs the operation and evaluates the expectations. It is false where the
+// operation failed.
+func (x *execution) once(ctx context.Context, st *spec.Step, out *result.Step) bool {
 	out.Status, out.Message, out.Result, out.Checks = result.Passed, "", nil, nil
 	found, err := x.operate(ctx, st)
 	if err != nil {
 		out.Status, out.Message = result.Error, ended(ctx, err).Error()
-		return
+		return false
 	}
 	if found != nil {
 		out.Result = found.JSON()
@@ -77,6 +84,7 @@ func (x *execution) once(ctx context.Context, st *spec.Step, out *result.Step) {
 	if found != nil {
 		x.keep(st, found)
 	}
+	return true
 }
 
 // check evaluates one expectation.

@@ -229,7 +229,7 @@ func TestProblems(t *testing.T) {
 		"no operation":      {step("name: x"), `a step needs an operation or expectations`},
 		"not yet":           {step("traces: {service: a}"), `f.yaml:6:5: operation traces is not supported yet`},
 		"two faults":        {step("fault: {kill: a, restart: b}"), `a fault is exactly one thing, found kill and restart`},
-		"fault: bandwidth":  {step("fault: {slow: {from: a, to: b, bandwidth: 5}}"), `the bandwidth of a slow link is not supported yet`},
+		"fault: bandwidth":  {step("fault: {slow: {from: a, to: b, bandwidth: 0}}"), `at least 1, found "0"`},
 		"fault: xds":        {step("fault: {xds: {workload: a}}"), `an xds fault needs either delay or drop: true`},
 		"fault: no heal":    {step("fault: {heal: some}"), `all`},
 		"protocol":          {step("request: {from: a, " + url + ", protocol: grpc}"), `protocol grpc is not supported yet`},

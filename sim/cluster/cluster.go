@@ -207,4 +207,7 @@ func address(block netip.Addr, n uint32) netip.Addr {
 var (
 	podBlock     = netip.MustParseAddr("10.244.0.0")
 	serviceBlock = netip.MustParseAddr("10.96.0.0")
+
+	// NodeAddress is that of the only node.
+	NodeAddress = netip.MustParseAddr("192.168.65.1")
 )

@@ -164,7 +164,7 @@ func (c *Cluster) newPod(o owner) (*Pod, error) {
 	injected.Spec.NodeName = node
 	ip := address(podBlock, c.nextPod)
 	c.nextPod++
-	injected.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: ip.String(), HostIP: "192.168.65.1",
+	injected.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: ip.String(), HostIP: NodeAddress.String(),
 		PodIPs: []corev1.PodIP{{IP: ip.String()}}}
 	return &Pod{Pod: injected, Owner: o.key, hash: o.hash, created: time.Now()}, nil
 }

@@ -50,7 +50,14 @@ func (w *World) Apply(ctx context.Context, docs []spec.Document) (*run.Applied, 
 		return nil, err
 	}
 	w.updateCanaries()
-	return applied, w.settle(ctx)
+	w.late = ""
+	if err := w.settle(ctx); err != nil {
+		return nil, err
+	}
+	if w.late != "" {
+		applied.Warnings = append(applied.Warnings, w.late)
+	}
+	return applied, nil
 }
 
 // sortInto sorts a finding into warnings and refusals.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,8 @@ type World struct {
 	down    bool             // the control plane is, on purpose
 	rules   []func()         // remove the network's faults that nobody has healed
 	faults  uint64           // so far, for draws
+	cutOff  bool             // by one of them, until healed, proxies are
+	late    string           // which these were, when they last mattered
 	clients map[string]fabric.Host
 	sent    uint64        // request steps so far, for request ids
 	turn    atomic.Uint64 // kube-proxy's next endpoint
@@ -157,11 +160,36 @@ func (w *World) settle(ctx context.Context) error {
 	if w.meshd == nil || w.down {
 		return nil
 	}
-	if err := w.meshd.WaitSynced(ctx, w.store.View().Revision); err != nil {
+	limit := syncLimit
+	if w.cutOff {
+		limit = cutOffLimit
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	switch err := w.meshd.WaitSynced(limited, w.store.View().Revision); {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil || limited.Err() == nil:
 		return fmt.Errorf("wait until the proxies have the configuration: %w", err)
 	}
+	var late []string
+	for _, id := range w.meshd.Behind() {
+		late = append(late, podOfNode(id))
+	}
+	text := fmt.Sprintf("after %v these have not got the configuration: %s", limit, strings.Join(late, ", "))
+	if !w.cutOff {
+		return errors.New(text)
+	}
+	w.late = text
 	return nil
 }
+
+// How long the proxies may take to get the configuration: where a fault cuts some of
+// them off until it is healed, those that it does not cut off.
+const (
+	syncLimit   = 5 * time.Minute
+	cutOffLimit = 2 * time.Second
+)
 
 // client is a host outside the cluster. Its address is private, as that of a
 // node is that clients of a NodePort or load balancer seem to come from.
