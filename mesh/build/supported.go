@@ -136,7 +136,7 @@ var supportedFields = []messageFieldNames{
 	// Services and their endpoints.
 	{"Service", "metadata spec"},
 	{"ServiceSpec", "ports selector clusterIP clusterIPs type externalName trafficDistribution internalTrafficPolicy"},
-	{"ServicePort", "name protocol appProtocol port targetPort"},
+	{"ServicePort", "name protocol appProtocol port targetPort nodePort"},
 	{"Endpoints", "metadata subsets"},
 	{"EndpointSubset", "addresses notReadyAddresses ports"},
 	{"EndpointAddress", "ip targetRef"},
@@ -223,6 +223,18 @@ var supportedFields = []messageFieldNames{
 	{"ConfigMap", "metadata"},
 	{"ServiceAccount", "metadata"},
 	{"PodDisruptionBudget", "metadata"},
+
+	// Flagger, whose objects the worlds' canary controller reads.
+	{"Canary", "metadata spec"},
+	{"CanarySpec", "provider targetRef service analysis progressDeadlineSeconds skipAnalysis suspend"},
+	{"CanaryReference", "apiVersion kind name namespace"},
+	{"CanaryService", "name port portName appProtocol targetPort hosts gateways timeout match rewrite retries headers corsPolicy trafficPolicy"},
+	{"CanaryAnalysis", "interval threshold maxWeight stepWeight stepWeights stepWeightPromotion metrics"},
+	{"CanaryMetric", "name interval thresholdRange threshold query templateRef"},
+	{"CanaryRange", "min max"},
+	{"MetricTemplate", "metadata spec"},
+	{"MetricTemplateSpec", "provider query"},
+	{"MetricProvider", "type"},
 }
 
 // partlySupported fields are refused, or warned of, at some of their values.
@@ -259,6 +271,10 @@ var partlySupported = []fieldNote{
 	{"ServiceSpec.sessionAffinity", "`None`; a warning for `ClientIP`, which sidecars do not follow"},
 	{"PodSpec.hostNetwork", "keeps the sidecar away; the Pod still has an address of its own"},
 	{"Container.resources", "for the downward API; CPU and memory cost nothing here"},
+	{"CanarySpec.provider", "`istio`"},
+	{"CanaryReference.kind", "of a target: `Deployment`"},
+	{"CanaryReference.namespace", "of a target: the Canary's own"},
+	{"MetricProvider.type", "`prometheus`"},
 	{"Tracing.sampling", "marks requests; traces are not exported"},
 }
 
@@ -322,6 +338,7 @@ var ineffectiveFields = []fieldNote{
 	{"DaemonSetSpec.updateStrategy", "new Pods start before old ones end"},
 	{"DaemonSetSpec.minReadySeconds", "a Pod that is ready counts at once"},
 	{"ReplicaSetSpec.minReadySeconds", "a Pod that is ready counts at once"},
+	{"MetricProvider.address", "the world's own Prometheus is asked"},
 }
 
 // elsewhereFields are accepted in silence: they are not about requests.
@@ -342,7 +359,6 @@ var elsewhereFields = []struct{ message, fields, why string }{
 
 	{"Service", "status", "written by a cluster"},
 	{"ServiceSpec", "loadBalancerIP loadBalancerClass loadBalancerSourceRanges allocateLoadBalancerNodePorts healthCheckNodePort", "nobody comes in through a load balancer"},
-	{"ServicePort", "nodePort", "nobody comes in through a node"},
 	{"EndpointAddress", "hostname nodeName", "the address is enough"},
 	{"Endpoint", "hostname nodeName deprecatedTopology", "the address is enough"},
 
@@ -376,4 +392,6 @@ var elsewhereFields = []struct{ message, fields, why string }{
 	{"ConfigMap", "data binaryData immutable", "nothing reads it; the mesh configuration is the scenario's `mesh`"},
 	{"ServiceAccount", "secrets imagePullSecrets automountServiceAccountToken", "the name is the identity"},
 	{"PodDisruptionBudget", "spec status", "nobody evicts Pods"},
+	{"Canary", "status", "written by a cluster"},
+	{"MetricTemplate", "status", "written by a cluster"},
 }
