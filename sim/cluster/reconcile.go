@@ -29,6 +29,9 @@ func compareKeys(a, b config.Key) int {
 func (c *Cluster) reconcile(ctx context.Context) error {
 	c.deployGateways()
 	c.publish()
+	if err := c.recreate(ctx); err != nil {
+		return err
+	}
 	if err := c.startPods(ctx); err != nil {
 		return err
 	}
@@ -51,6 +54,28 @@ func (c *Cluster) reconcile(ctx context.Context) error {
 	}
 	c.publish()
 	return c.stop(ctx, surplus)
+}
+
+// recreate stops the Pods of older templates first where a Deployment's strategy is
+// Recreate.
+func (c *Cluster) recreate(ctx context.Context) error {
+	var old []*Pod
+	for _, p := range c.pods {
+		o := c.objects[p.Owner]
+		if o == nil {
+			continue
+		}
+		d, ok := o.Value.(*appsv1.Deployment)
+		if ok && d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType && newOwner(p.Owner, d.Spec.Replicas, d.Spec.Template).hash != p.hash {
+			p.ready = false
+			old = append(old, p)
+		}
+	}
+	if len(old) == 0 {
+		return nil
+	}
+	c.publish()
+	return c.stop(ctx, old)
 }
 
 // owner is one workload that wants Pods.

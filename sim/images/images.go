@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -125,7 +126,22 @@ func glob(pattern, s string) bool {
 }
 
 // Process is a container that runs.
-type Process struct{ servers []*http.Server }
+type Process struct {
+	servers []*http.Server
+	active  atomic.Int64
+}
+
+// Active is how many requests it is answering.
+func (p *Process) Active() int { return int(p.active.Load()) }
+
+// counted notes the requests that are being answered.
+func (p *Process) counted(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.active.Add(1)
+		defer p.active.Add(-1)
+		h.ServeHTTP(w, r)
+	})
+}
 
 // Start runs a container: it listens on the container's ports and returns.
 func (i Image) Start(ctx context.Context, c Container) (*Process, error) {
@@ -146,7 +162,7 @@ func (i Image) Start(ctx context.Context, c Container) (*Process, error) {
 			p.Close()
 			return nil, fmt.Errorf("container %s: %w", c.Spec.Name, err)
 		}
-		server := &http.Server{Handler: handler, BaseContext: func(net.Listener) context.Context { return ctx }}
+		server := &http.Server{Handler: p.counted(handler), BaseContext: func(net.Listener) context.Context { return ctx }}
 		p.servers = append(p.servers, server)
 		go server.Serve(l) // ends with Close; its error is http.ErrServerClosed then
 	}
