@@ -50,7 +50,7 @@ func (w *World) ingressAddress(addr string) (netip.AddrPort, error) {
 	}
 	ip, err := netip.ParseAddr(o.Value.(*corev1.Service).Spec.ClusterIP)
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("Service %s/%s: %w", best.namespace, best.name, err)
+		return netip.AddrPort{}, fmt.Errorf("address of Service %s/%s: %w", best.namespace, best.name, err)
 	}
 	return netip.AddrPortFrom(ip, uint16(number)), nil
 }
