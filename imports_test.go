@@ -38,6 +38,7 @@ var rules = []rule{
 	{"sim/prometheus", []string{"sim/", "scenarios", "mesh/model", "mesh/xds", "mesh/meshproxy", "k8s.io/api/"}, "metrics come from registries, whoever's they are"},
 	{"cmd/meshproxy", []string{"mesh/model", "mesh/config", "mesh/store", "sim", "scenarios", "k8s.io/", "testing/synctest"}, "the data plane is lean"},
 	{"cmd/meshd", []string{"sim", "scenarios", "mesh/proxy/router", "mesh/proxy/http1", "testing/synctest"}, "the control plane carries no data plane and no scenarios"},
+	{"sim/canary", []string{"sim/world", "sim/cluster", "sim/prometheus", "scenarios", "mesh/model", "mesh/xds", "mesh/proxy"}, "the canary controller sees a cluster by its interface"},
 	{"scenarios/spec", []string{"mesh/", "sim", "scenarios/run", "k8s.io/", "istio.io/"}, "the format knows no worlds"},
 	{"scenarios/run", []string{"mesh/", "sim", "load", "k8s.io/", "istio.io/"}, "the engine knows worlds by its Env only"},
 	{"bookinfo", []string{"sim", "scenarios", "mesh/proxy", "mesh/xds", "k8s.io/", "istio.io/"}, "bookinfo is plain http.Handlers"},

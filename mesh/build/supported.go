@@ -154,7 +154,7 @@ var supportedFields = []messageFieldNames{
 	// Services and their endpoints.
 	{"Service", "metadata spec"},
 	{"ServiceSpec", "ports selector clusterIP clusterIPs type externalName trafficDistribution internalTrafficPolicy"},
-	{"ServicePort", "name protocol appProtocol port targetPort"},
+	{"ServicePort", "name protocol appProtocol port targetPort nodePort"},
 	{"Endpoints", "metadata subsets"},
 	{"EndpointSubset", "addresses notReadyAddresses ports"},
 	{"EndpointAddress", "ip targetRef"},
@@ -168,7 +168,7 @@ var supportedFields = []messageFieldNames{
 	{"PodStatus", "phase podIP podIPs hostIP conditions"},
 	{"PodCondition", "type status"},
 	{"PodIP", "ip"},
-	{"PodSpec", "containers serviceAccountName nodeName nodeSelector securityContext"},
+	{"PodSpec", "containers serviceAccountName nodeName nodeSelector securityContext terminationGracePeriodSeconds"},
 	{"PodSecurityContext", "runAsUser"},
 	{"Container", "name image ports env securityContext"},
 	{"ContainerPort", "name containerPort protocol"},
@@ -180,7 +180,8 @@ var supportedFields = []messageFieldNames{
 	{"SecurityContext", "runAsUser"},
 	{"PodTemplateSpec", "metadata spec"},
 	{"Deployment", "metadata spec"},
-	{"DeploymentSpec", "replicas selector template"},
+	{"DeploymentSpec", "replicas selector template strategy"},
+	{"DeploymentStrategy", "type"},
 	{"StatefulSet", "metadata spec"},
 	{"StatefulSetSpec", "replicas selector template"},
 	{"DaemonSet", "metadata spec"},
@@ -241,6 +242,18 @@ var supportedFields = []messageFieldNames{
 	{"ConfigMap", "metadata"},
 	{"ServiceAccount", "metadata"},
 	{"PodDisruptionBudget", "metadata"},
+
+	// Flagger, whose objects the worlds' canary controller reads.
+	{"Canary", "metadata spec"},
+	{"CanarySpec", "provider targetRef service analysis progressDeadlineSeconds skipAnalysis suspend"},
+	{"CanaryReference", "apiVersion kind name namespace"},
+	{"CanaryService", "name port portName appProtocol targetPort hosts gateways timeout match rewrite retries headers corsPolicy trafficPolicy"},
+	{"CanaryAnalysis", "interval threshold maxWeight stepWeight stepWeights stepWeightPromotion metrics"},
+	{"CanaryMetric", "name interval thresholdRange threshold query templateRef"},
+	{"CanaryRange", "min max"},
+	{"MetricTemplate", "metadata spec"},
+	{"MetricTemplateSpec", "provider query"},
+	{"MetricProvider", "type"},
 }
 
 // partlySupported fields are refused, or warned of, at some of their values.
@@ -280,6 +293,10 @@ var partlySupported = []fieldNote{
 	{"ServiceSpec.sessionAffinity", "`None`; a warning for `ClientIP`, which sidecars do not follow"},
 	{"PodSpec.hostNetwork", "keeps the sidecar away; the Pod still has an address of its own"},
 	{"Container.resources", "for the downward API; CPU and memory cost nothing here"},
+	{"CanarySpec.provider", "`istio`"},
+	{"CanaryReference.kind", "of a target: `Deployment`"},
+	{"CanaryReference.namespace", "of a target: the Canary's own"},
+	{"MetricProvider.type", "`prometheus`"},
 }
 
 // ineffectiveFields would change what requests meet in a real cluster, but not here:
@@ -313,7 +330,6 @@ var ineffectiveFields = []fieldNote{
 	{"Endpoint.hints", "sidecars choose by the localities of the endpoints, as Istio does"},
 	{"PodSpec.initContainers", "only the sidecar's own init container runs"},
 	{"PodSpec.ephemeralContainers", "they do not run"},
-	{"PodSpec.terminationGracePeriodSeconds", "a Pod ends when no proxy sends to it any more"},
 	{"PodSpec.activeDeadlineSeconds", "Pods run until they are stopped"},
 	{"PodSpec.readinessGates", "a Pod is ready when its proxy is"},
 	{"PodSpec.dnsPolicy", "all Pods resolve names alike"},
@@ -332,7 +348,7 @@ var ineffectiveFields = []fieldNote{
 	{"EnvVarSource.fileKeyRef", "variables from files are not there"},
 	{"ContainerPort.hostPort", "nobody comes in through a node"},
 	{"ContainerPort.hostIP", "nobody comes in through a node"},
-	{"DeploymentSpec.strategy", "new Pods start before old ones end"},
+	{"DeploymentStrategy.rollingUpdate", "all new Pods start before old ones end"},
 	{"DeploymentSpec.minReadySeconds", "a Pod that is ready counts at once"},
 	{"StatefulSetSpec.serviceName", "Pods have no names in DNS"},
 	{"StatefulSetSpec.podManagementPolicy", "Pods start in parallel"},
@@ -342,6 +358,7 @@ var ineffectiveFields = []fieldNote{
 	{"DaemonSetSpec.updateStrategy", "new Pods start before old ones end"},
 	{"DaemonSetSpec.minReadySeconds", "a Pod that is ready counts at once"},
 	{"ReplicaSetSpec.minReadySeconds", "a Pod that is ready counts at once"},
+	{"MetricProvider.address", "the world's own Prometheus is asked"},
 }
 
 // elsewhereFields are accepted in silence: they are not about requests.
@@ -362,7 +379,6 @@ var elsewhereFields = []struct{ message, fields, why string }{
 
 	{"Service", "status", "written by a cluster"},
 	{"ServiceSpec", "loadBalancerIP loadBalancerClass loadBalancerSourceRanges allocateLoadBalancerNodePorts healthCheckNodePort", "nobody comes in through a load balancer"},
-	{"ServicePort", "nodePort", "nobody comes in through a node"},
 	{"EndpointAddress", "hostname nodeName", "the address is enough"},
 	{"Endpoint", "hostname nodeName deprecatedTopology", "the address is enough"},
 
@@ -396,4 +412,6 @@ var elsewhereFields = []struct{ message, fields, why string }{
 	{"ConfigMap", "data binaryData immutable", "nothing reads it; the mesh configuration is the scenario's `mesh`"},
 	{"ServiceAccount", "secrets imagePullSecrets automountServiceAccountToken", "the name is the identity"},
 	{"PodDisruptionBudget", "spec status", "nobody evicts Pods"},
+	{"Canary", "status", "written by a cluster"},
+	{"MetricTemplate", "status", "written by a cluster"},
 }

@@ -24,6 +24,7 @@ const (
 	groupTelemetry  = "telemetry.istio.io"
 	groupInstall    = "install.istio.io"
 	groupGateway    = "gateway.networking.k8s.io"
+	groupFlagger    = "flagger.app"
 )
 
 // IstioOperator is istioctl's installation document, of which only the mesh
@@ -87,6 +88,9 @@ var kinds = []kind{
 	{groupGateway, []string{"v1", "v1alpha2"}, "UDPRoute", false, of[gatewayv1.UDPRoute], nil, nil},
 	{groupGateway, []string{"v1"}, "BackendTLSPolicy", false, of[gatewayv1.BackendTLSPolicy], nil, nil},
 	{groupGateway, []string{"v1"}, "ListenerSet", false, of[gatewayv1.ListenerSet], nil, nil},
+
+	{groupFlagger, []string{"v1beta1"}, "Canary", false, of[Canary], nil, validateCanary},
+	{groupFlagger, []string{"v1beta1"}, "MetricTemplate", false, of[MetricTemplate], nil, validateMetricTemplate},
 
 	{groupInstall, []string{"v1alpha1"}, "IstioOperator", false, nil, nil, nil},
 }

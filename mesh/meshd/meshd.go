@@ -266,4 +266,12 @@ func (m *Meshd) WaitSynced(ctx context.Context, r uint64) error {
 	}
 }
 
+// Behind returns the node ids of the connected proxies that WaitSynced waits for.
+func (m *Meshd) Behind() []string {
+	m.mu.Lock()
+	built := m.built
+	m.mu.Unlock()
+	return m.xds.Behind(revision(built))
+}
+
 func revision(n uint64) string { return fmt.Sprint(n) }

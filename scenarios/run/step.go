@@ -16,11 +16,12 @@ const (
 	lastPause  = time.Second
 )
 
-// step runs one step, again and again where it says eventually.
+// step runs one step, again and again where it says eventually. What is deleted or
+// broken once is not deleted or broken again: only the expectations are.
 func (x *execution) step(ctx context.Context, st *spec.Step, out *result.Step) {
 	deadline := x.world.Now().Add(st.Eventually)
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		x.once(ctx, st, out)
+		done := x.once(ctx, st, out)
 		left := deadline.Sub(x.world.Now())
 		if out.Status == result.Passed || ctx.Err() != nil {
 			break
@@ -39,19 +40,25 @@ func (x *execution) step(ctx context.Context, st *spec.Step, out *result.Step) {
 		if err := x.world.Sleep(ctx, min(pause, left)); err != nil {
 			break
 		}
+		if done && (st.Operation == "delete" || st.Operation == "fault") {
+			rest := *st
+			rest.Operation = ""
+			st = &rest
+		}
 	}
 	if ctx.Err() != nil {
 		out.Status, out.Message = result.Error, context.Cause(ctx).Error()
 	}
 }
 
-// once runs the operation and evaluates the expectations.
-func (x *execution) once(ctx context.Context, st *spec.Step, out *result.Step) {
+// once runs the operation and evaluates the expectations. It is false where the
+// operation failed.
+func (x *execution) once(ctx context.Context, st *spec.Step, out *result.Step) bool {
 	out.Status, out.Message, out.Result, out.Checks = result.Passed, "", nil, nil
 	found, err := x.operate(ctx, st)
 	if err != nil {
 		out.Status, out.Message = result.Error, ended(ctx, err).Error()
-		return
+		return false
 	}
 	if found != nil {
 		out.Result = found.JSON()
@@ -59,6 +66,9 @@ func (x *execution) once(ctx context.Context, st *spec.Step, out *result.Step) {
 	scope := spec.Scope{Operation: st.Operation, Kept: x.ops}
 	if a, ok := found.(*expect.Applied); ok && len(a.Rejected) > 0 && !x.mentions(st, "rejected") {
 		out.Status, out.Message = result.Failed, (&refusal{a.Rejected}).Error()
+	}
+	if why := otherwise(st.Canary, found); why != "" {
+		out.Status, out.Message = result.Failed, why
 	}
 	values := expect.Values{Scope: scope, Result: found, Kept: x.kept}
 	for _, e := range st.Expect {
@@ -74,6 +84,7 @@ func (x *execution) once(ctx context.Context, st *spec.Step, out *result.Step) {
 	if found != nil {
 		x.keep(st, found)
 	}
+	return true
 }
 
 // check evaluates one expectation.
@@ -157,6 +168,8 @@ func (x *execution) operate(ctx context.Context, st *spec.Step) (expect.Result, 
 		return x.query(ctx, st.Query)
 	case "traces":
 		return x.traces(ctx, st.Traces)
+	case "canary":
+		return x.canary(ctx, st.Canary)
 	}
 	return nil, fmt.Errorf("operation %s is not supported yet", st.Operation)
 }

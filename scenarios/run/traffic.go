@@ -186,7 +186,7 @@ func (x *index) traffic(exchanges []Exchange) (*expect.Traffic, []answer) {
 			t.Body, t.Headers = e.Body, e.Headers
 		}
 		if s := x.first(&e); s != nil {
-			x.credit(t, s, &a)
+			x.credit(t, s, e.RequestID, &a)
 		}
 		if !reached[e.RequestID] {
 			reached[e.RequestID] = true
@@ -207,7 +207,7 @@ func (x *index) traffic(exchanges []Exchange) (*expect.Traffic, []answer) {
 }
 
 // credit counts who answered a call, and its flags.
-func (x *index) credit(t *expect.Traffic, s *Seen, a *answer) {
+func (x *index) credit(t *expect.Traffic, s *Seen, id string, a *answer) {
 	for _, f := range s.Flags {
 		if f != "" && f != "-" {
 			t.Flags[f]++
@@ -215,6 +215,9 @@ func (x *index) credit(t *expect.Traffic, s *Seen, a *answer) {
 		}
 	}
 	workload, pod := answered(s)
+	if workload == "" && s.UpstreamAddress != "" && s.UpstreamPod == "" && s.Status != 0 && !local(s.Flags) {
+		workload, pod = x.behind(s, id)
+	}
 	a.workload = workload
 	if workload != "" {
 		t.Workloads[workload]++
@@ -222,6 +225,17 @@ func (x *index) credit(t *expect.Traffic, s *Seen, a *answer) {
 	if pod != "" {
 		t.Pods[pod]++
 	}
+}
+
+// behind tells who answered a proxy that sent a request to no Pod's address, but to a
+// Service's (of an ExternalName, for one): the last proxy of a server that heard from it.
+func (x *index) behind(s *Seen, id string) (workload, pod string) {
+	for _, i := range x.byID[id] {
+		if next := &x.log[i]; next.Inbound && next.DownstreamPod == s.Pod {
+			workload, pod = next.Workload, next.Pod
+		}
+	}
+	return workload, pod
 }
 
 // span is the time from the first intended start to the last end.

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"math"
 	"strings"
 	"time"
 
@@ -45,7 +46,9 @@ type Slow struct {
 	Latency  time.Duration // added to the link's
 	Jitter   time.Duration // added at most, per segment
 	Loss     float64       // share of segments that are sent again
-	For      time.Duration
+	// Bandwidth of each line from a Pod to a Pod, in bytes per second; 0: as it was.
+	Bandwidth int64
+	For       time.Duration
 }
 
 // XDSFault disturbs what the control plane and the proxies of a workload say to each other.
@@ -66,7 +69,7 @@ func faultFormat() object[Fault] {
 		at("slow", "Worse links from one workload to another.", pointer(slowFormat()), func(f *Fault) **Slow { return &f.Slow }),
 		at("controlPlane", "The control plane goes or comes back; proxies keep what they have.", enum("down", "up", "restart"), func(f *Fault) *string { return &f.ControlPlane }),
 		at("xds", "Configuration that comes late, or not at all.", pointer(xdsFaultFormat()), func(f *Fault) **XDSFault { return &f.XDS }),
-		at("heal", "Undoes all faults and waits until every proxy is up to date, 2 minutes at most.", enum("all"), func(f *Fault) *string { return &f.Heal }),
+		at("heal", "Undoes all faults and waits until every proxy is up to date, 5 minutes at most.", enum("all"), func(f *Fault) *string { return &f.Heal }),
 	}
 	return object[Fault]{what: "a fault", fields: fields, rules: func(d *decoder, n *yaml.Node, keys map[string]*yaml.Node, f *Fault) {
 		f.Position = d.at(n)
@@ -120,11 +123,11 @@ func slowFormat() object[Slow] {
 		at("latency", "Added, one way.", duration(), func(s *Slow) *time.Duration { return &s.Latency }),
 		at("jitter", "Added at most, per segment.", duration(), func(s *Slow) *time.Duration { return &s.Jitter }),
 		at("loss", "Share of segments that are sent again, 0 to 1.", number(0, 1), func(s *Slow) *float64 { return &s.Loss }),
-		refuse[Slow]("bandwidth", notYet("the bandwidth of a slow link")+"; network.links has it from the start"),
+		at("bandwidth", "Bytes per second from a Pod to a Pod; what is too much waits.", whole[int64](1, math.MaxInt64), func(s *Slow) *int64 { return &s.Bandwidth }),
 		faultEnd(func(s *Slow) *time.Duration { return &s.For }),
 	}, rules: func(d *decoder, n *yaml.Node, keys map[string]*yaml.Node, _ *Slow) {
 		if keys["latency"] == nil && keys["jitter"] == nil && keys["loss"] == nil && keys["bandwidth"] == nil {
-			d.problem(n, "a slow link needs latency, jitter or loss")
+			d.problem(n, "a slow link needs latency, jitter, loss or bandwidth")
 		}
 	}}
 }

@@ -197,6 +197,7 @@ func httpFormat() object[HTTPBehaviour] {
 			func(h *HTTPBehaviour) *int { return &h.Concurrency }),
 		at("calls", "Calls that are made while answering, in order.", list(callFormat().kind()),
 			func(h *HTTPBehaviour) *[]OutgoingCall { return &h.Calls }),
+		at("parallel", "The calls are made at once, not one after the other. Default: false.", flag(), func(h *HTTPBehaviour) *bool { return &h.Parallel }),
 		at("startCalls", "Calls that are made once, when the container starts; where one fails every answer is a 503.", list(callFormat().kind()),
 			func(h *HTTPBehaviour) *[]OutgoingCall { return &h.StartCalls }),
 	}}
@@ -219,6 +220,8 @@ func errorsFormat() object[Errors] {
 	return object[Errors]{what: "errors", fields: []field[Errors]{
 		need(at("rate", "The share that fails, 0 to 1.", number(0, 1), func(e *Errors) *float64 { return &e.Rate })),
 		at("status", "Their status. Default: 500.", whole[int](200, 599), func(e *Errors) *int { return &e.Status }),
+		at("after", "They begin so long after the container's start. Default: at once.", duration(), func(e *Errors) *time.Duration { return &e.After }),
+		at("for", "How long they last. Default: for good.", positive(), func(e *Errors) *time.Duration { return &e.For }),
 	}}
 }
 

@@ -93,6 +93,7 @@ type HTTPBehaviour struct {
 	Errors      Errors
 	Concurrency int // 0: no limit
 	Calls       []OutgoingCall
+	Parallel    bool           // the calls are made at once
 	StartCalls  []OutgoingCall // made once; where one fails every answer is a 503
 }
 
@@ -103,6 +104,8 @@ type Latency struct{ P50, P99 time.Duration }
 type Errors struct {
 	Rate   float64
 	Status int
+	After  time.Duration // they begin so long after the container's start
+	For    time.Duration // and last so long; 0: for good
 }
 
 // OutgoingCall is made while answering, or at the start.
@@ -131,6 +134,7 @@ type Step struct {
 	Fault     *Fault
 	Query     string // PromQL
 	Traces    *Traces
+	Canary    *Canary
 }
 
 // Expression is a CEL expression with its place.

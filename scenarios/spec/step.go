@@ -28,7 +28,7 @@ func operations() []field[Step] {
 		at("query", "PromQL over the metrics of all proxies, which the world scrapes every 5 s of its time.",
 			text(), func(s *Step) *string { return &s.Query }),
 		at("traces", "The spans that the proxies reported to the collector.", pointer(tracesFormat()), func(s *Step) **Traces { return &s.Traces }),
-		refuse[Step]("canary", notYet("operation canary")),
+		at("canary", "Waits until a Canary is in a phase.", pointer(canaryFormat()), func(s *Step) **Canary { return &s.Canary }),
 	}
 }
 

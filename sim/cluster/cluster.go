@@ -56,6 +56,7 @@ type Cluster struct {
 	derived map[config.Key]bool // objects in the store that this package made
 	// gateways are those of the Gateway API that have been deployed.
 	gateways map[config.Key]*deployed
+	scaled   map[config.Key]bool // whose replicas are not those that were applied
 }
 
 // Pod is a Pod that runs, with the workload that owns it.
@@ -79,6 +80,7 @@ func New(o Options) *Cluster {
 		derived: make(map[config.Key]bool),
 
 		gateways: make(map[config.Key]*deployed),
+		scaled:   make(map[config.Key]bool),
 	}
 }
 
@@ -86,7 +88,7 @@ func New(o Options) *Cluster {
 // them are ready and published.
 func (c *Cluster) Apply(ctx context.Context, objects []*config.Object) error {
 	for _, o := range objects {
-		c.objects[o.Key()] = o
+		c.objects[o.Key()] = c.keepScale(o)
 	}
 	return c.reconcile(ctx)
 }
@@ -100,6 +102,7 @@ func (c *Cluster) Delete(ctx context.Context, keys []config.Key) error {
 	}
 	for _, k := range keys {
 		delete(c.objects, k)
+		delete(c.scaled, k)
 	}
 	return c.reconcile(ctx)
 }
@@ -110,7 +113,16 @@ func (c *Cluster) Scale(ctx context.Context, k config.Key, replicas int) error {
 	if o == nil {
 		return fmt.Errorf("%s is not in the cluster", k)
 	}
-	n := int32(replicas)
+	scaled, ok := withReplicas(o, int32(replicas))
+	if !ok {
+		return fmt.Errorf("%s cannot be scaled", k)
+	}
+	c.objects[k], c.scaled[k] = scaled, true
+	return c.reconcile(ctx)
+}
+
+// withReplicas is a copy of a workload with another number of replicas; false where it has none.
+func withReplicas(o *config.Object, n int32) (*config.Object, bool) {
 	scaled := *o
 	switch w := o.Value.(type) {
 	case *appsv1.Deployment:
@@ -123,10 +135,36 @@ func (c *Cluster) Scale(ctx context.Context, k config.Key, replicas int) error {
 		w = w.DeepCopy()
 		w.Spec.Replicas, scaled.Value = &n, w
 	default:
-		return fmt.Errorf("%s cannot be scaled", k)
+		return nil, false
 	}
-	c.objects[k] = &scaled
-	return c.reconcile(ctx)
+	return &scaled, true
+}
+
+// replicasOf is how many replicas a workload asks for; nil where it leaves that open.
+func replicasOf(o *config.Object) *int32 {
+	switch w := o.Value.(type) {
+	case *appsv1.Deployment:
+		return w.Spec.Replicas
+	case *appsv1.StatefulSet:
+		return w.Spec.Replicas
+	case *appsv1.ReplicaSet:
+		return w.Spec.Replicas
+	}
+	return nil
+}
+
+// keepScale returns the object as applying it makes it: a manifest that leaves the
+// number of replicas open does not undo a scale, as with kubectl apply.
+func (c *Cluster) keepScale(o *config.Object) *config.Object {
+	k := o.Key()
+	if !c.scaled[k] || c.objects[k] == nil || replicasOf(o) != nil {
+		delete(c.scaled, k)
+		return o
+	}
+	if kept, ok := withReplicas(o, *replicasOf(c.objects[k])); ok {
+		return kept
+	}
+	return o
 }
 
 // Keys returns the keys of all applied objects, sorted.
@@ -169,4 +207,7 @@ func address(block netip.Addr, n uint32) netip.Addr {
 var (
 	podBlock     = netip.MustParseAddr("10.244.0.0")
 	serviceBlock = netip.MustParseAddr("10.96.0.0")
+
+	// NodeAddress is that of the only node.
+	NodeAddress = netip.MustParseAddr("192.168.65.1")
 )

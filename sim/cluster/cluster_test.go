@@ -147,6 +147,41 @@ func TestDeploymentBecomesInjectedPodsAndEndpoints(t *testing.T) {
 	}
 }
 
+func TestRecreateStopsOldPodsFirst(t *testing.T) {
+	c, k, _ := newCluster()
+	recreate := func(image string) string {
+		return strings.Replace(deployment(image, 1), "  replicas: 1", "  replicas: 1\n  strategy: {type: Recreate}", 1)
+	}
+	apply(t, c, namespace, service, recreate("nginx"))
+	k.take()
+	apply(t, c, recreate("nginx:2"))
+	if got, want := k.take(), "stop web-v1, start web-v1, ready web-v1"; got != want {
+		t.Fatalf("a new template made the kubelet do %q, want %q", got, want)
+	}
+	apply(t, c, recreate("nginx:2"))
+	if got := k.take(); got != "" || len(c.Pods()) != 1 {
+		t.Fatalf("the same template made the kubelet do %q", got)
+	}
+}
+
+func TestScaleSurvivesAnApplyThatLeavesItOpen(t *testing.T) {
+	c, _, _ := newCluster()
+	open := strings.Replace(deployment("nginx", 1), "  replicas: 1\n", "", 1)
+	key := config.Key{Group: "apps", Kind: "Deployment", Namespace: "default", Name: "web-v1"}
+	apply(t, c, namespace, service, open)
+	if err := c.Scale(t.Context(), key, 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		text string
+		want int
+	}{{open, 0}, {deployment("nginx", 2), 2}, {open, 1}} {
+		if apply(t, c, step.text); len(c.Pods()) != step.want {
+			t.Fatalf("%d Pods, want %d, after %s", len(c.Pods()), step.want, step.text)
+		}
+	}
+}
+
 func TestNewTemplateRollsAndScaleStopsTheNewest(t *testing.T) {
 	c, k, s := newCluster()
 	apply(t, c, namespace, service, deployment("nginx", 1))

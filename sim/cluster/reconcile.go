@@ -29,18 +29,24 @@ func compareKeys(a, b config.Key) int {
 func (c *Cluster) reconcile(ctx context.Context) error {
 	c.deployGateways()
 	c.publish()
-	started, err := c.startPods(ctx)
-	if err != nil {
+	if err := c.recreate(ctx); err != nil {
 		return err
 	}
-	for _, p := range started {
+	if err := c.startPods(ctx); err != nil {
+		return err
+	}
+	changed := false
+	surplus := c.surplus()
+	for _, p := range c.pods {
+		if p.ready || slices.Contains(surplus, p) {
+			continue
+		}
 		if err := c.o.Kubelet.WaitReady(ctx, p.Pod); err != nil {
 			return fmt.Errorf("pod %s: %w", p.Name, err)
 		}
-		p.ready = true
+		p.ready, changed = true, true
 	}
-	surplus := c.surplus()
-	if len(started) == 0 && len(surplus) == 0 {
+	if !changed && len(surplus) == 0 {
 		return nil
 	}
 	for _, p := range surplus {
@@ -48,6 +54,28 @@ func (c *Cluster) reconcile(ctx context.Context) error {
 	}
 	c.publish()
 	return c.stop(ctx, surplus)
+}
+
+// recreate stops the Pods of older templates first where a Deployment's strategy is
+// Recreate.
+func (c *Cluster) recreate(ctx context.Context) error {
+	var old []*Pod
+	for _, p := range c.pods {
+		o := c.objects[p.Owner]
+		if o == nil {
+			continue
+		}
+		d, ok := o.Value.(*appsv1.Deployment)
+		if ok && d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType && newOwner(p.Owner, d.Spec.Replicas, d.Spec.Template).hash != p.hash {
+			p.ready = false
+			old = append(old, p)
+		}
+	}
+	if len(old) == 0 {
+		return nil
+	}
+	c.publish()
+	return c.stop(ctx, old)
 }
 
 // owner is one workload that wants Pods.
@@ -105,8 +133,7 @@ func (c *Cluster) everywhere(o owner) owner {
 }
 
 // startPods starts the Pods that are missing.
-func (c *Cluster) startPods(ctx context.Context) ([]*Pod, error) {
-	var started []*Pod
+func (c *Cluster) startPods(ctx context.Context) error {
 	for _, o := range c.owners() {
 		have := 0
 		for _, p := range c.pods {
@@ -117,17 +144,16 @@ func (c *Cluster) startPods(ctx context.Context) ([]*Pod, error) {
 		for ; have < o.replicas; have++ {
 			p, err := c.newPod(o)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			if err := c.o.Kubelet.Start(ctx, p.Pod); err != nil {
-				return nil, fmt.Errorf("pod %s: %w", p.Name, err)
+				return fmt.Errorf("pod %s: %w", p.Name, err)
 			}
 			c.pods = append(c.pods, p)
-			started = append(started, p)
 			c.o.OnPod(p.Pod, "started")
 		}
 	}
-	return started, nil
+	return nil
 }
 
 // newPod makes the Pod that a real cluster's ReplicaSet controller, API server
@@ -163,7 +189,7 @@ func (c *Cluster) newPod(o owner) (*Pod, error) {
 	injected.Spec.NodeName = node
 	ip := address(podBlock, c.nextPod)
 	c.nextPod++
-	injected.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: ip.String(), HostIP: "192.168.65.1",
+	injected.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: ip.String(), HostIP: NodeAddress.String(),
 		PodIPs: []corev1.PodIP{{IP: ip.String()}}}
 	return &Pod{Pod: injected, Owner: o.key, hash: o.hash, created: time.Now()}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,12 +22,13 @@ type behaviour struct {
 	seed   seed.Seed
 	client *http.Client
 	served atomic.Uint64
+	begun  time.Time
 	up     atomic.Bool   // the calls of the start have succeeded
 	slots  chan struct{} // nil: no limit
 }
 
 func newBehaviour(c Container, s spec.HTTPBehaviour) *behaviour {
-	b := &behaviour{spec: s, seed: c.Seed, client: &http.Client{Transport: newTransport(c.Network)}}
+	b := &behaviour{spec: s, seed: c.Seed, begun: time.Now(), client: &http.Client{Transport: newTransport(c.Network)}}
 	b.up.Store(len(s.StartCalls) == 0)
 	if s.Concurrency > 0 {
 		b.slots = make(chan struct{}, s.Concurrency)
@@ -71,7 +73,7 @@ func (b *behaviour) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if status == 0 {
 		status = http.StatusOK
 	}
-	if b.draw("error", n) < b.spec.Errors.Rate {
+	if b.failing() && b.draw("error", n) < b.spec.Errors.Rate {
 		status = b.spec.Errors.Status
 		if status == 0 {
 			status = http.StatusInternalServerError
@@ -86,17 +88,46 @@ func (b *behaviour) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, b.spec.Body)
 }
 
-// call makes the declared calls in order. It returns 0 where all were answered below
-// 500; else what a proxy would answer: the first 5xx, or 502 where nobody answered.
+// failing tells whether it is the time of the declared errors.
+func (b *behaviour) failing() bool {
+	e, age := &b.spec.Errors, time.Since(b.begun)
+	return age >= e.After && (e.For == 0 || age < e.After+e.For)
+}
+
+// call makes the declared calls, in order or at once. It returns 0 where all were
+// answered below 500; else what a proxy would answer: the first 5xx, or 502 where nobody
+// answered. The first is that of the list.
 func (b *behaviour) call(r *http.Request) int {
+	if b.spec.Parallel {
+		results := make([]int, len(b.spec.Calls))
+		var wait sync.WaitGroup
+		for i, c := range b.spec.Calls {
+			wait.Go(func() { results[i] = b.result(r, c) })
+		}
+		wait.Wait()
+		for _, failed := range results {
+			if failed != 0 {
+				return failed
+			}
+		}
+		return 0
+	}
 	for _, c := range b.spec.Calls {
-		status, err := b.send(r.Context(), c, r.Header)
-		if err != nil {
-			return http.StatusBadGateway
+		if failed := b.result(r, c); failed != 0 {
+			return failed
 		}
-		if status >= 500 {
-			return status
-		}
+	}
+	return 0
+}
+
+// result makes one of the calls; 0 where it was answered below 500.
+func (b *behaviour) result(r *http.Request, c spec.OutgoingCall) int {
+	status, err := b.send(r.Context(), c, r.Header)
+	switch {
+	case err != nil:
+		return http.StatusBadGateway
+	case status >= 500:
+		return status
 	}
 	return 0
 }

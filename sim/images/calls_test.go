@@ -33,11 +33,13 @@ func TestBehaviourHandsOnWhatItsCallsGot(t *testing.T) {
 		{[]string{"/200", "/503", "/504"}, 503},
 		{[]string{"/nobody", "/503"}, 502},
 	} {
-		b := newBehaviour(container(), spec.HTTPBehaviour{Calls: calls(c.calls)})
-		b.client.Transport = answers{}
-		w := httptest.NewRecorder()
-		if b.ServeHTTP(w, httptest.NewRequest("GET", "/", nil)); w.Code != c.want {
-			t.Errorf("calls %v: answered %d, want %d", c.calls, w.Code, c.want)
+		for _, parallel := range []bool{false, true} {
+			b := newBehaviour(container(), spec.HTTPBehaviour{Calls: calls(c.calls), Parallel: parallel})
+			b.client.Transport = answers{}
+			w := httptest.NewRecorder()
+			if b.ServeHTTP(w, httptest.NewRequest("GET", "/", nil)); w.Code != c.want {
+				t.Errorf("calls %v, parallel %v: answered %d, want %d", c.calls, parallel, w.Code, c.want)
+			}
 		}
 	}
 }

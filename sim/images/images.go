@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -146,7 +147,22 @@ func glob(pattern, s string) bool {
 }
 
 // Process is a container that runs.
-type Process struct{ servers []Server }
+type Process struct {
+	servers []Server
+	active  atomic.Int64
+}
+
+// Active is how many requests it is answering.
+func (p *Process) Active() int { return int(p.active.Load()) }
+
+// counted notes the requests that are being answered.
+func (p *Process) counted(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.active.Add(1)
+		defer p.active.Add(-1)
+		h.ServeHTTP(w, r)
+	})
+}
 
 // Start runs a container: it listens on the container's ports and returns.
 func (i Image) Start(ctx context.Context, c Container) (*Process, error) {
@@ -154,7 +170,7 @@ func (i Image) Start(ctx context.Context, c Container) (*Process, error) {
 	if i.Handler == nil && i.Default == nil && len(i.Servers) == 0 {
 		return p, nil
 	}
-	rest, err := i.rest(ctx, c)
+	rest, err := i.rest(ctx, c, p)
 	if err != nil {
 		return nil, fmt.Errorf("container %s: %w", c.Spec.Name, err)
 	}
@@ -181,7 +197,7 @@ func (i Image) Start(ctx context.Context, c Container) (*Process, error) {
 }
 
 // rest is the server of the ports that have none of their own; nil: there is none.
-func (i Image) rest(ctx context.Context, c Container) (Server, error) {
+func (i Image) rest(ctx context.Context, c Container, p *Process) (Server, error) {
 	if i.Handler == nil {
 		if i.Default == nil {
 			return nil, nil
@@ -195,7 +211,7 @@ func (i Image) rest(ctx context.Context, c Container) (Server, error) {
 	if b, ok := handler.(*behaviour); ok {
 		go b.start(ctx) // ends with its calls, which end with ctx
 	}
-	server := &http.Server{Handler: handler, BaseContext: func(net.Listener) context.Context { return ctx }}
+	server := &http.Server{Handler: p.counted(handler), BaseContext: func(net.Listener) context.Context { return ctx }}
 	if i.Cleartext2 {
 		server.Protocols = new(http.Protocols)
 		server.Protocols.SetHTTP1(true)

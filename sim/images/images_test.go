@@ -109,3 +109,19 @@ func TestBehaviourQueuesBeyondItsConcurrency(t *testing.T) {
 		}
 	})
 }
+
+func TestBehaviourFailsForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBehaviour(container(), spec.HTTPBehaviour{Errors: spec.Errors{Rate: 1, Status: 503, After: time.Minute, For: 30 * time.Second}})
+		for _, c := range []struct {
+			wait time.Duration
+			want int
+		}{{0, 200}, {time.Minute, 503}, {29 * time.Second, 503}, {time.Second, 200}} {
+			time.Sleep(c.wait)
+			w := httptest.NewRecorder()
+			if b.ServeHTTP(w, httptest.NewRequest("GET", "/", nil)); w.Code != c.want {
+				t.Errorf("%v after the start: %d, want %d", time.Since(b.begun), w.Code, c.want)
+			}
+		}
+	})
+}

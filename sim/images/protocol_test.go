@@ -148,7 +148,7 @@ func TestHTTP2WithPriorKnowledge(t *testing.T) {
 			w.Header().Set("X-Written", fmt.Sprint(n))
 		}), nil
 	}}
-	s, err := i.rest(t.Context(), container())
+	s, err := i.rest(t.Context(), container(), &Process{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -178,14 +178,15 @@ func (s *handshake) retry() {
 	s.sendSYN()
 }
 
-// arrive is the SYN's arrival where the destination address is.
+// arrive is the SYN's arrival where the destination address is. For a host that is gone
+// its network answers, as a node does for a Pod that it has removed.
 func (s *handshake) arrive(out *stream) {
 	h, to := s.peer()
 	var l *Listener
 	if h != nil {
 		l = h.listener(to)
 	}
-	if h == nil || l != nil && l.full() {
+	if h == nil && !s.host.net.hasLeft(to.Addr()) || l != nil && l.full() {
 		s.silence(out)
 		return
 	}

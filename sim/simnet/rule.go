@@ -66,6 +66,43 @@ func (n *Net) AddRule(decide func(Segment) Verdict) (remove func()) {
 	}
 }
 
+// throttle has an identity, so that it can be removed.
+type throttle struct{ limit func(from, to string) int64 }
+
+// Throttle installs a limit for the lines between hosts, in bytes per second for all
+// connections from one host to another; 0 is none. What a line is too slow for waits in
+// front of it. Of several limits, the link's own among them, the least counts.
+func (n *Net) Throttle(limit func(from, to string) int64) (remove func()) {
+	t := &throttle{limit}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var all []*throttle
+	if current := n.throttles.Load(); current != nil {
+		all = slices.Clone(*current)
+	}
+	all = append(all, t)
+	n.throttles.Store(&all)
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		rest := slices.DeleteFunc(slices.Clone(*n.throttles.Load()), func(x *throttle) bool { return x == t })
+		n.throttles.Store(&rest)
+	}
+}
+
+// throttled is how fast the line is now, in bytes per second; 0 is no limit.
+func (r *route) throttled() int64 {
+	speed := r.bandwidth
+	if all := r.throttles.Load(); all != nil && r.from != r.to {
+		for _, t := range *all {
+			if limit := t.limit(r.from, r.to); limit > 0 && (speed == 0 || limit < speed) {
+				speed = limit
+			}
+		}
+	}
+	return speed
+}
+
 // Partition cuts hosts off from each other, in both directions. Names are as in Link.
 func Partition(a, b string) func(Segment) Verdict {
 	return func(s Segment) Verdict {

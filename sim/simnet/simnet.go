@@ -110,12 +110,14 @@ func matches(pattern, host string) bool {
 type Net struct {
 	fabric.Directory
 	conductor
-	o     Options
-	rules atomic.Pointer[[]*rule]
+	o         Options
+	rules     atomic.Pointer[[]*rule]
+	throttles atomic.Pointer[[]*throttle]
 
 	mu     sync.Mutex
 	byName map[string]*Host
 	byAddr map[netip.Addr]*Host
+	left   map[netip.Addr]bool // of hosts that were there
 	paths  map[[2]string]*route
 	closed bool
 }
@@ -135,6 +137,7 @@ func New(o Options) *Net {
 		o:      o,
 		byName: make(map[string]*Host),
 		byAddr: make(map[netip.Addr]*Host),
+		left:   make(map[netip.Addr]bool),
 		paths:  make(map[[2]string]*route),
 	}
 	n.conductor.begin()
@@ -190,12 +193,20 @@ func (n *Net) hostAt(addr netip.Addr) *Host {
 	return n.byAddr[addr]
 }
 
+// hasLeft tells whether the address was a host's.
+func (n *Net) hasLeft(addr netip.Addr) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.left[addr]
+}
+
 func (n *Net) remove(h *Host) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.byName[h.Name()] == h {
 		delete(n.byName, h.Name())
 		delete(n.byAddr, h.Addr())
+		n.left[h.Addr()] = true
 	}
 }
 
@@ -206,10 +217,12 @@ type route struct {
 	jitter    uint64
 	loss      float64
 	bandwidth int64
+	throttles *atomic.Pointer[[]*throttle] // the network's
 
 	mu    sync.Mutex
 	busy  int64 // until when the line is taken
-	carry int64 // and how much longer, in nanoseconds divided by bandwidth
+	speed int64 // of the segment that takes it, in bytes per second
+	carry int64 // and how much longer, in nanoseconds divided by speed
 	conns int   // opened so far
 }
 
@@ -227,7 +240,7 @@ func (n *Net) route(from, to string) *route {
 }
 
 func (n *Net) newRoute(from, to string) *route {
-	r := &route{from: from, to: to}
+	r := &route{from: from, to: to, throttles: &n.throttles}
 	if from == to {
 		r.latency = int64(n.o.Loopback)
 		return r
@@ -263,7 +276,8 @@ func (r *route) next() int {
 
 // transmit takes the line for some bytes and returns the instant at which they have left.
 func (r *route) transmit(now int64, size int) int64 {
-	if r.bandwidth == 0 {
+	speed := r.throttled()
+	if speed == 0 {
 		return now
 	}
 	r.mu.Lock()
@@ -271,9 +285,12 @@ func (r *route) transmit(now int64, size int) int64 {
 	if r.busy < now {
 		r.busy, r.carry = now, 0
 	}
+	if speed != r.speed {
+		r.speed, r.carry = speed, 0
+	}
 	// Exact, so that it is the same for a segment at once and in pieces.
 	work := int64(size)*int64(time.Second) + r.carry
-	r.busy += work / r.bandwidth
-	r.carry = work % r.bandwidth
+	r.busy += work / speed
+	r.carry = work % speed
 	return r.busy
 }

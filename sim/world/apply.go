@@ -14,6 +14,11 @@ import (
 // Apply implements run.World. What cannot be read, or what the control plane's
 // validation refuses, is rejected as the API server would; the rest is applied.
 func (w *World) Apply(ctx context.Context, docs []spec.Document) (*run.Applied, error) {
+	leave, err := w.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	applied := &run.Applied{}
 	var objects []*config.Object
 	for _, d := range docs {
@@ -29,6 +34,10 @@ func (w *World) Apply(ctx context.Context, docs []spec.Document) (*run.Applied, 
 		}
 		sortInto(applied, f)
 	}
+	for _, f := range w.checkCanaries(objects) {
+		objects = slices.DeleteFunc(objects, func(o *config.Object) bool { return o.Key() == f.Object })
+		sortInto(applied, f)
+	}
 	objects, refused := immutable(w.cluster.Object, objects)
 	for _, f := range refused {
 		sortInto(applied, f)
@@ -40,7 +49,15 @@ func (w *World) Apply(ctx context.Context, docs []spec.Document) (*run.Applied, 
 	if err := w.cluster.Apply(ctx, objects); err != nil {
 		return nil, err
 	}
-	return applied, w.settle(ctx)
+	w.updateCanaries()
+	w.late = ""
+	if err := w.settle(ctx); err != nil {
+		return nil, err
+	}
+	if w.late != "" {
+		applied.Warnings = append(applied.Warnings, w.late)
+	}
+	return applied, nil
 }
 
 // sortInto sorts a finding into warnings and refusals.
@@ -57,6 +74,11 @@ func sortInto(a *run.Applied, f config.Diagnostic) {
 
 // Delete implements run.World.
 func (w *World) Delete(ctx context.Context, refs []spec.Ref, docs []spec.Document) error {
+	leave, err := w.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	var keys []config.Key
 	for _, d := range docs {
 		objects, findings := config.Decode(d.File, d.Line, d.Text)
@@ -82,6 +104,9 @@ func (w *World) Delete(ctx context.Context, refs []spec.Ref, docs []spec.Documen
 	if err := w.cluster.Delete(ctx, keys); err != nil {
 		return err
 	}
+	if err := w.collect(ctx, w.updateCanaries()); err != nil {
+		return err
+	}
 	return w.settle(ctx)
 }
 
@@ -101,6 +126,11 @@ func (w *World) find(r spec.Ref) (config.Key, error) {
 
 // Scale implements run.World.
 func (w *World) Scale(ctx context.Context, workload string, replicas int) error {
+	leave, err := w.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	k, err := w.workload(workload)
 	if err != nil {
 		return err

@@ -9,6 +9,11 @@ import (
 // Endpoint implements run.World: the state of a workload's Pods in the clusters of
 // a client's sidecar. A Pod that is ejected from one of them counts as ejected.
 func (w *World) Endpoint(workload, client string) (run.EndpointState, error) {
+	leave, err := w.enter(w.ctx)
+	if err != nil {
+		return run.EndpointState{}, err
+	}
+	defer leave()
 	pods, err := w.podsOf(workload)
 	if err != nil {
 		return run.EndpointState{}, err

@@ -15,7 +15,12 @@ import (
 
 // Explain tells the way of a request through the mesh as it is now, without sending
 // it: by the snapshots that the sidecars run, the capture rules of the Pods, and DNS.
-func (w *World) Explain(_ context.Context, q *spec.Explain) (map[string]any, error) {
+func (w *World) Explain(ctx context.Context, q *spec.Explain) (map[string]any, error) {
+	leave, err := w.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	way, err := w.explain(q, func(n *node) (*snapshot.Proxy, error) {
 		if n.proxy == nil {
 			return nil, nil

@@ -10,11 +10,17 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 )
 
-// healLimit is how long a mesh may take to be whole again, in the world's time.
-const healLimit = 2 * time.Minute
+// healLimit is how long a mesh may take to be whole again, in the world's time: what a
+// fault held back may wait two minutes for TCP's next retransmission.
+const healLimit = 5 * time.Minute
 
 // Fault implements run.World.
 func (w *World) Fault(ctx context.Context, f *spec.Fault) error {
+	leave, err := w.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	switch {
 	case f.Kill != "":
 		return w.kill(ctx, f.Kill)
@@ -41,7 +47,8 @@ func (w *World) setNode(name string, n *node) {
 	w.nodes[name] = n
 }
 
-// kill ends Pods as a node's power failure does: nothing is drained, nobody is told.
+// kill ends Pods as `kubectl delete pod --force --grace-period=0` does: nothing is
+// drained, nobody is told, and who still calls is refused.
 func (w *World) kill(ctx context.Context, name string) error {
 	pods, err := w.podsOf(name)
 	if err != nil {
@@ -157,7 +164,7 @@ func (w *World) heal(ctx context.Context) error {
 	for _, remove := range w.rules {
 		remove()
 	}
-	w.rules = nil
+	w.rules, w.cutOff = nil, false
 	if err := w.controlPlane(ctx, "up"); err != nil {
 		return err
 	}

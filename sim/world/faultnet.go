@@ -31,11 +31,34 @@ func (w *World) networkFault(f *spec.Fault) error {
 		text += fmt.Sprintf(" for %v", lasts)
 	}
 	w.log.event("fault", "", text)
+	w.cutOff = w.cutOff || lasts == 0 && (f.Pause != nil || f.Partition != nil || f.XDS != nil && f.XDS.Drop)
 	w.rules = append(w.rules, net.AddRule(func(s simnet.Segment) simnet.Verdict {
 		if s.From == s.To || lasts > 0 && time.Since(start) >= lasts {
 			return simnet.Verdict{}
 		}
 		return decide(w.log.place(s.Source.Addr()), w.log.place(s.Destination.Addr()), s)
+	}))
+	if f.Slow != nil && f.Slow.Bandwidth > 0 {
+		return w.throttle(net, f.Slow, start)
+	}
+	return nil
+}
+
+// throttle limits the lines of a slow link, each from one Pod to another.
+func (w *World) throttle(net *simnet.Net, f *spec.Slow, start time.Time) error {
+	a, err := w.who(f.From)
+	if err != nil {
+		return err
+	}
+	b, err := w.who(f.To)
+	if err != nil {
+		return err
+	}
+	w.rules = append(w.rules, net.Throttle(func(from, to string) int64 {
+		if f.For > 0 && time.Since(start) >= f.For || !a(w.log.named(from)) || !b(w.log.named(to)) {
+			return 0
+		}
+		return f.Bandwidth
 	}))
 	return nil
 }

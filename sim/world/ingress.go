@@ -43,9 +43,14 @@ func (w *World) ingressAddress(addr string) (netip.AddrPort, error) {
 			best = l
 		}
 	}
-	ip, ok := w.cluster.ServiceIP(best.namespace, best.name)
-	if !ok {
+	// The store's view, because clients connect while others change the cluster.
+	o := w.store.View().Get("Service", best.namespace, best.name)
+	if o == nil {
 		return netip.AddrPort{}, fmt.Errorf("there is no Service %s/%s", best.namespace, best.name)
+	}
+	ip, err := netip.ParseAddr(o.Value.(*corev1.Service).Spec.ClusterIP)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("address of Service %s/%s: %w", best.namespace, best.name, err)
 	}
 	return netip.AddrPortFrom(ip, uint16(number)), nil
 }

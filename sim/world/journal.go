@@ -24,13 +24,14 @@ type journal struct {
 	seen   []run.Seen
 	events []run.Event
 	pods   map[netip.Addr]place // also those that are gone: addresses are not used twice
+	names  map[string]place     // the same by name
 }
 
 // place is a Pod as the journal names it.
 type place struct{ pod, namespace, workload string }
 
 func newJournal(t *trace.Recorder) *journal {
-	return &journal{trace: t, pods: make(map[netip.Addr]place)}
+	return &journal{trace: t, pods: make(map[netip.Addr]place), names: make(map[string]place)}
 }
 
 func (j *journal) all() []run.Seen {
@@ -60,7 +61,14 @@ func (j *journal) event(kind, who, text string) {
 func (j *journal) know(addr netip.Addr, p place) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.pods[addr] = p
+	j.pods[addr], j.names[p.pod] = p, p
+}
+
+// named is the Pod of a name, which may be gone; the zero place: none.
+func (j *journal) named(name string) place {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.names[name]
 }
 
 // place is the Pod of an address, which may be gone; the zero place: none.

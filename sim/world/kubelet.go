@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"net/netip"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -236,16 +237,48 @@ func (w *World) WaitReady(ctx context.Context, pod *corev1.Pod) error {
 	}
 }
 
-// Stop implements cluster.Kubelet. The Pod has been withdrawn from its Services:
-// it ends when no proxy sends to it any more.
+// Stop implements cluster.Kubelet. The Pod has been withdrawn from its Services: it
+// ends when no proxy sends to it any more and it has answered what it was asked, or
+// when its grace period is over.
 func (w *World) Stop(ctx context.Context, pod *corev1.Pod) error {
 	n := w.nodes[pod.Name]
 	if n == nil {
 		return nil
 	}
-	err := w.settle(ctx)
+	grace := defaultGrace
+	if s := pod.Spec.TerminationGracePeriodSeconds; s != nil {
+		grace = time.Duration(*s) * time.Second
+	}
+	limited, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	err := w.settle(limited)
+	for err == nil {
+		if err = w.Sleep(limited, lastAnswer); n.idle() {
+			break
+		}
+	}
+	if limited.Err() != nil && ctx.Err() == nil {
+		err = nil // then it is killed
+	}
 	w.setNode(pod.Name, nil)
 	return errors.Join(err, n.close())
+}
+
+// defaultGrace is Kubernetes' time for a Pod to end; lastAnswer is how long the last
+// answer is given to be on its way.
+const (
+	defaultGrace = 30 * time.Second
+	lastAnswer   = 20 * time.Millisecond
+)
+
+// idle tells whether the Pod's applications answer nothing at the moment.
+func (n *node) idle() bool {
+	for _, p := range n.processes {
+		if p.Active() > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // close ends everything in the Pod and waits for it.

@@ -11,6 +11,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+	"github.com/windtunnel-mesh/windtunnel/sim/cluster"
 	"github.com/windtunnel-mesh/windtunnel/sim/fabric"
 )
 
@@ -28,45 +29,59 @@ func (w *World) resolve(from fabric.Host, name string) ([]netip.Addr, error) {
 	}
 	name = strings.TrimSuffix(name, ".")
 	for _, search := range []string{"", "." + namespace + ".svc." + clusterDomain, ".svc." + clusterDomain, "." + clusterDomain} {
-		if addrs := w.lookup(name + search); len(addrs) > 0 {
+		if addrs := w.lookup(name+search, maxAliases); len(addrs) > 0 {
 			return addrs, nil
 		}
 	}
-	if addrs := w.published(name); len(addrs) > 0 {
+	if addrs := w.published(name, maxAliases); len(addrs) > 0 {
 		return addrs, nil
 	}
 	return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 }
 
+// maxAliases is how many ExternalNames in a row are followed.
+const maxAliases = 8
+
 // lookup resolves a fully qualified name, "reviews.default.svc.cluster.local".
-func (w *World) lookup(fqdn string) []netip.Addr {
+func (w *World) lookup(fqdn string, aliases int) []netip.Addr {
 	service, ok := strings.CutSuffix(fqdn, ".svc."+clusterDomain)
 	name, namespace, dot := strings.Cut(service, ".")
 	if !ok || !dot || strings.Contains(namespace, ".") {
 		return nil
 	}
 	if o := w.store.View().Get("Service", namespace, name); o != nil {
-		return w.addresses(o)
+		return w.addresses(o, aliases)
 	}
 	return nil
 }
 
 // published resolves a name of the world outside: one that a Service asks to be
 // published with the annotation of ExternalDNS. The first Service has it.
-func (w *World) published(name string) []netip.Addr {
+func (w *World) published(name string, aliases int) []netip.Addr {
 	const annotation = "external-dns.alpha.kubernetes.io/hostname"
 	for _, o := range w.store.View().Of("Service") {
 		for host := range strings.SplitSeq(o.Value.(*corev1.Service).Annotations[annotation], ",") {
 			if strings.EqualFold(strings.TrimSuffix(strings.TrimSpace(host), "."), name) {
-				return w.addresses(o)
+				return w.addresses(o, aliases)
 			}
 		}
 	}
 	return nil
 }
 
-// addresses are a Service's own, or those of its ready Pods.
-func (w *World) addresses(o *config.Object) []netip.Addr {
+// addresses are a Service's own, those of its ready Pods, or those of the name that it
+// is an alias of: DNS serves an ExternalName as a CNAME.
+func (w *World) addresses(o *config.Object, aliases int) []netip.Addr {
+	if s := o.Value.(*corev1.Service).Spec; s.Type == corev1.ServiceTypeExternalName {
+		if aliases == 0 {
+			return nil
+		}
+		name := strings.TrimSuffix(s.ExternalName, ".")
+		if addrs := w.lookup(name, aliases-1); len(addrs) > 0 {
+			return addrs
+		}
+		return w.published(name, aliases-1)
+	}
 	if ip, err := netip.ParseAddr(o.Value.(*corev1.Service).Spec.ClusterIP); err == nil {
 		return []netip.Addr{ip}
 	}
@@ -101,18 +116,23 @@ func (w *World) readyEndpoints(namespace, name string) []string {
 	return ready
 }
 
-// serviceAddress is kube-proxy: it turns a Service's address and port into a ready
-// endpoint's, the next one at each connection.
+// serviceAddress is kube-proxy: it turns a Service's address and port, or the node's and
+// a node port, into a ready endpoint's, the next one at each connection.
 func (w *World) serviceAddress(_ fabric.Host, dst netip.AddrPort) (netip.AddrPort, bool, error) {
 	for _, o := range w.store.View().Of("Service") {
 		service := o.Value.(*corev1.Service)
-		if service.Spec.ClusterIP != dst.Addr().String() {
+		atNode := dst.Addr() == cluster.NodeAddress
+		if !atNode && service.Spec.ClusterIP != dst.Addr().String() {
 			continue
 		}
 		ready := w.readyEndpoints(o.Namespace, o.Name)
 		slice := w.slice(o.Namespace, o.Name)
 		for _, port := range service.Spec.Ports {
-			if uint16(port.Port) != dst.Port() {
+			number := port.Port
+			if atNode {
+				number = port.NodePort
+			}
+			if number == 0 || uint16(number) != dst.Port() {
 				continue
 			}
 			target, ok := targetPort(slice, port.Name)
@@ -122,7 +142,12 @@ func (w *World) serviceAddress(_ fabric.Host, dst netip.AddrPort) (netip.AddrPor
 			ip, err := netip.ParseAddr(ready[w.turn.Add(1)%uint64(len(ready))])
 			return netip.AddrPortFrom(ip, target), true, err
 		}
-		return netip.AddrPort{}, true, fmt.Errorf("service %s/%s has no port %d", o.Namespace, o.Name, dst.Port())
+		if !atNode {
+			return netip.AddrPort{}, true, fmt.Errorf("service %s/%s has no port %d", o.Namespace, o.Name, dst.Port())
+		}
+	}
+	if dst.Addr() == cluster.NodeAddress {
+		return netip.AddrPort{}, true, fmt.Errorf("no Service has node port %d", dst.Port())
 	}
 	return netip.AddrPort{}, false, nil
 }

@@ -85,7 +85,7 @@ func (w *World) dialIngress(ctx context.Context, n netx.Network, addr string) (n
 
 // Send implements run.World.
 func (w *World) Send(ctx context.Context, r *spec.Request) ([]run.Exchange, error) {
-	from, target, err := w.target(r.From, r.URL, r.Method, r.Headers)
+	from, target, err := w.target(ctx, r.From, r.URL, r.Method, r.Headers)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func (w *World) Send(ctx context.Context, r *spec.Request) ([]run.Exchange, erro
 
 // Load implements run.World.
 func (w *World) Load(ctx context.Context, l *spec.Load) (run.Load, error) {
-	from, target, err := w.target(l.From, l.URL, l.Method, l.Headers)
+	from, target, err := w.target(ctx, l.From, l.URL, l.Method, l.Headers)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,12 @@ func (b *background) Traffic(ctx context.Context) ([]run.Exchange, error) {
 }
 
 // target is what the calls of one step have in common.
-func (w *World) target(from, url, method string, headers map[string]string) (origin, load.Target, error) {
+func (w *World) target(ctx context.Context, from, url, method string, headers map[string]string) (origin, load.Target, error) {
+	leave, err := w.enter(ctx)
+	if err != nil {
+		return origin{}, load.Target{}, err
+	}
+	defer leave()
 	o, err := w.origin(from)
 	if err != nil {
 		return origin{}, load.Target{}, err

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/store"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
+	"github.com/windtunnel-mesh/windtunnel/sim/canary"
 	"github.com/windtunnel-mesh/windtunnel/sim/cluster"
 	"github.com/windtunnel-mesh/windtunnel/sim/collector"
 	"github.com/windtunnel-mesh/windtunnel/sim/fabric"
@@ -39,7 +41,8 @@ type options struct {
 }
 
 // World is one mesh. Scenario steps call it from one goroutine; proxies and
-// servers live on their own.
+// servers live on their own. Beside the steps only the canary controller changes the
+// cluster: enter keeps the two apart.
 type World struct {
 	o       options
 	ctx     context.Context // of everything that runs; cancelled by Close
@@ -52,14 +55,18 @@ type World struct {
 	tokens  *identity.TokenIssuer
 	meshd   *meshd.Meshd
 	log     *journal
-	nodesMu sync.RWMutex // of nodes where another goroutine than the scenario's reads
-	metrics *metrics     // nil where the scenario queries none
 	spans   *collector.Collector
-	access  *accessLogs      // nil where the scenario does not look at them
+	access  *accessLogs   // nil where the scenario does not look at them
+	nodesMu sync.RWMutex  // of nodes where another goroutine than the scenario's reads
+	metrics *metrics      // nil where nobody asks for any
+	gate    chan struct{} // who changes the cluster has its one place
+	release *canary.Controller
 	nodes   map[string]*node // running Pods by name
 	down    bool             // the control plane is, on purpose
 	rules   []func()         // remove the network's faults that nobody has healed
 	faults  uint64           // so far, for draws
+	cutOff  bool             // by one of them, until healed, proxies are
+	late    string           // which these were, when they last mattered
 	clients map[string]fabric.Host
 	sent    uint64        // request steps so far, for request ids
 	turn    atomic.Uint64 // kube-proxy's next endpoint
@@ -77,6 +84,7 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 		images:  images.NewCatalogue(o.Scenario.Behaviours),
 		log:     newJournal(o.Trace),
 		spans:   collector.New(),
+		gate:    make(chan struct{}, 1),
 		nodes:   make(map[string]*node),
 		clients: make(map[string]fabric.Host),
 	}
@@ -96,9 +104,12 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 	if looksAtLogs(o.Scenario) {
 		w.access = &accessLogs{}
 	}
-	if queries(o.Scenario) {
+	if queries(o.Scenario) || releases(o.Scenario) {
 		w.metrics = newMetrics(w.ctx, o.Seed)
 	}
+	w.release = canary.New(w.ctx, canary.Options{Cluster: managed{w}, Seed: o.Seed.Sub("canary"), OnEvent: func(name, text string) {
+		w.log.event("canary", name, text)
+	}})
 	o.Fabric.SetResolver(w.resolve)
 	o.Fabric.SetServiceAddress(w.serviceAddress)
 	if err := w.install(); err != nil {
@@ -111,6 +122,7 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 func (w *World) Close() error {
 	w.cancel()
 	w.metrics.wait()
+	w.release.Wait()
 	var errs []error
 	for _, p := range w.cluster.Pods() {
 		if n := w.nodes[p.Name]; n != nil {
@@ -155,11 +167,36 @@ func (w *World) settle(ctx context.Context) error {
 	if w.meshd == nil || w.down {
 		return nil
 	}
-	if err := w.meshd.WaitSynced(ctx, w.store.View().Revision); err != nil {
+	limit := syncLimit
+	if w.cutOff {
+		limit = cutOffLimit
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	switch err := w.meshd.WaitSynced(limited, w.store.View().Revision); {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil || limited.Err() == nil:
 		return fmt.Errorf("wait until the proxies have the configuration: %w", err)
 	}
+	var late []string
+	for _, id := range w.meshd.Behind() {
+		late = append(late, podOfNode(id))
+	}
+	text := fmt.Sprintf("after %v these have not got the configuration: %s", limit, strings.Join(late, ", "))
+	if !w.cutOff {
+		return errors.New(text)
+	}
+	w.late = text
 	return nil
 }
+
+// How long the proxies may take to get the configuration: where a fault cuts some of
+// them off until it is healed, those that it does not cut off.
+const (
+	syncLimit   = 5 * time.Minute
+	cutOffLimit = 2 * time.Second
+)
 
 // client is a host outside the cluster. Its address is private, as that of a
 // node is that clients of a NodePort or load balancer seem to come from.

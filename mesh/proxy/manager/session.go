@@ -350,7 +350,8 @@ func (s *session) finish(m *Manager, x *exchange, p *message.Response, status in
 }
 
 // linger lets a client that still sends see the response: closing now would reset the
-// connection, and the response could be lost with it.
+// connection, and the response could be lost with it. What still comes is not decrypted:
+// an upload that nobody has stopped yet may be reading, and holds the lock of TLS.
 func (s *session) linger(m *Manager) {
 	wait := lingerTime
 	if m.config.DelayedClose != nil {
@@ -363,8 +364,12 @@ func (s *session) linger(m *Manager) {
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	_ = s.c.Conn.SetReadDeadline(time.Now().Add(wait))
-	_, _ = io.Copy(io.Discard, struct{ io.Reader }{s.c.Conn})
+	raw := s.c.Conn
+	if secure, ok := raw.(interface{ NetConn() net.Conn }); ok {
+		raw = secure.NetConn()
+	}
+	_ = raw.SetReadDeadline(time.Now().Add(wait))
+	_, _ = io.Copy(io.Discard, struct{ io.Reader }{raw})
 }
 
 func (s *session) close() { _ = s.conn.Close() }

@@ -223,6 +223,10 @@ func (s *Server) progress(revision string) (done bool, changed <-chan struct{}, 
 	return true, s.changed, nil
 }
 
+// Behind returns the node ids of the connected proxies that have not answered for a
+// revision, sorted.
+func (s *Server) Behind(revision string) []string { return s.behind(revision) }
+
 // behind names the proxies that a revision is waiting for.
 func (s *Server) behind(revision string) []string {
 	s.mu.Lock()

@@ -64,7 +64,7 @@ func Reserved() []string {
 	names := []string{"share", "endpoint", "logs", "ok", "duration", "timestamp", "size", "int", "uint", "double", "string", "bytes",
 		"bool", "list", "map", "type", "dyn", "has", "in", "true", "false", "null", "as", "break", "const", "continue", "else", "for",
 		"function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"}
-	for _, t := range []string{"Traffic", "Applied", "Queried", "Traced"} {
+	for _, t := range []string{"Traffic", "Applied", "Queried", "Traced", "Released"} {
 		for _, f := range structs[t] {
 			names = append(names, f.name)
 		}
@@ -85,6 +85,8 @@ func resultType(operation string) *cel.Type {
 		return queriedType
 	case "traces":
 		return tracedType
+	case "canary":
+		return releasedType
 	}
 	return nil
 }
@@ -184,7 +186,7 @@ func explain(message string, s spec.Scope) string {
 	}
 	if name, ok := quoted("undefined field"); ok {
 		var fields []string
-		for _, t := range []string{"Traffic", "Latency", "Percentiles", "TLS", "Applied", "Endpoint", "Traced", "Span"} {
+		for _, t := range []string{"Traffic", "Latency", "Percentiles", "TLS", "Applied", "Endpoint", "Traced", "Span", "Released"} {
 			for _, f := range structs[t] {
 				fields = append(fields, f.name)
 			}

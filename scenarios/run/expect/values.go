@@ -42,6 +42,7 @@ var percentileFields = []structField{
 // structs is the table of types by name.
 var structs = map[string][]structField{
 	"Explained": explainedFields(),
+	"Released":  releasedFields(),
 	"Traffic": {
 		{"count", cel.IntType}, {"errors", cel.IntType}, {"error", cel.StringType}, {"status", countsType}, {"grpc", countsType}, {"flags", countsType},
 		{"workloads", countsType}, {"pods", countsType}, {"attempts", countsType}, {"latency", latencyType}, {"qps", cel.DoubleType},
