@@ -26,6 +26,7 @@ var rules = []rule{
 	{"mesh/xds/compile", []string{"mesh/model", "mesh/config", "mesh/store", "mesh/build", "sim", "k8s.io/"}, "compile knows the protos and the snapshot only"},
 	{"mesh/proxy/...", []string{"mesh/model", "mesh/config", "mesh/store", "mesh/build", "mesh/kube", "mesh/xds", "sim", "scenarios", "k8s.io/", "istio.io/", "github.com/envoyproxy/"},
 		"the proxy and the control plane meet only on the wire"},
+	{"mesh/analyze", []string{"mesh/xds", "mesh/proxy", "mesh/explain", "sim", "scenarios"}, "analyze knows the configuration and its model only"},
 	{"mesh/explain", []string{"mesh/model", "mesh/config", "mesh/store", "mesh/build", "mesh/xds", "sim", "scenarios", "k8s.io/", "istio.io/"},
 		"explain asks the data plane only"},
 	{"mesh/meshproxy", []string{"mesh/model", "mesh/config", "mesh/store", "mesh/build", "sim", "scenarios", "k8s.io/"}, "the data plane is lean"},
