@@ -73,6 +73,7 @@ func NewOfflineOf(objects []*config.Object, mesh *meshpb.MeshConfig) (*Offline, 
 	if mesh == nil {
 		mesh = config.DefaultMeshConfig()
 	}
+	w.trustDomain = mesh.GetTrustDomain()
 	w.cluster = cluster.New(cluster.Options{
 		Store: w.store, Kubelet: idle{w}, Inject: injection(), Seed: seed.New(1).Sub("cluster"), OnPod: func(*corev1.Pod, string) {},
 	})

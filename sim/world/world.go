@@ -50,16 +50,18 @@ type World struct {
 	ca      *identity.CA
 	tokens  *identity.TokenIssuer
 	meshd   *meshd.Meshd
-	log     *journal
-	nodesMu sync.RWMutex     // of nodes where another goroutine than the scenario's reads
-	metrics *metrics         // nil where the scenario queries none
-	nodes   map[string]*node // running Pods by name
-	down    bool             // the control plane is, on purpose
-	rules   []func()         // remove the network's faults that nobody has healed
-	faults  uint64           // so far, for draws
-	clients map[string]fabric.Host
-	sent    uint64        // request steps so far, for request ids
-	turn    atomic.Uint64 // kube-proxy's next endpoint
+
+	trustDomain string // of all certificates
+	log         *journal
+	nodesMu     sync.RWMutex     // of nodes where another goroutine than the scenario's reads
+	metrics     *metrics         // nil where the scenario queries none
+	nodes       map[string]*node // running Pods by name
+	down        bool             // the control plane is, on purpose
+	rules       []func()         // remove the network's faults that nobody has healed
+	faults      uint64           // so far, for draws
+	clients     map[string]fabric.Host
+	sent        uint64        // request steps so far, for request ids
+	turn        atomic.Uint64 // kube-proxy's next endpoint
 }
 
 var _ run.World = (*World)(nil)
@@ -77,8 +79,12 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 		clients: make(map[string]fabric.Host),
 	}
 	w.ctx, w.cancel = context.WithCancel(ctx)
-	var err error
-	if w.ca, err = identity.NewCA(identity.CAOptions{Seed: o.Seed.Sub("ca"), Deterministic: o.Deterministic, KeyType: w.keyType()}); err != nil {
+	mesh, err := w.meshConfig()
+	if err != nil {
+		return nil, err
+	}
+	w.trustDomain = mesh.GetTrustDomain()
+	if w.ca, err = identity.NewCA(identity.CAOptions{TrustDomain: w.trustDomain, Seed: o.Seed.Sub("ca"), Deterministic: o.Deterministic, KeyType: w.keyType()}); err != nil {
 		return nil, err
 	}
 	w.tokens = identity.NewTokenIssuer(o.Seed.Sub("tokens"))
