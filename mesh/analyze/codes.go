@@ -48,6 +48,11 @@ var meanings = map[string]meaning{
 	build.CodeNoCredential:    {"A gateway's credential that is not there, or incomplete.", "IST0161"},
 	build.CodePolicyHost:      {"A DestinationRule for a host that no service has.", "IST0174"},
 	build.CodeGatewayHost:     {"A VirtualService whose host its gateways do not serve.", "IST0132"},
+	build.CodeParent:          {"A route that its parent does not accept.", ""},
+	build.CodeBackend:         {"A backend that is not there, or may not be used.", "IST0101"},
+	build.CodeListener:        {"A listener that cannot be served as it is written.", ""},
+	build.CodeGatewayClass:    {"A Gateway of a class that the mesh does not serve.", ""},
+	build.CodeGatewayAddress:  {"A Gateway whose proxies are not there.", ""},
 	build.CodeMergedPolicy:    {"A second DestinationRule of a host, whose policy has no effect.", ""},
 
 	CodeShadowedRule:      {"A rule that no request can get to: earlier ones take all that it matches.", "IST0130"},

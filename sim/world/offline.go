@@ -37,6 +37,7 @@ type Offline struct {
 	world      *World
 	translator *translate.Translator
 	meshConfig *meshpb.MeshConfig
+	snapshots  map[string]*snapshot.Proxy // by Pod
 }
 
 // NewOffline applies documents to a mesh with its gateways. The mesh configuration is
@@ -90,7 +91,7 @@ func NewOfflineOf(objects []*config.Object, mesh *meshpb.MeshConfig) (*Offline, 
 	}
 	// What the installer and controllers made is theirs to answer for.
 	ds = slices.DeleteFunc(ds, func(d config.Diagnostic) bool { return !asked[d.Object] })
-	return &Offline{world: w, translator: translate.New(m, nil), meshConfig: mesh}, ds, nil
+	return &Offline{world: w, translator: translate.New(m, nil), meshConfig: mesh, snapshots: map[string]*snapshot.Proxy{}}, ds, nil
 }
 
 // View has all objects, those that the cluster made of them included.
@@ -101,26 +102,56 @@ func (o *Offline) MeshConfig() *meshpb.MeshConfig { return o.meshConfig }
 
 // Explain follows a request.
 func (o *Offline) Explain(q *spec.Explain) (*explain.Way, error) {
-	return o.world.explain(q, func(n *node) (*snapshot.Proxy, error) {
-		p, err := proxyOf(n)
-		if err != nil || p == nil {
-			return nil, err
+	return o.world.explain(q, o.snapshot)
+}
+
+// snapshot is what a Pod's proxy would run; nil: it has none. It is worked out once.
+func (o *Offline) snapshot(n *node) (*snapshot.Proxy, error) {
+	if s, ok := o.snapshots[n.pod.Name]; ok {
+		return s, nil
+	}
+	p, err := proxyOf(n)
+	if err != nil || p == nil {
+		return nil, err
+	}
+	set, err := o.resources(p)
+	if err != nil {
+		return nil, err
+	}
+	all := resource.Set{}
+	for _, t := range resource.Types {
+		all[t] = maps.Clone(p.boot.Static[t])
+		for _, r := range set[t] {
+			all.Put(t, r)
 		}
-		set, err := o.resources(p)
-		if err != nil {
-			return nil, err
+	}
+	c := compile.NewCompiler()
+	c.ReadFile = func(string) ([]byte, error) { return nil, nil }
+	s, err := c.Compile(all)
+	if err == nil {
+		o.snapshots[n.pod.Name] = s
+	}
+	return s, err
+}
+
+// Clients are the workloads that requests can come from, as --from names them: those
+// whose Pods are neither gateways nor the control plane.
+func (o *Offline) Clients() []string {
+	var list []string
+	for _, p := range o.world.cluster.Pods() {
+		if p.Namespace == systemNamespace {
+			continue
 		}
-		all := resource.Set{}
-		for _, t := range resource.Types {
-			all[t] = maps.Clone(p.boot.Static[t])
-			for _, r := range set[t] {
-				all.Put(t, r)
-			}
+		name := p.Workload()
+		if p.Namespace != "default" {
+			name = p.Namespace + "/" + name
 		}
-		c := compile.NewCompiler()
-		c.ReadFile = func(string) ([]byte, error) { return nil, nil }
-		return c.Compile(all)
-	})
+		if !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 // Resources are what the control plane would send to the proxy of a workload, and that
