@@ -28,6 +28,8 @@ var rules = []rule{
 		"the proxy and the control plane meet only on the wire"},
 	{"mesh/attributes", []string{"mesh/", "sim", "scenarios", "k8s.io/", "istio.io/", "github.com/envoyproxy/"}, "both planes share the expressions, and nothing behind them"},
 	{"sim/collector", []string{"sim/", "scenarios", "mesh/"}, "spans come over the wire, whoever reports them"},
+	{"mesh/analyze", []string{"mesh/xds", "mesh/proxy", "mesh/explain", "sim", "scenarios"}, "analyze knows the configuration and its model only"},
+	{"mesh/diff", []string{"mesh/xds", "mesh/build", "mesh/model", "sim", "scenarios"}, "diff knows objects and explain's answers only"},
 	{"mesh/explain", []string{"mesh/model", "mesh/config", "mesh/store", "mesh/build", "mesh/xds", "sim", "scenarios", "k8s.io/", "istio.io/"},
 		"explain asks the data plane only"},
 	{"mesh/meshproxy", []string{"mesh/model", "mesh/config", "mesh/store", "mesh/build", "sim", "scenarios", "k8s.io/"}, "the data plane is lean"},

@@ -78,5 +78,6 @@ func newRoot(s Streams) *cobra.Command {
 	root.SetErr(s.Err)
 	root.AddCommand(newRunCommand(s), newListCommand(s), newSchemaCommand(s), newReportCommand(s), newVersionCommand(s), newWorkerCommand(s))
 	root.AddCommand(newExplainCommand(s), newTranslateCommand(s), newBenchCommand(s))
+	root.AddCommand(newAnalyzeCommand(s), newDiffCommand(s))
 	return root
 }

@@ -199,9 +199,14 @@ func made(o *config.Object) bool {
 	return ok && metav1.GetControllerOf(pod) != nil
 }
 
+// reportFields reports what was found in an object. Of an object that is in no file only
+// what is refused: nobody could do anything about the rest.
 func (b *builder) reportFields(o *config.Object, found []setField) {
 	var elsewhere []setField
 	for _, f := range found {
+		if o.Position().Line == 0 && f.severity() != config.Error {
+			continue
+		}
 		if f.support == Elsewhere {
 			elsewhere = append(elsewhere, f)
 			continue

@@ -185,7 +185,15 @@ func (s *stop) onward(c *snapshot.Cluster, e *snapshot.Endpoint, alpn *snapshot.
 		return nil
 	}
 	t := upstream.Transport(c, e.TransportMatch)
-	next := connection{dst: e.Address, src: s.peer.Addr, tls: t.TLS}
+	next := connection{dst: e.Address, src: s.peer.Addr, tls: t.TLS, identity: s.peer.Identity, inner: s.conn.inner}
+	if s.http == nil && s.conn.tls != nil && !s.terminates {
+		next.inner = s.conn.tls // a handshake that goes through
+	}
+	if t.TLS == nil && next.inner != nil {
+		next.tls, next.inner = next.inner, nil
+		next.sni, next.alpn = next.tls.SNI, next.tls.ALPN
+		return s.leave(e, next)
+	}
 	if t.TLS != nil {
 		next.sni, next.alpn = t.TLS.SNI, t.TLS.ALPN
 		switch {
@@ -198,12 +206,17 @@ func (s *stop) onward(c *snapshot.Cluster, e *snapshot.Endpoint, alpn *snapshot.
 			next.sni, _, _ = strings.Cut(s.walk.q.Authority, ":")
 		}
 	}
+	return s.leave(e, next)
+}
+
+// leave follows a connection out of this proxy.
+func (s *stop) leave(e *snapshot.Endpoint, next connection) error {
 	if !e.Address.Addr().IsValid() || e.Hostname != "" {
 		return nil // a name that is not resolved here
 	}
 	if s.h == s.way.Hops[0] {
 		// Of several destinations all have to be.
-		s.way.MutualTLS = securityOf(t.TLS) == "mTLS" && (s.way.MutualTLS || len(s.way.Hops) == 1)
+		s.way.MutualTLS = securityOf(next.tls) == "mTLS" && (s.way.MutualTLS || len(s.way.Hops) == 1)
 	}
 	return s.arrive(next)
 }

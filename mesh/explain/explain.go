@@ -24,7 +24,7 @@ import (
 type Request struct {
 	From    string // what the client is called in the question
 	Method  string // empty: GET
-	URL     string // http://HOST[:PORT]PATH; the path goes out as it is written
+	URL     string // http:// or https://HOST[:PORT]PATH; the path goes out as it is written
 	Headers map[string]string
 }
 
@@ -35,6 +35,7 @@ type Peer struct {
 	Addr      netip.Addr
 	UID       int            // of its application
 	Gateway   bool           // its proxy is a gateway: connections reach it as they are
+	Identity  string         // the name in its proxy's certificate: a SPIFFE id
 	Capture   *capture.Rules // nil: nothing is redirected
 	Snapshot  *snapshot.Proxy
 	IsEjected func(cluster string, endpoint netip.AddrPort) bool // nil: nothing is ejected
@@ -57,6 +58,9 @@ type Options struct {
 	// Entry, where valid, is dialled whatever the URL's host is (a load balancer).
 	Entry   netip.Addr
 	Request Request
+	// PolicySource is file:line of an authorization rule by its name in RBAC, or of the
+	// rule of an issuer (kind "authentication"). nil: nobody knows.
+	PolicySource func(kind, name string) string
 }
 
 // walk is the work on one way.
@@ -78,6 +82,7 @@ func Explain(o Options) (*Way, error) {
 		From: o.Request.From, Client: o.Client.Name, Method: q.Method, Authority: q.Authority, Path: q.Path, Flags: []string{},
 		Clusters: []string{}, Workloads: []string{}, Hops: []*Hop{},
 	}}
+	w.way.Scheme, _, _ = strings.Cut(o.Request.URL, ":")
 	w.way.Address.Host, w.way.Address.Port = host, port
 	addr := o.Entry
 	if !addr.IsValid() {
@@ -89,7 +94,20 @@ func Explain(o Options) (*Way, error) {
 		addr = addrs[0]
 	}
 	w.way.Address.IP = addr.String()
-	return w.way, w.connect(netip.AddrPortFrom(addr, port))
+	return w.way, w.connect(w.dialled(netip.AddrPortFrom(addr, port), host))
+}
+
+// dialled is the application's own connection; of an https URL it begins with a handshake.
+func (w *walk) dialled(dst netip.AddrPort, host string) connection {
+	c := connection{dst: dst, src: w.Client.Addr}
+	if strings.HasPrefix(w.Request.URL, "https://") {
+		c.alpn = []string{"http/1.1"}
+		if _, err := netip.ParseAddr(host); err != nil {
+			c.sni = host
+		}
+		c.tls = &snapshot.ClientTLS{SNI: c.sni, ALPN: c.alpn}
+	}
+	return c
 }
 
 func (w *walk) resolve(host string) ([]netip.Addr, error) {
@@ -106,6 +124,11 @@ func (w *walk) resolve(host string) ([]netip.Addr, error) {
 // newRequest is the request as the client's socket sees it.
 func newRequest(r Request) (q *message.Request, host string, port uint16, err error) {
 	rest, ok := strings.CutPrefix(r.URL, "http://")
+	defaultPort := uint16(80)
+	if !ok {
+		rest, ok = strings.CutPrefix(r.URL, "https://")
+		defaultPort = 443
+	}
 	authority, path := rest, "/"
 	if i := strings.IndexAny(rest, "/?"); i >= 0 {
 		authority, path = rest[:i], rest[i:]
@@ -116,7 +139,7 @@ func newRequest(r Request) (q *message.Request, host string, port uint16, err er
 	if !ok || authority == "" {
 		return nil, "", 0, fmt.Errorf("expected a URL like http://reviews:9080/reviews/0, found %q", r.URL)
 	}
-	host, port = strings.Trim(authority, "[]"), 80
+	host, port = strings.Trim(authority, "[]"), defaultPort
 	if h, p, err := net.SplitHostPort(authority); err == nil {
 		n, err := strconv.ParseUint(p, 10, 16)
 		if err != nil || n == 0 || h == "" {
@@ -139,15 +162,15 @@ func newRequest(r Request) (q *message.Request, host string, port uint16, err er
 }
 
 // connect follows the client's connection to the first proxy, or to the server.
-func (w *walk) connect(dst netip.AddrPort) error {
-	c := w.Client
+func (w *walk) connect(first connection) error {
+	c, dst := w.Client, first.dst
 	if c.Capture != nil {
 		v := c.Capture.Output(capture.Packet{UID: c.UID, GID: c.UID, Source: netip.AddrPortFrom(c.Addr, 0), Destination: dst,
 			Loopback: dst.Addr().IsLoopback() || dst.Addr() == c.Addr})
 		if v.Redirect != 0 && c.Snapshot != nil {
 			h := w.hop(c, "outbound")
 			h.Capture = v.Rule
-			return w.through(h, c, v.Redirect, connection{dst: dst, src: c.Addr})
+			return w.through(h, c, v.Redirect, first)
 		}
 		w.way.Address.Captured = "no: " + orText(v.Rule, "no rule matches")
 	}
@@ -158,9 +181,9 @@ func (w *walk) connect(dst netip.AddrPort) error {
 	}
 	if ok {
 		w.way.Address.Endpoint = endpoint.String()
-		dst = endpoint
+		first.dst = endpoint
 	}
-	return w.arrive(connection{dst: dst, src: c.Addr})
+	return w.arrive(first)
 }
 
 // arrive follows a connection that comes to a Pod from outside of it.
@@ -188,7 +211,7 @@ func (w *walk) arrive(c connection) error {
 // hop adds a proxy to the way.
 func (w *walk) hop(p *Peer, role string) *Hop {
 	h := &Hop{Role: role, Pod: p.Name, Workload: p.Workload, Flags: []string{},
-		Chains: []Chain{}, Routes: []Rule{}, Clusters: []Cluster{}, Mirrors: []Mirror{}, Changes: []string{}}
+		Chains: []Chain{}, Policies: []Policy{}, Routes: []Rule{}, Clusters: []Cluster{}, Mirrors: []Mirror{}, Changes: []string{}}
 	w.way.Hops = append(w.way.Hops, h)
 	return h
 }

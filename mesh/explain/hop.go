@@ -21,9 +21,22 @@ import (
 type connection struct {
 	dst  netip.AddrPort // the original destination
 	src  netip.Addr
-	tls  *snapshot.ClientTLS // what the peer's proxy speaks; nil: plaintext
+	tls  *snapshot.ClientTLS // what the peer speaks; nil: plaintext
 	sni  string
 	alpn []string
+	// identity is the peer's name in its certificate.
+	identity string
+	// inner is the application's own handshake inside of it.
+	inner *snapshot.ClientTLS
+}
+
+// connFacts are what any proxy knows of a connection that it takes.
+func connFacts(c connection) *message.Conn {
+	f := &message.Conn{Remote: netip.AddrPortFrom(c.src, 0), Local: c.dst, RequestedServerName: c.sni}
+	if c.tls != nil {
+		f.TLS = peerOf(c)
+	}
+	return f
 }
 
 // stop is one place in a proxy.
@@ -33,6 +46,8 @@ type stop struct {
 	peer *Peer
 	conn connection
 	http *snapshot.HTTPManager
+	// terminates is true where TLS ends here.
+	terminates bool
 }
 
 // through follows a connection through a proxy that gets it on a port.
@@ -56,9 +71,16 @@ func (w *walk) through(h *Hop, p *Peer, port uint16, c connection) error {
 		return w.refuse(h, "no filter chain matches")
 	case chain.TLS != nil && c.tls == nil:
 		return w.refuse(h, "the filter chain wants TLS, the client speaks plaintext")
+	case chain.TLS != nil && chain.TLS.RequireClientCert && h.Security != "mTLS":
+		return w.refuse(h, "the filter chain wants a certificate of the client")
+	case chain.TLS == nil && c.tls != nil && chain.HTTP != nil:
+		return w.refuse(h, "the filter chain speaks HTTP, the client begins with a TLS handshake")
 	}
-	s := &stop{walk: w, h: h, peer: p, conn: c, http: chain.HTTP}
+	s := &stop{walk: w, h: h, peer: p, conn: c, http: chain.HTTP, terminates: chain.TLS != nil}
 	if chain.HTTP == nil {
+		if why := s.permitted(chain.RBAC); why != "" {
+			return w.refuse(h, why)
+		}
 		return s.tcp(chain.TCP)
 	}
 	return s.request(l)
@@ -108,10 +130,7 @@ func (s *stop) tcp(t *snapshot.TCPProxy) error {
 
 // request follows the request through the connection manager.
 func (s *stop) request(l *snapshot.Listener) error {
-	facts := &message.Conn{Remote: netip.AddrPortFrom(s.conn.src, 0), Local: s.conn.dst, Inbound: l.Inbound, Listener: l.Name}
-	if s.conn.tls != nil {
-		facts.TLS = &message.TLS{ServerName: s.conn.sni}
-	}
+	facts := s.facts(l)
 	s.q.Stream = &message.Stream{Conn: facts, Remote: facts.Remote}
 	if err := manager.Prepare(s.http, facts, s.q); err != nil {
 		var r *reply.Reply
@@ -138,26 +157,28 @@ func (s *stop) request(l *snapshot.Listener) error {
 		s.h.Routes = append(s.h.Routes, Rule{step.Route, step.Matched, step.Reason, step.Source})
 	}
 	vh, rule := table.Match(s.q, 0)
-	if rule == nil {
+	s.summary()
+	if rule != nil {
+		s.h.Route, s.h.Source = rule.Name, rule.Source
 		s.summary()
+		s.h.Changes = changes(config, vh, rule)
+	}
+	// The filters run where no route matches, too.
+	x := &filter.Exchange{Request: s.q, VirtualHost: vh, Rule: rule}
+	if rule != nil && rule.Forward != nil && len(rule.Forward.Clusters) == 1 {
+		x.Cluster = &rule.Forward.Clusters[0]
+	}
+	switch stopped, err := s.policies(x); {
+	case stopped || err != nil:
+		return err
+	case rule == nil:
 		return s.reply(404, message.NoRouteFound, "")
 	}
-	s.h.Route, s.h.Source = rule.Name, rule.Source
-	s.h.Changes = changes(config, vh, rule)
-	return s.act(config, vh, rule)
+	return s.act(config, vh, rule, x)
 }
 
 // act does what a rule says.
-func (s *stop) act(config *snapshot.RouteConfig, vh *route.VirtualHost, rule *route.Rule) error {
-	s.summary()
-	x := &filter.Exchange{Request: s.q, VirtualHost: vh, Rule: rule}
-	if f := rule.Forward; f != nil && len(f.Clusters) == 1 {
-		x.Cluster = &f.Clusters[0]
-	}
-	if s.fault(x) {
-		s.h.Action = "abort"
-		return nil
-	}
+func (s *stop) act(config *snapshot.RouteConfig, vh *route.VirtualHost, rule *route.Rule, x *filter.Exchange) error {
 	switch {
 	case rule.Direct != nil:
 		s.h.Action = "direct"
@@ -206,43 +227,40 @@ func (s *stop) alpn() *snapshot.ALPN {
 }
 
 // fault notes what is injected, and tells whether that is the answer for certain.
-func (s *stop) fault(x *filter.Exchange) bool {
-	for _, f := range s.http.Filters {
-		if f.FilterName() != (snapshot.Fault{}).FilterName() {
-			continue
-		}
-		if own := x.Config(f.FilterName()); own != nil {
-			f = own
-		}
-		c, ok := f.(snapshot.Fault)
-		if p, is := f.(*snapshot.Fault); is {
-			c, ok = *p, true
-		}
-		delays, aborts := c.Delay > 0 && c.DelayPercent > 0, (c.AbortStatus > 0 || c.AbortGRPC >= 0) && c.AbortPercent > 0
-		if !ok || !delays && !aborts || slices.ContainsFunc(c.Headers, func(m snapshot.HeaderMatch) bool { return !route.MatchHeader(&m, s.q) }) {
-			continue
-		}
-		s.h.Fault = &Fault{AbortGRPC: -1}
-		var flags message.Flags
-		if delays {
-			s.h.Fault.Delay, s.h.Fault.DelayPercent = c.Delay.Seconds(), c.DelayPercent
-			if c.DelayPercent >= 100 {
-				flags |= message.DelayInjected
-			}
-		}
-		if aborts {
-			s.h.Fault.Abort, s.h.Fault.AbortGRPC, s.h.Fault.AbortPercent = c.AbortStatus, c.AbortGRPC, c.AbortPercent
-			status := c.AbortStatus
-			if status == 0 {
-				status = 200 // the other is in grpc-status
-			}
-			if c.AbortPercent >= 100 && c.MaxActive == 0 {
-				_ = s.reply(status, flags|message.FaultInjected, "")
-				return true
-			}
+func (s *stop) fault(f snapshot.Filter, x *filter.Exchange) bool {
+	if own := x.Config(f.FilterName()); own != nil {
+		f = own
+	}
+	c, ok := f.(snapshot.Fault)
+	if p, is := f.(*snapshot.Fault); is {
+		c, ok = *p, true
+	}
+	delays, aborts := c.Delay > 0 && c.DelayPercent > 0, (c.AbortStatus > 0 || c.AbortGRPC >= 0) && c.AbortPercent > 0
+	if !ok || !delays && !aborts || slices.ContainsFunc(c.Headers, func(m snapshot.HeaderMatch) bool { return !route.MatchHeader(&m, s.q) }) {
+		return false
+	}
+	s.h.Fault = &Fault{AbortGRPC: -1}
+	var flags message.Flags
+	if delays {
+		s.h.Fault.Delay, s.h.Fault.DelayPercent = c.Delay.Seconds(), c.DelayPercent
+		if c.DelayPercent >= 100 {
+			flags |= message.DelayInjected
 		}
 	}
-	return false
+	if !aborts {
+		return false
+	}
+	s.h.Fault.Abort, s.h.Fault.AbortGRPC, s.h.Fault.AbortPercent = c.AbortStatus, c.AbortGRPC, c.AbortPercent
+	if c.AbortPercent < 100 || c.MaxActive != 0 {
+		return false
+	}
+	status := c.AbortStatus
+	if status == 0 {
+		status = 200 // the other is in grpc-status
+	}
+	s.h.Action = "abort"
+	_ = s.reply(status, flags|message.FaultInjected, "")
+	return true
 }
 
 // reply is this proxy's own answer. It is the client's too where no choice of several

@@ -14,7 +14,7 @@ func (w *Way) Print(out io.Writer) error {
 	if w.Client != w.From {
 		from += " (" + w.Client + ")"
 	}
-	p.text("%s http://%s%s  from %s", w.Method, w.Authority, w.Path, from)
+	p.text("%s %s://%s%s  from %s", w.Method, w.Scheme, w.Authority, w.Path, from)
 	p.text("")
 	a := w.Address
 	switch {
@@ -87,6 +87,9 @@ func (p *printer) hop(h *Hop) {
 	}
 	p.line("listener", "", "%s, %s comes in", h.Listener, h.Security)
 	p.chains(h)
+	if h.RouteConfig == "" { // else they come after the route
+		p.policies(h)
+	}
 	if h.Refused != "" {
 		p.line("closed", "", "%s", h.Refused)
 		return
@@ -101,6 +104,9 @@ func (p *printer) hop(h *Hop) {
 		} else {
 			p.labelled(&label, r.Source, "- %s: %s", r.Name, r.Reason)
 		}
+	}
+	if h.RouteConfig != "" {
+		p.policies(h)
 	}
 	if h.Fault != nil {
 		p.line("fault", h.Source, "%s", h.Fault.text())
@@ -125,6 +131,26 @@ func (p *printer) chains(h *Hop) {
 		} else {
 			p.labelled(&label, c.Source, "- %s: %s", c.Name, c.Reason)
 		}
+	}
+}
+
+func (p *printer) policies(h *Hop) {
+	last := ""
+	for _, o := range h.Policies {
+		label := map[string]string{"authentication": "token", "authorization": "authorization"}[o.Kind]
+		if label == last {
+			label = ""
+		} else {
+			last = label
+		}
+		mark, what := ">", o.Action
+		if !o.Passed {
+			mark = "-"
+		}
+		if o.Name != "" {
+			what += " " + o.Name
+		}
+		p.line(label, o.Source, "%s %s", mark, strings.TrimPrefix(what+": "+o.Reason, ": "))
 	}
 }
 

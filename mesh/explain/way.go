@@ -6,6 +6,7 @@ package explain
 type Way struct {
 	From      string  `json:"from"`   // as asked
 	Client    string  `json:"client"` // the Pod
+	Scheme    string  `json:"scheme"` // http, https
 	Method    string  `json:"method"`
 	Authority string  `json:"authority"`
 	Path      string  `json:"path"`
@@ -56,6 +57,8 @@ type Hop struct {
 	Route       string `json:"route"`
 	Source      string `json:"source"`
 
+	Policies []Policy `json:"policies"` // that were asked, in order; the last one may have turned the request away
+
 	Action   string    `json:"action"` // forward, direct, redirect, abort, tcp; empty: none
 	Status   int       `json:"status"` // that this proxy answers itself; 0: it does not
 	Flags    []string  `json:"flags"`
@@ -82,6 +85,16 @@ type Rule struct {
 	Matched bool   `json:"matched"`
 	Reason  string `json:"reason"` // the first condition that did not hold
 	Source  string `json:"source"`
+}
+
+// Policy is what the policies of one kind and action say about the request.
+type Policy struct {
+	Kind   string `json:"kind"`   // authentication (of tokens), authorization
+	Action string `json:"action"` // of authorization: allow, deny or audit
+	Passed bool   `json:"passed"`
+	Name   string `json:"name"` // of the rule that matched: ns[default]-policy[readers]-rule[0]; empty: none did
+	Reason string `json:"reason"`
+	Source string `json:"source"` // file:line of that rule
 }
 
 // Cluster is one destination.

@@ -12,7 +12,7 @@ func explainFormat() object[Explain] {
 	return object[Explain]{what: "an explain", fields: []field[Explain]{
 		need(at("from", "A workload, a pod, `ingress` (outside, through the gateway) or `outside` (straight at the service).",
 			workload(), func(e *Explain) *string { return &e.From })),
-		need(at("url", "Where to, with a Kubernetes host; the path goes out as it is written.", address("http"), func(e *Explain) *string { return &e.URL })),
+		need(at("url", "Where to, with a Kubernetes host; the path goes out as it is written.", address("http", "https"), func(e *Explain) *string { return &e.URL })),
 		at("method", "Default: GET.", method(), func(e *Explain) *string { return &e.Method }),
 		at("headers", "Host sets the authority.", texts(), func(e *Explain) *map[string]string { return &e.Headers }),
 	}}

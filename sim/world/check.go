@@ -32,7 +32,7 @@ func Check(s *spec.Scenario, docs []spec.Document) []config.Diagnostic {
 		}
 		all = append(all, objects...)
 	}
-	mesh, _ := meshConfig(s)
+	mesh, _ := MeshConfig(s)
 	return append(findings, refusals(mesh, all)...)
 }
 
@@ -75,7 +75,7 @@ func refusals(mesh *meshpb.MeshConfig, objects []*config.Object) []config.Diagno
 // CheckMesh reads the scenario's MeshConfig, and asks the control plane what it
 // refuses of it or does not follow.
 func CheckMesh(s *spec.Scenario) []config.Diagnostic {
-	mesh, findings := meshConfig(s)
+	mesh, findings := MeshConfig(s)
 	if mesh == nil {
 		return findings
 	}
@@ -90,8 +90,8 @@ func CheckMesh(s *spec.Scenario) []config.Diagnostic {
 	return findings
 }
 
-// meshConfig is Istio's default MeshConfig with the scenario's on top.
-func meshConfig(s *spec.Scenario) (*meshpb.MeshConfig, []config.Diagnostic) {
+// MeshConfig is Istio's default MeshConfig with the scenario's on top.
+func MeshConfig(s *spec.Scenario) (*meshpb.MeshConfig, []config.Diagnostic) {
 	if len(s.Mesh) == 0 {
 		return config.DefaultMeshConfig(), nil
 	}
@@ -112,7 +112,7 @@ func meshPosition(s *spec.Scenario) config.Position {
 
 // meshConfig is what the control plane of this world runs with.
 func (w *World) meshConfig() (*meshpb.MeshConfig, error) {
-	mesh, findings := meshConfig(w.o.Scenario)
+	mesh, findings := MeshConfig(w.o.Scenario)
 	for _, f := range findings {
 		if f.Severity == config.Error {
 			return nil, fmt.Errorf("%s: %s", f.Position, f.Message)

@@ -5,10 +5,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"regexp"
 
+	securityv1 "istio.io/client-go/pkg/apis/security/v1"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/mesh/explain"
+	"github.com/windtunnel-mesh/windtunnel/mesh/identity"
 	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
+	"github.com/windtunnel-mesh/windtunnel/mesh/store"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 	"github.com/windtunnel-mesh/windtunnel/sim/fabric"
 )
@@ -43,14 +49,15 @@ func (w *World) explain(q *spec.Explain, snapshots func(*node) (*snapshot.Proxy,
 	v := &surroundings{World: w, peers: make(map[netip.Addr]*explain.Peer)}
 	for _, p := range w.cluster.Pods() {
 		n := w.nodes[p.Name]
-		peer, err := peerOf(n, snapshots)
+		peer, err := w.peerOf(n, snapshots)
 		if err != nil {
 			return nil, fmt.Errorf("pod %s: %w", p.Name, err)
 		}
 		v.peers[peer.Addr] = peer
 		v.names = append(v.names, named{p.Name, peer})
 	}
-	o := explain.Options{Mesh: v, Request: explain.Request{From: q.From, Method: q.Method, URL: q.URL, Headers: q.Headers}}
+	o := explain.Options{Mesh: v, Request: explain.Request{From: q.From, Method: q.Method, URL: q.URL, Headers: q.Headers},
+		PolicySource: func(kind, name string) string { return policySource(w.store.View(), kind, name) }}
 	switch q.From {
 	case fromIngress:
 		ip, err := w.ingressOf(q.URL)
@@ -76,12 +83,13 @@ func (w *World) explain(q *spec.Explain, snapshots func(*node) (*snapshot.Proxy,
 }
 
 // peerOf is a Pod as an end of connections.
-func peerOf(n *node, snapshots func(*node) (*snapshot.Proxy, error)) (*explain.Peer, error) {
+func (w *World) peerOf(n *node, snapshots func(*node) (*snapshot.Proxy, error)) (*explain.Peer, error) {
 	addr, err := netip.ParseAddr(n.pod.Status.PodIP)
 	if err != nil {
 		return nil, err
 	}
-	p := &explain.Peer{Name: n.pod.Name, Workload: n.workload, Addr: addr, UID: appUser}
+	p := &explain.Peer{Name: n.pod.Name, Workload: n.workload, Addr: addr, UID: appUser,
+		Identity: identity.ID{TrustDomain: w.trustDomain, Namespace: n.pod.Namespace, ServiceAccount: n.pod.Spec.ServiceAccountName}.String()}
 	for _, c := range n.pod.Spec.InitContainers {
 		if c.Name == inject.InitContainer {
 			if p.Capture, err = captureRules(c); err != nil {
@@ -110,6 +118,40 @@ func peerOf(n *node, snapshots func(*node) (*snapshot.Proxy, error)) (*explain.P
 		}
 	}
 	return p, nil
+}
+
+// ruleName is what the control plane calls a rule of an AuthorizationPolicy in RBAC.
+var ruleName = regexp.MustCompile(`^ns\[(.+)\]-policy\[(.+)\]-rule\[(\d+)\]$`)
+
+// policySource finds the YAML behind a rule of RBAC, or that of an issuer of tokens.
+func policySource(v *store.View, kind, name string) string {
+	line := func(o *config.Object, path string) string {
+		p := o.At(path)
+		if p.Line == 0 {
+			return ""
+		}
+		return fmt.Sprintf("%s:%d", p.File, p.Line)
+	}
+	if kind == "authorization" {
+		m := ruleName.FindStringSubmatch(name)
+		if m == nil {
+			return ""
+		}
+		if o := v.Get("AuthorizationPolicy", m[1], m[2]); o != nil {
+			return line(o, "spec.rules["+m[3]+"]")
+		}
+		return ""
+	}
+	for _, o := range v.Of("RequestAuthentication") {
+		if a, ok := o.Value.(*securityv1.RequestAuthentication); ok {
+			for i, r := range a.Spec.GetJwtRules() {
+				if r.GetIssuer() == name {
+					return line(o, fmt.Sprintf("spec.jwtRules[%d]", i))
+				}
+			}
+		}
+	}
+	return ""
 }
 
 // surroundings implements explain.Mesh.

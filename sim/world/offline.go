@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	meshpb "istio.io/api/mesh/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/build"
@@ -35,11 +36,27 @@ import (
 type Offline struct {
 	world      *World
 	translator *translate.Translator
+	meshConfig *meshpb.MeshConfig
+	snapshots  map[string]*snapshot.Proxy // by Pod
 }
 
-// NewOffline applies documents to a mesh with its gateway. Findings are what the
+// NewOffline applies documents to a mesh with its gateways. The mesh configuration is
+// that of the last IstioOperator among them, else Istio's default. Findings are what the
 // decoder and the control plane say; an object with an error is left out.
 func NewOffline(docs []spec.Document) (*Offline, []config.Diagnostic, error) {
+	var findings []config.Diagnostic
+	var objects []*config.Object
+	for _, d := range docs {
+		decoded, ds := config.Decode(d.File, d.Line, d.Text)
+		objects, findings = append(objects, decoded...), append(findings, ds...)
+	}
+	o, ds, err := NewOfflineOf(objects, nil)
+	return o, append(findings, ds...), err
+}
+
+// NewOfflineOf applies objects to a mesh with its gateways. mesh may be nil: then it is
+// that of the last IstioOperator, else Istio's default.
+func NewOfflineOf(objects []*config.Object, mesh *meshpb.MeshConfig) (*Offline, []config.Diagnostic, error) {
 	w := &World{
 		o:     options{Scenario: &spec.Scenario{}, Logger: slog.New(slog.DiscardHandler)},
 		ctx:   context.Background(),
@@ -48,53 +65,93 @@ func NewOffline(docs []spec.Document) (*Offline, []config.Diagnostic, error) {
 		log:   newJournal(nil),
 		nodes: make(map[string]*node),
 	}
+	for _, o := range objects {
+		w.o.Scenario.Resources = append(w.o.Scenario.Resources, spec.Document{File: o.Position().File, Line: o.Position().Line, Text: o.Raw})
+		if operator, ok := o.Value.(*config.IstioOperator); ok && mesh == nil {
+			mesh = operator.MeshConfig
+		}
+	}
+	if mesh == nil {
+		mesh = config.DefaultMeshConfig()
+	}
+	w.trustDomain = mesh.GetTrustDomain()
 	w.cluster = cluster.New(cluster.Options{
 		Store: w.store, Kubelet: idle{w}, Inject: injection(), Seed: seed.New(1).Sub("cluster"), OnPod: func(*corev1.Pod, string) {},
 	})
 	if err := w.install(); err != nil {
 		return nil, nil, err
 	}
-	var findings []config.Diagnostic
-	var objects []*config.Object
-	for _, d := range docs {
-		decoded, ds := config.Decode(d.File, d.Line, d.Text)
-		objects, findings = append(objects, decoded...), append(findings, ds...)
-	}
 	if err := w.cluster.Apply(context.Background(), objects); err != nil {
-		return nil, findings, err
+		return nil, nil, err
 	}
-	mesh, ds := build.Build(w.store.View(), build.Options{MeshConfig: config.DefaultMeshConfig()})
-	asked := map[config.Key]bool{}
+	m, ds := build.Build(w.store.View(), build.Options{MeshConfig: mesh})
+	asked := map[config.Key]bool{{Kind: "MeshConfig"}: true}
 	for _, o := range objects {
 		asked[o.Key()] = true
 	}
 	// What the installer and controllers made is theirs to answer for.
 	ds = slices.DeleteFunc(ds, func(d config.Diagnostic) bool { return !asked[d.Object] })
-	return &Offline{world: w, translator: translate.New(mesh, nil)}, append(findings, ds...), nil
+	return &Offline{world: w, translator: translate.New(m, nil), meshConfig: mesh, snapshots: map[string]*snapshot.Proxy{}}, ds, nil
 }
+
+// View has all objects, those that the cluster made of them included.
+func (o *Offline) View() *store.View { return o.world.store.View() }
+
+// MeshConfig is what the mesh is configured with.
+func (o *Offline) MeshConfig() *meshpb.MeshConfig { return o.meshConfig }
 
 // Explain follows a request.
 func (o *Offline) Explain(q *spec.Explain) (*explain.Way, error) {
-	return o.world.explain(q, func(n *node) (*snapshot.Proxy, error) {
-		p, err := proxyOf(n)
-		if err != nil || p == nil {
-			return nil, err
+	return o.world.explain(q, o.snapshot)
+}
+
+// snapshot is what a Pod's proxy would run; nil: it has none. It is worked out once.
+func (o *Offline) snapshot(n *node) (*snapshot.Proxy, error) {
+	if s, ok := o.snapshots[n.pod.Name]; ok {
+		return s, nil
+	}
+	p, err := proxyOf(n)
+	if err != nil || p == nil {
+		return nil, err
+	}
+	set, err := o.resources(p)
+	if err != nil {
+		return nil, err
+	}
+	all := resource.Set{}
+	for _, t := range resource.Types {
+		all[t] = maps.Clone(p.boot.Static[t])
+		for _, r := range set[t] {
+			all.Put(t, r)
 		}
-		set, err := o.resources(p)
-		if err != nil {
-			return nil, err
+	}
+	c := compile.NewCompiler()
+	c.ReadFile = func(string) ([]byte, error) { return nil, nil }
+	s, err := c.Compile(all)
+	if err == nil {
+		o.snapshots[n.pod.Name] = s
+	}
+	return s, err
+}
+
+// Clients are the workloads that requests can come from, as --from names them: those
+// whose Pods are neither gateways nor the control plane.
+func (o *Offline) Clients() []string {
+	var list []string
+	for _, p := range o.world.cluster.Pods() {
+		if p.Namespace == systemNamespace {
+			continue
 		}
-		all := resource.Set{}
-		for _, t := range resource.Types {
-			all[t] = maps.Clone(p.boot.Static[t])
-			for _, r := range set[t] {
-				all.Put(t, r)
-			}
+		name := p.Workload()
+		if p.Namespace != "default" {
+			name = p.Namespace + "/" + name
 		}
-		c := compile.NewCompiler()
-		c.ReadFile = func(string) ([]byte, error) { return nil, nil }
-		return c.Compile(all)
-	})
+		if !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 // Resources are what the control plane would send to the proxy of a workload, and that

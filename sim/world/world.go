@@ -44,32 +44,33 @@ type options struct {
 // servers live on their own. Beside the steps only the canary controller changes the
 // cluster: enter keeps the two apart.
 type World struct {
-	o       options
-	ctx     context.Context // of everything that runs; cancelled by Close
-	cancel  context.CancelFunc
-	start   time.Time
-	store   *store.Memory
-	cluster *cluster.Cluster
-	images  *images.Catalogue
-	ca      *identity.CA
-	tokens  *identity.TokenIssuer
-	meshd   *meshd.Meshd
-	log     *journal
-	spans   *collector.Collector
-	access  *accessLogs   // nil where the scenario does not look at them
-	nodesMu sync.RWMutex  // of nodes where another goroutine than the scenario's reads
-	metrics *metrics      // nil where nobody asks for any
-	gate    chan struct{} // who changes the cluster has its one place
-	release *canary.Controller
-	nodes   map[string]*node // running Pods by name
-	down    bool             // the control plane is, on purpose
-	rules   []func()         // remove the network's faults that nobody has healed
-	faults  uint64           // so far, for draws
-	cutOff  bool             // by one of them, until healed, proxies are
-	late    string           // which these were, when they last mattered
-	clients map[string]fabric.Host
-	sent    uint64        // request steps so far, for request ids
-	turn    atomic.Uint64 // kube-proxy's next endpoint
+	o           options
+	ctx         context.Context // of everything that runs; cancelled by Close
+	cancel      context.CancelFunc
+	start       time.Time
+	store       *store.Memory
+	cluster     *cluster.Cluster
+	images      *images.Catalogue
+	ca          *identity.CA
+	tokens      *identity.TokenIssuer
+	meshd       *meshd.Meshd
+	trustDomain string // of all certificates
+	log         *journal
+	spans       *collector.Collector
+	access      *accessLogs   // nil where the scenario does not look at them
+	nodesMu     sync.RWMutex  // of nodes where another goroutine than the scenario's reads
+	metrics     *metrics      // nil where nobody asks for any
+	gate        chan struct{} // who changes the cluster has its one place
+	release     *canary.Controller
+	nodes       map[string]*node // running Pods by name
+	down        bool             // the control plane is, on purpose
+	rules       []func()         // remove the network's faults that nobody has healed
+	faults      uint64           // so far, for draws
+	cutOff      bool             // by one of them, until healed, proxies are
+	late        string           // which these were, when they last mattered
+	clients     map[string]fabric.Host
+	sent        uint64        // request steps so far, for request ids
+	turn        atomic.Uint64 // kube-proxy's next endpoint
 }
 
 var _ run.World = (*World)(nil)
@@ -89,8 +90,12 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 		clients: make(map[string]fabric.Host),
 	}
 	w.ctx, w.cancel = context.WithCancel(ctx)
-	var err error
-	if w.ca, err = identity.NewCA(identity.CAOptions{Seed: o.Seed.Sub("ca"), Deterministic: o.Deterministic, KeyType: w.keyType()}); err != nil {
+	mesh, err := w.meshConfig()
+	if err != nil {
+		return nil, err
+	}
+	w.trustDomain = mesh.GetTrustDomain()
+	if w.ca, err = identity.NewCA(identity.CAOptions{TrustDomain: w.trustDomain, Seed: o.Seed.Sub("ca"), Deterministic: o.Deterministic, KeyType: w.keyType()}); err != nil {
 		return nil, err
 	}
 	w.tokens = identity.NewTokenIssuer(o.Seed.Sub("tokens"))

@@ -16,8 +16,7 @@ import (
 func RBAC(config snapshot.RBAC) Filter {
 	return func(next Handler) Handler {
 		return func(ctx context.Context, x *Exchange) (*message.Response, error) {
-			s := subject{conn: x.Request.Stream.Conn, remote: x.Request.Stream.Remote.Addr(), request: x.Request, metadata: x.Metadata}
-			if policy, ok := s.permitted(&config); !ok {
+			if policy, ok := Verdict(&config, x); !ok {
 				return nil, &reply.Reply{Status: 403, Details: "rbac_access_denied_matched_policy[" + policy + "]", Body: "RBAC: access denied"}
 			}
 			return next(ctx, x)
@@ -25,10 +24,22 @@ func RBAC(config snapshot.RBAC) Filter {
 	}
 }
 
+// Verdict is what RBAC decides about an exchange, for those who explain: the policy
+// that matched ("none": none did), and whether the request may pass.
+func Verdict(config *snapshot.RBAC, x *Exchange) (policy string, ok bool) {
+	s := subject{conn: x.Request.Stream.Conn, remote: x.Request.Stream.Remote.Addr(), request: x.Request, metadata: x.Metadata}
+	return s.permitted(config)
+}
+
+// ConnectionVerdict is Verdict for a connection that is not HTTP.
+func ConnectionVerdict(config *snapshot.RBAC, c *message.Conn) (policy string, ok bool) {
+	s := subject{conn: c, remote: c.Remote.Addr()}
+	return s.permitted(config)
+}
+
 // Permit tells whether a connection that is not HTTP may pass.
 func Permit(config *snapshot.RBAC, c *message.Conn) bool {
-	s := subject{conn: c, remote: c.Remote.Addr()}
-	_, ok := s.permitted(config)
+	_, ok := ConnectionVerdict(config, c)
 	return ok
 }
 

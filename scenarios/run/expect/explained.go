@@ -15,7 +15,7 @@ type Explained map[string]any
 
 // ExplainedFields are the object's: those of mesh/explain's Way.
 func ExplainedFields() []string {
-	return []string{"from", "client", "method", "authority", "path", "address", "error", "hops", "virtualHost", "route",
+	return []string{"from", "client", "scheme", "method", "authority", "path", "address", "error", "hops", "virtualHost", "route",
 		"source", "cluster", "clusters", "status", "flags", "location", "workloads", "mutualTLS"}
 }
 

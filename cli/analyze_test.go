@@ -1,0 +1,43 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+)
+
+// TestScenariosHaveNoFalseAlarms: what is found in the scenarios that ship is what they
+// are about.
+func TestScenariosHaveNoFalseAlarms(t *testing.T) {
+	t.Chdir("..")
+	if _, err := os.Stat("scenarios"); err != nil {
+		t.Fatal(err)
+	}
+	findings, err := analyzePaths(nil, []string{"scenarios"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range findings {
+		if f.Severity != config.Info {
+			got = append(got, fmt.Sprintf("%s %s %s", f.Position.File, f.Severity, f.Code))
+		}
+	}
+	want := []string{
+		"bookinfo/manifests/virtual-service-ratings-delay-2s.yaml warning WT0301", // the tutorial's spelling
+		"scenarios/bookinfo/missing.yaml warning WT0401",
+		"scenarios/bookinfo/missing.yaml warning WT0402",
+		"scenarios/edge/gateway-api.yaml warning WT0403", // an HTTPRoute takes the place of a VirtualService
+		"scenarios/edge/gateway-api.yaml warning WT0403",
+		"scenarios/edge/gateway-api.yaml warning WT0430",
+		"scenarios/httpbin/manifests/circuit-breaker-errors.yaml warning WT0301",
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("found\n%s", strings.Join(got, "\n"))
+	}
+}

@@ -1,0 +1,101 @@
+package analyze
+
+import (
+	"strings"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/build"
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+)
+
+// Codes of what only this package looks for; they go on where mesh/build's end.
+const (
+	CodeShadowedRule      = "WT0450"
+	CodeShadowedMatch     = "WT0451"
+	CodeGatewayConflict   = "WT0452"
+	CodeGatewayPort       = "WT0453"
+	CodeServiceProtocol   = "WT0454"
+	CodeServiceTarget     = "WT0455"
+	CodePortName          = "WT0456"
+	CodeEntryAddresses    = "WT0457"
+	CodeEntryProtocol     = "WT0458"
+	CodeSidecars          = "WT0459"
+	CodeTelemetries       = "WT0460"
+	CodeNoVerification    = "WT0461"
+	CodeStrictServer      = "WT0462"
+	CodeUnknownNamespace  = "WT0463"
+	CodeInjectionLabels   = "WT0464"
+	CodeNotInjected       = "WT0465"
+	CodeCannotBeInstalled = "WT0466"
+
+	CodeScenario = "WT0601" // of scenario files
+)
+
+// meaning is a code of family 04 with what it means, and the code that istioctl
+// analyze has for it (istio.io, Configuration Analysis Messages).
+type meaning struct{ text, istio string }
+
+var meanings = map[string]meaning{
+	build.CodeUnsupported:     {"A kind, a field or a value that is not supported.", ""},
+	build.CodeUnknownHost:     {"A route to a host that no service has.", "IST0101"},
+	build.CodeUnknownSubset:   {"A route to a subset that no DestinationRule defines.", "IST0101"},
+	build.CodeConflictingHost: {"Two VirtualServices route one host of the mesh.", "IST0109"},
+	build.CodePortRequired:    {"A destination without a port where the service has several.", "IST0112"},
+	build.CodeUnknownGateway:  {"A VirtualService on a gateway that does not exist.", "IST0101"},
+	build.CodeNoWorkload:      {"A selector that matches no workload.", "IST0127"},
+	build.CodeUnknownPort:     {"A destination's port that the service does not have.", "IST0101"},
+	build.CodeUnknownDelegate: {"A delegate that does not exist, or is not one.", "IST0101"},
+	build.CodeEmptySubset:     {"A subset whose labels no endpoint has.", "IST0173"},
+	build.CodeNoCredential:    {"A gateway's credential that is not there, or incomplete.", "IST0161"},
+	build.CodePolicyHost:      {"A DestinationRule for a host that no service has.", "IST0174"},
+	build.CodeGatewayHost:     {"A VirtualService whose host its gateways do not serve.", "IST0132"},
+	build.CodeParent:          {"A route that its parent does not accept.", ""},
+	build.CodeBackend:         {"A backend that is not there, or may not be used.", "IST0101"},
+	build.CodeListener:        {"A listener that cannot be served as it is written.", ""},
+	build.CodeGatewayClass:    {"A Gateway of a class that the mesh does not serve.", ""},
+	build.CodeGatewayAddress:  {"A Gateway whose proxies are not there.", ""},
+	build.CodeMergedPolicy:    {"A second DestinationRule of a host, whose policy has no effect.", ""},
+
+	CodeShadowedRule:      {"A rule that no request can get to: earlier ones take all that it matches.", "IST0130"},
+	CodeShadowedMatch:     {"A match that no request can get to: an earlier one takes all that it matches.", "IST0131"},
+	CodeGatewayConflict:   {"Two Gateways for the same Pods, port and host.", "IST0145"},
+	CodeGatewayPort:       {"A Gateway's port that no Service of its Pods has.", "IST0162"},
+	CodeServiceProtocol:   {"One port of a workload, in two Services with two protocols.", "IST0116"},
+	CodeServiceTarget:     {"Two ports of Services lead to one port of a workload with different protocols.", "IST0137"},
+	CodePortName:          {"A port whose name does not tell its protocol.", "IST0118"},
+	CodeEntryAddresses:    {"A ServiceEntry for TCP without addresses.", "IST0134"},
+	CodeEntryProtocol:     {"Two ServiceEntries with two protocols for one port of a host.", "IST0177"},
+	CodeSidecars:          {"Two Sidecars for the same workloads.", "IST0110"},
+	CodeTelemetries:       {"Two Telemetries for the same workloads.", "IST0159"},
+	CodeNoVerification:    {"TLS to servers whose certificates nobody checks.", "IST0128"},
+	CodeStrictServer:      {"Clients speak plaintext to workloads that want mutual TLS.", ""},
+	CodeUnknownNamespace:  {"A policy about a namespace that does not exist.", "IST0101"},
+	CodeInjectionLabels:   {"A namespace with two labels for injection.", "IST0123"},
+	CodeNotInjected:       {"A namespace whose Pods get no sidecar.", "IST0102"},
+	CodeCannotBeInstalled: {"A workload whose Pods cannot be made.", ""},
+	CodeScenario:          {"A scenario file that does not follow the format.", ""},
+}
+
+// Meaning returns what a code means, in one line.
+func Meaning(code string) string {
+	if m, ok := meanings[code]; ok {
+		return m.text
+	}
+	return config.Meaning(code)
+}
+
+// istioCode is istioctl's code for a finding.
+func istioCode(d config.Diagnostic) string {
+	switch {
+	case meanings[d.Code].istio != "":
+		return meanings[d.Code].istio
+	case d.Code == config.CodeUnreachable:
+		return "IST0130"
+	case strings.HasPrefix(d.Code, "WT03"):
+		return "IST0002"
+	case d.Severity == config.Error && (strings.HasPrefix(d.Code, "WT01") || strings.HasPrefix(d.Code, "WT02")):
+		return "IST0106"
+	case strings.HasPrefix(d.Code, "WT02"):
+		return "IST0133"
+	}
+	return ""
+}

@@ -1,0 +1,118 @@
+package analyze
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+	"github.com/windtunnel-mesh/windtunnel/mesh/model"
+)
+
+func sortedPorts(ports map[uint32]bool) []uint32 { return slices.Sorted(maps.Keys(ports)) }
+
+// claim is a port of a service at one workload.
+type claim struct {
+	service *model.Service
+	port    *model.Port
+}
+
+// serviceConflicts finds workloads in several Services that disagree about a port: a
+// sidecar has one filter chain per port, so that one of the protocols holds for both.
+func (a *analysis) serviceConflicts() {
+	reported := map[string]bool{}
+	for _, w := range a.mesh.Workloads() {
+		numbers, targets := map[uint32]claim{}, map[uint32]claim{}
+		for _, s := range a.mesh.Services {
+			if !s.Kubernetes || s.Namespace != w.Namespace || len(s.Selector) == 0 || !model.Selects(s.Selector, w.Labels) {
+				continue
+			}
+			for i, p := range s.Ports {
+				a.conflict(reported, w, numbers, p.Number, claim{s, p}, i, CodeServiceProtocol, "port")
+				if p.Target != 0 {
+					a.conflict(reported, w, targets, p.Target, claim{s, p}, i, CodeServiceTarget, "targetPort")
+				}
+			}
+		}
+	}
+}
+
+func (a *analysis) conflict(reported map[string]bool, w *model.Workload, seen map[uint32]claim, n uint32, c claim, i int, code, field string) {
+	first, ok := seen[n]
+	if !ok {
+		seen[n] = c
+		return
+	}
+	key := fmt.Sprint(code, c.service.Host, i)
+	o := a.view.Get("Service", c.service.Namespace, c.service.Name)
+	if first.port.Protocol == c.port.Protocol || first.service == c.service && code == CodeServiceProtocol || o == nil || reported[key] {
+		return
+	}
+	if code == CodeServiceTarget && first.port.Number == c.port.Number {
+		return // that is told of the port
+	}
+	reported[key] = true
+	a.report(o, config.Warning, code, fmt.Sprintf("spec.ports[%d].%s", i, field),
+		fmt.Sprintf("%s %d of workload %s is %s here and %s in Service %s: its sidecar can only have one of them", field, n, w.Workload, c.port.Protocol, first.port.Protocol, first.service.Name),
+		"give both ports one protocol, by their names or appProtocol")
+}
+
+// portNames tells of ports whose protocol nobody declared. It is sniffed, which works
+// unless the server speaks first.
+func (a *analysis) portNames() {
+	for _, s := range a.mesh.Services {
+		o := a.view.Get("Service", s.Namespace, s.Name)
+		if !s.Kubernetes || o == nil {
+			continue
+		}
+		spec, ok := o.Value.(*corev1.Service)
+		if !ok {
+			continue
+		}
+		for i, p := range spec.Spec.Ports {
+			port := s.Port(uint32(p.Port))
+			if port == nil || port.Protocol != model.Auto {
+				continue
+			}
+			a.report(o, config.Info, CodePortName, fmt.Sprintf("spec.ports[%d]", i),
+				fmt.Sprintf("the protocol of port %d (%q) is not declared, so it is sniffed", p.Port, p.Name), `name it "http-…", "grpc-…", "tcp-…", or set appProtocol`)
+		}
+	}
+}
+
+// serviceEntries finds entries for TCP that no connection can be told by, and hosts
+// with two protocols on one port.
+func (a *analysis) serviceEntries() {
+	type port struct {
+		host   string
+		number uint32
+	}
+	type first struct {
+		protocol, by string
+	}
+	seen := map[port]first{}
+	each(a, "ServiceEntry", func(o *config.Object, e *networkingv1.ServiceEntry) {
+		for i, p := range e.Spec.GetPorts() {
+			protocol := strings.ToUpper(p.GetProtocol())
+			at := fmt.Sprintf("spec.ports[%d]", i)
+			if (protocol == "TCP" || protocol == "") && len(e.Spec.GetAddresses()) == 0 {
+				a.report(o, config.Warning, CodeEntryAddresses, at,
+					fmt.Sprintf("port %d is TCP and the entry has no addresses: it takes the connections to any address on that port", p.GetNumber()),
+					"add addresses, or a protocol by which the host can be told (HTTP, TLS)")
+			}
+			for _, h := range e.Spec.GetHosts() {
+				k := port{strings.ToLower(h), p.GetNumber()}
+				if f, ok := seen[k]; ok && f.protocol != protocol {
+					a.report(o, config.Warning, CodeEntryProtocol, at,
+						fmt.Sprintf("port %d of %q is %s here and %s in ServiceEntry %s", p.GetNumber(), h, protocol, f.protocol, f.by), "")
+				} else if !ok {
+					seen[k] = first{protocol, o.Namespace + "/" + o.Name}
+				}
+			}
+		}
+	})
+}

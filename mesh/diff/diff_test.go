@@ -1,0 +1,102 @@
+package diff
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+	"github.com/windtunnel-mesh/windtunnel/mesh/explain"
+)
+
+const objects = `apiVersion: v1
+kind: Service
+metadata: {name: reviews}
+spec: {ports: [{name: http, port: 9080}], selector: {app: reviews}}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: g}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 443, name: https, protocol: HTTPS}, hosts: ["*"], tls: {mode: SIMPLE, credentialName: c}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: v}
+spec:
+  hosts: [reviews, books.example]
+  gateways: [g, mesh]
+  http:
+  - match:
+    - {uri: {prefix: /a/}, headers: {user: {exact: jason}}, queryParams: {q: {regex: "v[0-9]+"}}, withoutHeaders: {skip: {}}}
+    route: [{destination: {host: reviews}}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: p}
+spec: {rules: [{to: [{operation: {methods: [DELETE], paths: [/admin*]}}]}]}
+`
+
+// Probes have each match, each of its boundaries, and what policies ask for.
+func TestProbes(t *testing.T) {
+	list, found := config.Decode("f.yaml", 1, []byte(objects))
+	if len(found) > 0 {
+		t.Fatal(found)
+	}
+	probes, err := Probes(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range probes {
+		got = append(got, p.key())
+	}
+	for _, want := range []string{
+		"false GET http://reviews.default:9080/",
+		"false GET http://reviews.default:9080/a/?q=v0 user: jason",
+		"false GET http://reviews.default:9080/a/x?q=v0 user: jason",
+		"false GET http://reviews.default:9080/a?q=v0 user: jason",   // the prefix without its end
+		"false GET http://reviews.default:9080/a/ user: jason",       // without the parameter
+		"false GET http://reviews.default:9080/a/?q=v0",              // without the header
+		"false GET http://reviews.default:9080/a/?q=v0 user: jasonx", // with another value
+		"false GET http://reviews.default:9080/a/?q=v0 skip: x user: jason",
+		"false DELETE http://reviews.default:9080/adminx",
+		"false GET http://reviews.default:9080/adminx",
+		"true GET https://books.example/a/?q=v0 user: jason",
+	} {
+		if !slices.Contains(got, want) {
+			t.Errorf("%q is not asked, of\n%s", want, strings.Join(got, "\n"))
+		}
+	}
+	if !slices.IsSorted(got) {
+		t.Error("the order is not that of the text")
+	}
+}
+
+func TestExamplesMatch(t *testing.T) {
+	for _, expression := range []string{"a+b", "/(x|y)/[0-9]{3}", ".*jason.*", "[^a-c]+", "(?i)Jason", "v[0-9]+(beta)?", "^.*?(;)?(user=jason)(;.*)?$", `\d+\.\d+`} {
+		text, ok := example(expression)
+		if !ok || !regexp.MustCompile(`\A(?:`+expression+`)\z`).MatchString(text) {
+			t.Errorf("%s: %q does not match", expression, text)
+		}
+	}
+	if text, ok := example(`[\x00-\x01]`); ok {
+		t.Errorf("%q is an example that no header can have", text)
+	}
+}
+
+func TestReportGathersClients(t *testing.T) {
+	old := &explain.Way{Workloads: []string{"a"}, Hops: []*explain.Hop{{Timeout: 1.5}}}
+	new := &explain.Way{Workloads: []string{"a"}, Status: 403, Hops: []*explain.Hop{{Policies: []explain.Policy{{Name: "ns[d]-policy[p]-rule[0]"}}}}}
+	r := &Report{}
+	for _, from := range []string{"x", "y"} {
+		r.Add(Probe{Method: "GET", URL: "http://a/"}, from, Compare(old, new))
+	}
+	r.Add(Probe{Method: "GET", URL: "http://a/"}, "z", Compare(old, old))
+	want := []Difference{{"answer", "of a", "403"}, {"timeout", "1.5s", ""}, {"authorization", "", "turned away by ns[d]-policy[p]-rule[0]"}}
+	if r.Requests != 3 || len(r.Changes) != 1 || !slices.Equal(r.Changes[0].From, []string{"x", "y"}) || !slices.Equal(r.Changes[0].Differences, want) {
+		t.Errorf("%+v", r)
+	}
+}
