@@ -68,6 +68,7 @@ var processors = []struct {
 	{"authorization", (*builder).authorizations},
 	{"request authentication", (*builder).requestAuthentications},
 	{"telemetry", (*builder).telemetries},
+	{"envoy filters", (*builder).envoyFilters},
 	{"references", (*builder).references},
 	{"selectors", (*builder).selectors},
 	{"gateway API", (*builder).gatewayAPI},

@@ -17,6 +17,7 @@ const (
 	CodePolicyHost      = "WT0411" // a DestinationRule for a host that no service has
 	CodeGatewayHost     = "WT0412" // a VirtualService whose hosts its gateway does not serve
 	CodeMergedPolicy    = "WT0413" // a second DestinationRule's policy that has no effect
+	CodePatch           = "WT0414" // an EnvoyFilter whose value is not Envoy's
 )
 
 // Codes of the Kubernetes Gateway API: what Istio writes into the conditions of a status.

@@ -102,6 +102,21 @@ var supportedFields = []messageFieldNames{
 	{"AccessLogging.LogSelector", "mode"},
 	{"ProviderRef", "name"},
 
+	// EnvoyFilter.
+	{"EnvoyFilter", "metadata spec workload_selector config_patches priority"},
+	{"EnvoyFilter.EnvoyConfigObjectPatch", "apply_to match patch"},
+	{"EnvoyFilter.EnvoyConfigObjectMatch", "context proxy listener route_configuration cluster"},
+	{"EnvoyFilter.ProxyMatch", "proxy_version"},
+	{"EnvoyFilter.ListenerMatch", "port_number filter_chain listener_filter name"},
+	{"EnvoyFilter.ListenerMatch.FilterChainMatch", "name sni transport_protocol application_protocols filter destination_port"},
+	{"EnvoyFilter.ListenerMatch.FilterMatch", "name sub_filter"},
+	{"EnvoyFilter.ListenerMatch.SubFilterMatch", "name"},
+	{"EnvoyFilter.RouteConfigurationMatch", "port_number port_name gateway vhost name"},
+	{"EnvoyFilter.RouteConfigurationMatch.VirtualHostMatch", "name domain_name route"},
+	{"EnvoyFilter.RouteConfigurationMatch.RouteMatch", "name action"},
+	{"EnvoyFilter.ClusterMatch", "port_number service subset name"},
+	{"EnvoyFilter.Patch", "operation value"},
+
 	// MeshConfig.
 	{"MeshConfig", "proxy_listen_port proxy_inbound_listen_port connect_timeout protocol_detection_timeout tcp_keepalive enable_tracing access_log_file access_log_format access_log_encoding default_config outbound_traffic_policy inbound_traffic_policy enable_auto_mtls trust_domain trust_domain_aliases default_service_export_to default_virtual_service_export_to default_destination_rule_export_to root_namespace locality_lb_setting dns_refresh_rate h2_upgrade_policy extension_providers default_providers path_normalization default_http_retry_policy mesh_mTLS default_traffic_policy"},
 	{"ProxyConfig", "tracing"},
@@ -235,6 +250,10 @@ var partlySupported = []fieldNote{
 	{"IstioIngressListener.capture_mode", "not `NONE`"},
 	{"IstioIngressListener.default_endpoint", "not Unix sockets"},
 	{"IstioEgressListener.hosts", "no exclusion of single hosts with `~`"},
+	{"EnvoyFilter.EnvoyConfigObjectPatch.apply_to", "not `EXTENSION_CONFIG`, `BOOTSTRAP`"},
+	{"EnvoyFilter.EnvoyConfigObjectMatch.context", "not `WAYPOINT`"},
+	{"EnvoyFilter.Patch.operation", "those that Istio has for the target"},
+	{"EnvoyFilter.Patch.value", "what the proxy has of Envoy's messages; it refuses the rest by name"},
 	{"AuthorizationPolicy.action", "not `CUSTOM`"},
 	{"Condition.key", "not `experimental.envoy.filters.*`"},
 	{"AccessLogging.providers", "one provider, of the kind envoyFileAccessLog"},
@@ -339,6 +358,7 @@ var elsewhereFields = []struct{ message, fields, why string }{
 	{"AuthorizationPolicy", "status", "written by a cluster"},
 	{"RequestAuthentication", "status", "written by a cluster"},
 	{"Telemetry", "status", "written by a cluster"},
+	{"EnvoyFilter", "status", "written by a cluster"},
 
 	{"Service", "status", "written by a cluster"},
 	{"ServiceSpec", "loadBalancerIP loadBalancerClass loadBalancerSourceRanges allocateLoadBalancerNodePorts healthCheckNodePort", "nobody comes in through a load balancer"},

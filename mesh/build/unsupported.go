@@ -16,7 +16,7 @@ import (
 
 // refusedKinds change behaviour in ways that the control plane does not have yet.
 var refusedKinds = []string{
-	"EnvoyFilter", "WasmPlugin", "ProxyConfig", "WorkloadGroup",
+	"WasmPlugin", "ProxyConfig", "WorkloadGroup",
 	"TCPRoute", "TLSRoute", "UDPRoute", "BackendTLSPolicy", "ListenerSet", "Ingress",
 }
 
@@ -63,6 +63,12 @@ var refusedFields = []fieldNote{
 	{"Telemetry.tracing", "export of traces"},
 	{"Telemetry.metrics", "changes of the standard metrics"},
 	{"AccessLogging.filter", "logging of some requests only"},
+
+	{"EnvoyFilter.targetRefs", "the Kubernetes Gateway API"},
+	{"EnvoyFilter.ProxyMatch.metadata", "matching of proxies by their metadata"},
+	{"EnvoyFilter.ListenerMatch.port_name", "Istio does not have it either"},
+	{"EnvoyFilter.EnvoyConfigObjectMatch.waypoint", "the ambient mode"},
+	{"EnvoyFilter.Patch.filter_class", "write where the filter goes: INSERT_BEFORE and a subFilter"},
 
 	{"AuthorizationPolicy.targetRef", "the Kubernetes Gateway API"},
 	{"AuthorizationPolicy.targetRefs", "the Kubernetes Gateway API"},

@@ -135,7 +135,7 @@ func (m *Meshd) Check(v *store.View, objects []*config.Object) []config.Diagnost
 	for _, o := range objects {
 		asked[o.Key()] = true
 	}
-	_, findings := build.Build(store.NewView(slices.Concat(v.All(), objects)...), build.Options{MeshConfig: m.o.MeshConfig})
+	_, findings := Build(store.NewView(slices.Concat(v.All(), objects)...), build.Options{MeshConfig: m.o.MeshConfig})
 	return slices.DeleteFunc(findings, func(d config.Diagnostic) bool { return !asked[d.Object] })
 }
 
@@ -228,7 +228,7 @@ func (m *Meshd) grpcOn(name string, l net.Listener, options ...grpc.ServerOption
 
 // build makes the mesh of a view and hands it to the proxies.
 func (m *Meshd) build(v *store.View) {
-	mesh, findings := build.Build(v, build.Options{MeshConfig: m.o.MeshConfig})
+	mesh, findings := Build(v, build.Options{MeshConfig: m.o.MeshConfig})
 	m.mu.Lock()
 	m.translator = translate.New(mesh, m.translator)
 	m.findings = findings

@@ -130,6 +130,7 @@ type Parts struct {
 	Authentications []*RequestAuthentication
 	Sidecars        []*SidecarScope
 	Logs            []*LogRule
+	EnvoyFilters    []*EnvoyFilter // sorted by age
 	Secrets         []*Secret
 	Workloads       []*Workload
 }
@@ -145,6 +146,7 @@ type Mesh struct {
 	authentications []*RequestAuthentication
 	sidecars        []*SidecarScope
 	logs            []*LogRule
+	envoyFilters    []*EnvoyFilter
 	policies        map[string]map[string]*DestinationRule // namespace, host
 	wild            map[string][]*DestinationRule          // namespace; most specific first
 	byHost          map[string][]*Service
@@ -190,7 +192,7 @@ func New(p Parts) *Mesh {
 		Virtual:        p.Virtual,
 		Gateways:       p.Gateways,
 		authorizations: p.Authorizations, authentications: p.Authentications,
-		peers: p.Peers, sidecars: p.Sidecars, logs: p.Logs,
+		peers: p.Peers, sidecars: p.Sidecars, logs: p.Logs, envoyFilters: p.EnvoyFilters,
 		policies: map[string]map[string]*DestinationRule{},
 		wild:     map[string][]*DestinationRule{},
 		byHost:   map[string][]*Service{},

@@ -16,6 +16,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/mesh/explain"
 	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
+	"github.com/windtunnel-mesh/windtunnel/mesh/meshd"
 	"github.com/windtunnel-mesh/windtunnel/mesh/meshproxy"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
 	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
@@ -63,7 +64,7 @@ func NewOffline(docs []spec.Document) (*Offline, []config.Diagnostic, error) {
 	if err := w.cluster.Apply(context.Background(), objects); err != nil {
 		return nil, findings, err
 	}
-	mesh, ds := build.Build(w.store.View(), build.Options{MeshConfig: config.DefaultMeshConfig()})
+	mesh, ds := meshd.Build(w.store.View(), build.Options{MeshConfig: config.DefaultMeshConfig()})
 	asked := map[config.Key]bool{}
 	for _, o := range objects {
 		asked[o.Key()] = true

@@ -50,6 +50,8 @@ type Engine struct {
 	upstream *upstream.Manager
 	istio    *stats.Istio
 	peers    *peers
+	limits   filter.LocalLimits
+	caller   *router.Caller
 	tasks    *router.Tasks
 	cancel   context.CancelFunc
 }
@@ -63,8 +65,10 @@ func New(o Options) *Engine {
 		o.Stats = new(stats.Registry)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Engine{Stats: o.Stats, options: o, istio: stats.NewIstio(o.Stats), peers: newPeers(o.NodeID, o.Workload), tasks: &router.Tasks{Context: ctx}, cancel: cancel,
+	e := &Engine{Stats: o.Stats, options: o, istio: stats.NewIstio(o.Stats), peers: newPeers(o.NodeID, o.Workload), tasks: &router.Tasks{Context: ctx}, cancel: cancel,
 		upstream: upstream.NewManager(upstream.Options{Network: o.Network, Seed: o.Seed, Secrets: o.Secrets, Logger: o.Logger, Stats: o.Stats, OnEvent: o.OnEvent})}
+	e.caller = router.NewCaller(router.Options{Upstream: e.upstream, Tasks: e.tasks, Logger: o.Logger})
+	return e
 }
 
 // UpdateClusters puts a set of clusters in force. Where one asks for what is not
@@ -156,6 +160,10 @@ func (e *Engine) layer(h *handler, f snapshot.Filter) (filter.Filter, error) {
 		return filter.JWT(c)
 	case snapshot.RBAC:
 		return filter.RBAC(c), nil
+	case *snapshot.LocalRateLimit:
+		return filter.LocalRateLimit(c, &e.limits, e.Stats), nil
+	case *snapshot.GlobalRateLimit:
+		return filter.GlobalRateLimit(c, e.caller, e.Stats), nil
 	case snapshot.CORS, *snapshot.CORS:
 		return filter.CORS(), nil
 	case snapshot.ALPN:
