@@ -393,7 +393,7 @@ var elsewhereFields = []struct{ message, fields, why string }{
 	{"Namespace", "spec status", "written by a cluster"},
 	{"Node", "spec status", "the labels tell the locality; nothing new runs on an unschedulable Node, and Nodes with taints are refused where Pods run"},
 	{"Secret", "immutable", "who may change it"},
-	{"ConfigMap", "data binaryData immutable", "nothing reads it; the mesh configuration is the scenario's `mesh`"},
+	{"ConfigMap", "data binaryData immutable", "of all images only envoyproxy/ratelimit reads a file; the mesh configuration is the scenario's `mesh`"},
 	{"ServiceAccount", "secrets imagePullSecrets automountServiceAccountToken", "the name is the identity"},
 	{"PodDisruptionBudget", "spec status", "nobody evicts Pods"},
 }

@@ -28,6 +28,8 @@ type Container struct {
 	Network  netx.Network
 	Env      map[string]string
 	Seed     seed.Seed
+	// Files are those of mounted ConfigMaps and Secrets, by path.
+	Files map[string][]byte
 }
 
 // Image is what an image does.

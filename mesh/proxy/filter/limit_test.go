@@ -1,6 +1,9 @@
 package filter_test
 
 import (
+	"context"
+	"errors"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,4 +71,61 @@ func TestLocalRateLimit(t *testing.T) {
 			t.Errorf("a route's limit that is not enforced: %v, header %v", r, x.Request.Header)
 		}
 	})
+}
+
+// service answers the proxy's own requests, and remembers the last one.
+type service struct {
+	answer  *message.Response
+	err     error
+	cluster string
+	request *message.Request
+	body    []byte
+}
+
+func (s *service) Call(_ context.Context, cluster string, r *message.Request, _ uint64, _ time.Duration) (*message.Response, error) {
+	s.cluster, s.request, s.body = cluster, r, nil
+	if r.Body != nil {
+		s.body, _ = io.ReadAll(r.Body)
+	}
+	return s.answer, s.err
+}
+
+// framed is a gRPC answer with one message.
+func framed(m string) *message.Response {
+	return &message.Response{Status: 200, Body: message.NewBytes([]byte("\x00\x00\x00\x00"+string(rune(len(m)))+m), message.Header{{Name: "grpc-status", Value: "0"}})}
+}
+
+func TestGlobalRateLimit(t *testing.T) {
+	const request = "\x00\x00\x00\x00\x29\x0a\x06domain\x12\x10\x0a\x0e\x0a\x06client\x12\x04jane\x12\x0d\x0a\x0b\x0a\x04host\x12\x03abc"
+	for name, c := range map[string]struct {
+		answer *message.Response
+		err    error
+		deny   bool
+		want   int
+		flag   message.Flags
+	}{
+		"ok":                  {answer: framed("\x08\x01"), want: 0},
+		"over limit":          {answer: framed("\x08\x02"), want: 429, flag: message.RateLimited},
+		"unknown":             {answer: framed("\x08\x00"), deny: true, want: 500, flag: message.RateLimitServiceError},
+		"unreachable":         {err: errors.New("refused"), want: 0},
+		"unreachable, denied": {err: errors.New("refused"), deny: true, want: 500, flag: message.RateLimitServiceError},
+		"status":              {answer: &message.Response{Status: 200, Header: message.Header{{Name: "grpc-status", Value: "14"}}}, deny: true, want: 500, flag: message.RateLimitServiceError},
+		"truncated":           {answer: framed("\x08"), deny: true, want: 500, flag: message.RateLimitServiceError},
+	} {
+		s := &service{answer: c.answer, err: c.err}
+		config := &snapshot.GlobalRateLimit{Domain: "domain", Service: snapshot.GRPCService{Cluster: "rls"}, Status: 429, StatusOnError: 500, Deny: c.deny, Enabled: 100, Enforce: 100}
+		x := limited("jane")
+		x.Rule.Forward.IncludeHostLimits = true
+		x.VirtualHost.RateLimits[0].Actions[0].Value = "abc"
+		r := served(t, filter.GlobalRateLimit(config, s, new(stats.Registry)), x)
+		switch {
+		case c.want == 0 && r != nil, c.want != 0 && (r == nil || r.Status != c.want || r.Flag != c.flag):
+			t.Errorf("%s: %+v", name, r)
+		case c.want == 429 && r.Header.Get("x-envoy-ratelimited") != "true":
+			t.Errorf("%s: header %v", name, r.Header)
+		}
+		if s.cluster != "rls" || s.request.Path != "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit" || string(s.body) != request {
+			t.Errorf("%s: asked %q %s %q", name, s.cluster, s.request.Path, s.body)
+		}
+	}
 }
