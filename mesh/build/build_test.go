@@ -63,7 +63,7 @@ func TestFindings(t *testing.T) {
 		{"unknown port", virtual("a", "hosts: [two], http: [{route: [{destination: {host: two, port: {number: 82}}}]}]"), "warning WT0407 82"},
 		{"unknown gateway", virtual("a", "hosts: [reviews], gateways: [mesh, none], http: [{route: [{destination: {host: reviews}}]}]"), "warning WT0405 default/none"},
 		{"no workload", "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p}\nspec: {selector: {matchLabels: {app: x}}, mtls: {mode: STRICT}}\n", "warning WT0406 app=x"},
-		{"unsupported action", "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\nspec: {action: CUSTOM, rules: [{}]}\n", "error WT0400 action CUSTOM is not supported yet"},
+		{"nobody to ask", "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\nspec: {action: CUSTOM, rules: [{}]}\n", "error WT0415 a policy with the action CUSTOM needs a provider"},
 		{"unsupported field", virtual("a", "hosts: [reviews], tls: [{match: [{sniHosts: [reviews], port: 443}], route: [{destination: {host: reviews}}]}]"), "error WT0400 tls is not supported yet: routing of TLS by SNI"},
 		{"unsupported field of Kubernetes", "apiVersion: v1\nkind: Service\nmetadata: {name: p}\nspec: {ports: [{port: 80}], externalIPs: [1.2.3.4]}\n", "error WT0400 externalIPs is not supported yet"},
 		{"field without effect", deployment("hostname: a, containers: [{name: a, image: a}]"), "warning WT0111 hostname has no effect here"},

@@ -72,7 +72,6 @@ var refusedFields = []fieldNote{
 
 	{"AuthorizationPolicy.targetRef", "the Kubernetes Gateway API"},
 	{"AuthorizationPolicy.targetRefs", "the Kubernetes Gateway API"},
-	{"AuthorizationPolicy.provider", "external authorization"},
 	{"RequestAuthentication.targetRef", "the Kubernetes Gateway API"},
 	{"RequestAuthentication.targetRefs", "the Kubernetes Gateway API"},
 	{"JWTRule.jwks_uri", "write the keys as jwks: there is no internet here"},
@@ -102,8 +101,8 @@ var refusedFields = []fieldNote{
 	{"MeshConfig.OutboundTrafficPolicy.tls", "unknown traffic goes on as it came"},
 	{"MeshConfig.TLSConfig.ecdh_curves", "mutual TLS takes Go's curves"},
 	{"MeshConfig.TLSConfig.cipher_suites", "mutual TLS takes Go's cipher suites"},
-	{"MeshConfig.ExtensionProvider.envoy_ext_authz_http", "external authorization"},
-	{"MeshConfig.ExtensionProvider.envoy_ext_authz_grpc", "external authorization"},
+	{"MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationHttpProvider.clear_route_cache", "a second look for the route"},
+	{"MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationGrpcProvider.clear_route_cache", "a second look for the route"},
 	{"MeshConfig.ExtensionProvider.zipkin", "export of traces"},
 	{"MeshConfig.ExtensionProvider.lightstep", "export of traces"},
 	{"MeshConfig.ExtensionProvider.datadog", "export of traces"},
@@ -181,7 +180,7 @@ func (b *builder) unsupported() {
 		}
 	}
 	b.unsupportedFields()
-	for _, kind := range []string{"VirtualService", "ServiceEntry", "Sidecar", "AuthorizationPolicy", "RequestAuthentication", "EndpointSlice"} {
+	for _, kind := range []string{"VirtualService", "ServiceEntry", "Sidecar", "RequestAuthentication", "EndpointSlice"} {
 		for _, o := range b.view.Of(kind) {
 			b.unsupportedValues(o)
 		}
@@ -230,8 +229,6 @@ func (b *builder) unsupportedValues(o *config.Object) {
 		if v.AddressType == discoveryv1.AddressTypeFQDN {
 			refuse("addressType", "addressType FQDN")
 		}
-	case *securityv1.AuthorizationPolicy:
-		unsupportedAuthorization(v, refuse)
 	case *securityv1.RequestAuthentication:
 		unsupportedAuthentication(v, refuse)
 	case *networkingv1.VirtualService:

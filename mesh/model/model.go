@@ -60,6 +60,7 @@ type Settings struct {
 	UpgradeH2      bool
 	OutboundPolicy *TrafficPolicy // defaults below every DestinationRule; nil: none
 	MinTLS13       bool           // meshMTLS.minProtocolVersion is TLSV1_3
+	Authorizers    map[string]*Authorizer
 }
 
 // Normalization of paths before they are matched.

@@ -159,7 +159,13 @@ func (e *Engine) layer(h *handler, f snapshot.Filter) (filter.Filter, error) {
 	case snapshot.JWT:
 		return filter.JWT(c)
 	case snapshot.RBAC:
-		return filter.RBAC(c), nil
+		return filter.RBAC(c, h.counter("rbac.")), nil
+	case *snapshot.ExtAuthz:
+		prefix := "ext_authz."
+		if c.StatPrefix != "" {
+			prefix += c.StatPrefix + "."
+		}
+		return filter.ExtAuthz(c, e.caller, h.counter(prefix)), nil
 	case *snapshot.LocalRateLimit:
 		return filter.LocalRateLimit(c, &e.limits, e.Stats), nil
 	case *snapshot.GlobalRateLimit:

@@ -30,11 +30,17 @@ type httpStats struct {
 	active         *stats.Gauge
 	codes          *stats.Codes
 	time           *stats.Histogram
+	scope          stats.Scope
+}
+
+// counter counts what filters tell, under a prefix in the connection manager's scope.
+func (h *handler) counter(prefix string) func(string) {
+	return func(what string) { h.http.scope.Counter(prefix + what).Inc() }
 }
 
 func newHTTPStats(r *stats.Registry, prefix string) *httpStats {
 	s := r.HTTP(prefix)
-	return &httpStats{total: s.Counter("downstream_rq_total"), rxReset: s.Counter("downstream_rq_rx_reset"),
+	return &httpStats{scope: s, total: s.Counter("downstream_rq_total"), rxReset: s.Counter("downstream_rq_rx_reset"),
 		active: s.Gauge("downstream_rq_active"), codes: s.Codes("downstream_rq"), time: s.Histogram("downstream_rq_time")}
 }
 

@@ -12,17 +12,50 @@ import (
 )
 
 // RBAC turns away what the policies do not let in, as Envoy's rbac filter: with 403,
-// and with the policy in the details. Auditing changes nothing.
-func RBAC(config snapshot.RBAC) Filter {
+// and with the policy in the details. Auditing changes nothing, and neither do shadow
+// rules: what they would do becomes metadata of the request. Count is told what happened.
+func RBAC(config snapshot.RBAC, count func(string)) Filter {
 	return func(next Handler) Handler {
 		return func(ctx context.Context, x *Exchange) (*message.Response, error) {
 			s := subject{conn: x.Request.Stream.Conn, remote: x.Request.Stream.Remote.Addr(), request: x.Request, metadata: x.Metadata}
-			if policy, ok := s.permitted(&config); !ok {
+			if config.Shadow != nil {
+				shadow(x, &s, &config, count)
+			}
+			if !config.Enforced {
+				return next(ctx, x)
+			}
+			policy, ok := s.permitted(&config)
+			if !ok {
+				count("denied")
 				return nil, &reply.Reply{Status: 403, Details: "rbac_access_denied_matched_policy[" + policy + "]", Body: "RBAC: access denied"}
 			}
+			count("allowed")
 			return next(ctx, x)
 		}
 	}
+}
+
+// shadow notes what the shadow rules say, under the names that Envoy has for it.
+func shadow(x *Exchange, s *subject, config *snapshot.RBAC, count func(string)) {
+	policy, ok := s.permitted(config.Shadow)
+	result := "denied"
+	if ok {
+		result = "allowed"
+	}
+	count(config.ShadowPrefix + "shadow_" + result)
+	known := map[string]any{}
+	for k, v := range x.Metadata[config.FilterName()] {
+		known[k] = v
+	}
+	known[config.ShadowPrefix+"shadow_engine_result"] = result
+	if policy != "none" {
+		known[config.ShadowPrefix+"shadow_effective_policy_id"] = policy
+	}
+	if x.Metadata == nil {
+		x.Metadata = map[string]map[string]any{}
+	}
+	x.Metadata[config.FilterName()] = known
+	s.metadata = x.Metadata
 }
 
 // Permit tells whether a connection that is not HTTP may pass.
@@ -142,8 +175,11 @@ func (s *subject) path() string {
 	return path
 }
 
-func (s *subject) known(m *snapshot.MetadataMatch) bool {
-	var value any = s.metadata[m.Filter]
+func (s *subject) known(m *snapshot.MetadataMatch) bool { return knows(s.metadata, m) }
+
+// knows tells whether metadata is what somebody looks for.
+func knows(metadata map[string]map[string]any, m *snapshot.MetadataMatch) bool {
+	var value any = metadata[m.Filter]
 	for _, key := range m.Path {
 		object, _ := value.(map[string]any)
 		value = object[key]

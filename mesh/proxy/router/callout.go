@@ -47,5 +47,9 @@ func (k *Caller) Call(ctx context.Context, cluster string, r *message.Request, k
 		}
 		own.body.whole = body.Rest()
 	}
-	return own.run(ctx)
+	answer, err := own.run(ctx)
+	if err != nil { // a reply to the proxy, not to its client
+		return nil, fmt.Errorf("cluster %q: %v", cluster, err)
+	}
+	return answer, nil
 }

@@ -68,7 +68,7 @@ var fields = map[string]string{
 	"istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.AlpnOverride": "upstream_protocol alpn_override",
 
 	// Authorization and authentication.
-	"envoy.extensions.filters.http.rbac.v3.RBAC":    "rules shadow_rules_stat_prefix",
+	"envoy.extensions.filters.http.rbac.v3.RBAC":    "rules shadow_rules shadow_rules_stat_prefix",
 	"envoy.extensions.filters.network.rbac.v3.RBAC": "rules stat_prefix shadow_rules_stat_prefix",
 	"envoy.config.rbac.v3.RBAC":                     "action policies",
 	"envoy.config.rbac.v3.Policy":                   "permissions principals",
@@ -98,6 +98,16 @@ var fields = map[string]string{
 	"envoy.type.matcher.v3.ValueMatcher":                                 "string_match bool_match present_match list_match or_match",
 	"envoy.type.matcher.v3.ListMatcher":                                  "one_of",
 	"envoy.type.matcher.v3.OrMatcher":                                    "value_matchers",
+
+	// External authorization.
+	"envoy.extensions.filters.http.ext_authz.v3.ExtAuthz": "grpc_service http_service transport_api_version failure_mode_allow with_request_body " +
+		"status_on_error filter_enabled_metadata stat_prefix allowed_headers",
+	"envoy.extensions.filters.http.ext_authz.v3.BufferSettings":        "max_request_bytes allow_partial_message pack_as_bytes",
+	"envoy.extensions.filters.http.ext_authz.v3.HttpService":           "server_uri path_prefix authorization_request authorization_response",
+	"envoy.extensions.filters.http.ext_authz.v3.AuthorizationRequest":  "allowed_headers headers_to_add",
+	"envoy.extensions.filters.http.ext_authz.v3.AuthorizationResponse": "allowed_upstream_headers allowed_upstream_headers_to_append allowed_client_headers allowed_client_headers_on_success",
+	"envoy.config.core.v3.HttpUri":                                     "uri cluster timeout",
+	"envoy.type.matcher.v3.ListStringMatcher":                          "patterns",
 
 	// Rate limits.
 	"envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit": "stat_prefix status token_bucket filter_enabled filter_enforced " +

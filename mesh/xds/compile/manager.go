@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corspb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	extauthzpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	faultpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	grpcstatspb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_stats/v3"
 	jwtpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/jwt_authn/v3"
@@ -202,7 +203,13 @@ func httpFilter(at place, body *anypb.Any) snapshot.Filter {
 	case *jwtpb.JwtAuthentication:
 		return jwtFilter(at, m)
 	case *httprbacpb.RBAC:
-		return rbac(at.field("rules"), m.GetRules())
+		r := rbac(at.field("rules"), m.GetRules())
+		if shadow := m.GetShadowRules(); shadow != nil {
+			r.Shadow, r.ShadowPrefix = new(rbac(at.field("shadowRules"), shadow)), m.GetShadowRulesStatPrefix()
+		}
+		return r
+	case *extauthzpb.ExtAuthz:
+		return extAuthz(at, m)
 	case *corspb.Cors:
 		return snapshot.CORS{}
 	case *grpcstatspb.FilterConfig:

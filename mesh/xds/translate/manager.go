@@ -86,12 +86,13 @@ func (p *proxy) logKey(inbound bool) string {
 	return ""
 }
 
-// httpFilters are in istiod's order: metadata exchange, tokens and authorization where
+// httpFilters are in istiod's order: metadata exchange, services that authorize, tokens and authorization where
 // the workload is the server (a gateway is one too), gRPC statistics, ALPN towards
 // upstreams, fault, CORS, Istio's metrics, router.
 func (p *proxy) httpFilters(inbound bool) []*hcmpb.HttpFilter {
 	list := []*hcmpb.HttpFilter{metadataFilter(inbound)}
 	if inbound || p.node.Type == model.Router {
+		list = append(list, p.customFilters()...)
 		list = append(list, p.tokenFilters()...)
 		list = append(list, p.authorizationFilters()...)
 	}
