@@ -183,9 +183,9 @@ func (b *builder) checkProvider(o *config.Object, m *model.AuthorizationPolicy) 
 	switch {
 	case m.Action != model.Custom && m.Provider != "":
 		wrong("spec.provider", "only a policy with the action CUSTOM has a provider", "")
-	case m.Action != model.Custom:
-	case m.DryRun:
+	case m.DryRun && m.Action != model.Allow && m.Action != model.Deny:
 		wrong("metadata.annotations", dryRun+" is for policies that ALLOW or DENY", "")
+	case m.Action != model.Custom:
 	case m.Provider == "":
 		wrong("spec", "a policy with the action CUSTOM needs a provider", "")
 	case b.parts.Settings.Authorizers[m.Provider] == nil:
@@ -212,11 +212,12 @@ func (b *builder) requestAuthentications() {
 		m := &model.RequestAuthentication{Name: o.Name, Namespace: o.Namespace, Created: o.Created, Source: sourceAt(o, ""),
 			Selector: selectorOf(p.Spec.GetSelector().GetMatchLabels())}
 		for i, r := range p.Spec.GetJwtRules() {
-			if err := json.Unmarshal([]byte(r.GetJwks()), new(jose.JSONWebKeySet)); err != nil {
+			keys := b.keysOf(r)
+			if err := json.Unmarshal([]byte(keys), new(jose.JSONWebKeySet)); err != nil {
 				b.report(o, config.Error, CodeUnsupported, fmt.Sprintf("spec.jwtRules[%d].jwks", i), fmt.Sprintf("no JSON Web Key Set: %v", err), "")
 				continue
 			}
-			t := model.TokenRule{Issuer: r.GetIssuer(), Audiences: r.GetAudiences(), Keys: r.GetJwks(), Params: r.GetFromParams(), Cookies: r.GetFromCookies(),
+			t := model.TokenRule{Issuer: r.GetIssuer(), Audiences: r.GetAudiences(), Keys: keys, Params: r.GetFromParams(), Cookies: r.GetFromCookies(),
 				Forward: r.GetForwardOriginalToken(), PayloadHeader: r.GetOutputPayloadToHeader()}
 			for _, h := range r.GetFromHeaders() {
 				t.Headers = append(t.Headers, model.TokenHeader{Name: h.GetName(), Prefix: h.GetPrefix()})
@@ -230,11 +231,17 @@ func (b *builder) requestAuthentications() {
 	}
 }
 
-func unsupportedAuthentication(p *securityv1.RequestAuthentication, refuse func(path, message string)) {
-	for i, r := range p.Spec.GetJwtRules() {
-		if r.GetJwks() == "" && r.GetJwksUri() == "" {
-			refuse(fmt.Sprintf("spec.jwtRules[%d]", i), "a rule without jwks, whose keys are those of the issuer's discovery document,")
-		}
+// keysOf are the keys of a rule: its own, or those that somebody fetched for it.
+func (b *builder) keysOf(r *securitypb.JWTRule) string {
+	switch {
+	case r.GetJwks() != "":
+		return r.GetJwks()
+	case b.options.Keys == nil:
+		return `{"keys":[]}`
+	case r.GetJwksUri() != "":
+		return b.options.Keys(r.GetJwksUri(), "")
+	default:
+		return b.options.Keys("", r.GetIssuer())
 	}
 }
 

@@ -93,7 +93,7 @@ var supportedFields = []messageFieldNames{
 
 	// RequestAuthentication.
 	{"RequestAuthentication", "selector jwt_rules"},
-	{"JWTRule", "issuer audiences jwks from_headers from_params output_payload_to_header from_cookies forward_original_token output_claim_to_headers"},
+	{"JWTRule", "issuer audiences jwks jwks_uri timeout from_headers from_params output_payload_to_header from_cookies forward_original_token output_claim_to_headers"},
 	{"JWTHeader", "name prefix"},
 	{"ClaimToHeader", "header claim"},
 

@@ -8,7 +8,6 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	meshpb "istio.io/api/mesh/v1alpha1"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
-	securityv1 "istio.io/client-go/pkg/apis/security/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
@@ -74,8 +73,6 @@ var refusedFields = []fieldNote{
 	{"AuthorizationPolicy.targetRefs", "the Kubernetes Gateway API"},
 	{"RequestAuthentication.targetRef", "the Kubernetes Gateway API"},
 	{"RequestAuthentication.targetRefs", "the Kubernetes Gateway API"},
-	{"JWTRule.jwks_uri", "write the keys as jwks: there is no internet here"},
-	{"JWTRule.timeout", "goes with jwksUri"},
 
 	{"MeshConfig.enable_envoy_access_log_service", "access logs to a service"},
 	{"MeshConfig.certificates", "certificates of control planes"},
@@ -180,7 +177,7 @@ func (b *builder) unsupported() {
 		}
 	}
 	b.unsupportedFields()
-	for _, kind := range []string{"VirtualService", "ServiceEntry", "Sidecar", "RequestAuthentication", "EndpointSlice"} {
+	for _, kind := range []string{"VirtualService", "ServiceEntry", "Sidecar", "EndpointSlice"} {
 		for _, o := range b.view.Of(kind) {
 			b.unsupportedValues(o)
 		}
@@ -229,8 +226,6 @@ func (b *builder) unsupportedValues(o *config.Object) {
 		if v.AddressType == discoveryv1.AddressTypeFQDN {
 			refuse("addressType", "addressType FQDN")
 		}
-	case *securityv1.RequestAuthentication:
-		unsupportedAuthentication(v, refuse)
 	case *networkingv1.VirtualService:
 		for i, r := range v.Spec.GetHttp() {
 			for j, m := range r.GetMatch() {

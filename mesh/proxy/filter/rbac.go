@@ -65,6 +65,18 @@ func Permit(config *snapshot.RBAC, c *message.Conn) bool {
 	return ok
 }
 
+// Shadow tells what the shadow rules would do with a connection that is not HTTP, as
+// the name of a count; "" where there are none.
+func Shadow(config *snapshot.RBAC, c *message.Conn) string {
+	if config.Shadow == nil {
+		return ""
+	}
+	if Permit(config.Shadow, c) {
+		return config.ShadowPrefix + "shadow_allowed"
+	}
+	return config.ShadowPrefix + "shadow_denied"
+}
+
 // subject is who wants what. The request is nil where it is a connection.
 type subject struct {
 	conn     *message.Conn

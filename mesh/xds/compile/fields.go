@@ -69,7 +69,7 @@ var fields = map[string]string{
 
 	// Authorization and authentication.
 	"envoy.extensions.filters.http.rbac.v3.RBAC":    "rules shadow_rules shadow_rules_stat_prefix",
-	"envoy.extensions.filters.network.rbac.v3.RBAC": "rules stat_prefix shadow_rules_stat_prefix",
+	"envoy.extensions.filters.network.rbac.v3.RBAC": "rules shadow_rules stat_prefix shadow_rules_stat_prefix",
 	"envoy.config.rbac.v3.RBAC":                     "action policies",
 	"envoy.config.rbac.v3.Policy":                   "permissions principals",
 	"envoy.config.rbac.v3.Permission": "and_rules or_rules any header url_path destination_ip destination_port metadata not_rule " +

@@ -67,7 +67,7 @@ func (p *proxy) rbac(v model.Verdict, action rbacpb.RBAC_Action, dry, tcp bool) 
 	rules := &rbacpb.RBAC{Action: action, Policies: map[string]*rbacpb.Policy{}}
 	for _, a := range policies {
 		name := func(i int) string { return fmt.Sprintf("ns[%s]-policy[%s]-rule[%d]", a.Namespace, a.Name, i) }
-		if len(a.Rules) == 0 {
+		if len(a.Rules) == 0 { // nobody is matched
 			rules.Policies[name(0)] = matchNever()
 		}
 		for i, r := range a.Rules {
