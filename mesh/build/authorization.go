@@ -36,7 +36,6 @@ func (b *builder) authorizations() {
 			continue
 		}
 		m := &model.AuthorizationPolicy{Name: o.Name, Namespace: o.Namespace, Created: o.Created, Source: sourceAt(o, ""),
-			Selector: selectorOf(p.Spec.GetSelector().GetMatchLabels()),
 			Action: map[securitypb.AuthorizationPolicy_Action]model.Verdict{
 				securitypb.AuthorizationPolicy_DENY: model.Deny, securitypb.AuthorizationPolicy_AUDIT: model.Audit, securitypb.AuthorizationPolicy_CUSTOM: model.Custom,
 			}[p.Spec.GetAction()], Provider: p.Spec.GetProvider().GetName(), DryRun: p.Annotations[dryRun] == "true"}
@@ -44,7 +43,11 @@ func (b *builder) authorizations() {
 		for i, r := range p.Spec.GetRules() {
 			m.Rules = append(m.Rules, b.authorizationRule(o, fmt.Sprintf("spec.rules[%d]", i), r))
 		}
-		b.parts.Authorizations = append(b.parts.Authorizations, m)
+		for _, selector := range b.targeted(o, p.Spec.GetSelector().GetMatchLabels(), p.Spec.GetTargetRef(), p.Spec.GetTargetRefs()) {
+			own := *m
+			own.Selector = selector
+			b.parts.Authorizations = append(b.parts.Authorizations, &own)
+		}
 	}
 }
 
@@ -209,8 +212,7 @@ func (b *builder) requestAuthentications() {
 		if !ok {
 			continue
 		}
-		m := &model.RequestAuthentication{Name: o.Name, Namespace: o.Namespace, Created: o.Created, Source: sourceAt(o, ""),
-			Selector: selectorOf(p.Spec.GetSelector().GetMatchLabels())}
+		m := &model.RequestAuthentication{Name: o.Name, Namespace: o.Namespace, Created: o.Created, Source: sourceAt(o, "")}
 		for i, r := range p.Spec.GetJwtRules() {
 			keys := b.keysOf(r)
 			if err := json.Unmarshal([]byte(keys), new(jose.JSONWebKeySet)); err != nil {
@@ -227,7 +229,11 @@ func (b *builder) requestAuthentications() {
 			}
 			m.Rules = append(m.Rules, t)
 		}
-		b.parts.Authentications = append(b.parts.Authentications, m)
+		for _, selector := range b.targeted(o, p.Spec.GetSelector().GetMatchLabels(), p.Spec.GetTargetRef(), p.Spec.GetTargetRefs()) {
+			own := *m
+			own.Selector = selector
+			b.parts.Authentications = append(b.parts.Authentications, &own)
+		}
 	}
 }
 

@@ -82,7 +82,7 @@ var supportedFields = []messageFieldNames{
 	{"PeerAuthentication.MutualTLS", "mode"},
 
 	// AuthorizationPolicy.
-	{"AuthorizationPolicy", "selector rules action provider"},
+	{"AuthorizationPolicy", "selector rules action provider targetRef targetRefs"},
 	{"AuthorizationPolicy.ExtensionProvider", "name"},
 	{"Rule", "from to when"},
 	{"Rule.From", "source"},
@@ -92,13 +92,14 @@ var supportedFields = []messageFieldNames{
 	{"Condition", "key values not_values"},
 
 	// RequestAuthentication.
-	{"RequestAuthentication", "selector jwt_rules"},
+	{"RequestAuthentication", "selector jwt_rules targetRef targetRefs"},
 	{"JWTRule", "issuer audiences jwks jwks_uri timeout from_headers from_params output_payload_to_header from_cookies forward_original_token output_claim_to_headers"},
 	{"JWTHeader", "name prefix"},
 	{"ClaimToHeader", "header claim"},
 
 	// Telemetry.
-	{"Telemetry", "selector access_logging"},
+	{"Telemetry", "selector access_logging targetRef targetRefs"},
+	{"PolicyTargetReference", "group kind name namespace"},
 	{"AccessLogging", "match providers disabled"},
 	{"AccessLogging.LogSelector", "mode"},
 	{"ProviderRef", "name"},
@@ -254,6 +255,7 @@ var partlySupported = []fieldNote{
 	{"IstioIngressListener.capture_mode", "not `NONE`"},
 	{"IstioIngressListener.default_endpoint", "not Unix sockets"},
 	{"IstioEgressListener.hosts", "no exclusion of single hosts with `~`"},
+	{"PolicyTargetReference.kind", "`Gateway` of gateway.networking.k8s.io; the others are for waypoints"},
 	{"EnvoyFilter.EnvoyConfigObjectPatch.apply_to", "not `EXTENSION_CONFIG`, `BOOTSTRAP`"},
 	{"EnvoyFilter.EnvoyConfigObjectMatch.context", "not `WAYPOINT`"},
 	{"EnvoyFilter.Patch.operation", "those that Istio has for the target"},

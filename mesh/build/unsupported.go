@@ -57,8 +57,6 @@ var refusedFields = []fieldNote{
 	{"IstioEgressListener.bind", "listeners of one's own for outbound traffic"},
 	{"IstioEgressListener.capture_mode", "listeners of one's own for outbound traffic"},
 	{"WorkloadEntry.network", "several networks"},
-	{"Telemetry.targetRef", "the Kubernetes Gateway API"},
-	{"Telemetry.targetRefs", "the Kubernetes Gateway API"},
 	{"Telemetry.tracing", "export of traces"},
 	{"Telemetry.metrics", "changes of the standard metrics"},
 	{"AccessLogging.filter", "logging of some requests only"},
@@ -68,11 +66,6 @@ var refusedFields = []fieldNote{
 	{"EnvoyFilter.ListenerMatch.port_name", "Istio does not have it either"},
 	{"EnvoyFilter.EnvoyConfigObjectMatch.waypoint", "the ambient mode"},
 	{"EnvoyFilter.Patch.filter_class", "write where the filter goes: INSERT_BEFORE and a subFilter"},
-
-	{"AuthorizationPolicy.targetRef", "the Kubernetes Gateway API"},
-	{"AuthorizationPolicy.targetRefs", "the Kubernetes Gateway API"},
-	{"RequestAuthentication.targetRef", "the Kubernetes Gateway API"},
-	{"RequestAuthentication.targetRefs", "the Kubernetes Gateway API"},
 
 	{"MeshConfig.enable_envoy_access_log_service", "access logs to a service"},
 	{"MeshConfig.certificates", "certificates of control planes"},

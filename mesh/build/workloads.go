@@ -117,13 +117,14 @@ func (b *builder) telemetries() {
 			continue
 		}
 		r := &model.LogRule{Name: o.Name, Namespace: o.Namespace, Created: o.Created, Source: sourceAt(o, "")}
-		if labels := t.Spec.GetSelector().GetMatchLabels(); len(labels) > 0 {
-			r.Selector = labels
-		}
 		for i, l := range t.Spec.GetAccessLogging() {
 			b.logging(o, r, l, fmt.Sprintf("spec.accessLogging[%d]", i))
 		}
-		b.parts.Logs = append(b.parts.Logs, r)
+		for _, selector := range b.targeted(o, t.Spec.GetSelector().GetMatchLabels(), t.Spec.GetTargetRef(), t.Spec.GetTargetRefs()) {
+			own := *r
+			own.Selector = selector
+			b.parts.Logs = append(b.parts.Logs, &own)
+		}
 	}
 }
 
