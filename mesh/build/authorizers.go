@@ -1,5 +1,7 @@
 package build
 
+//lint:file-ignore SA1019 people still write includeHeadersInCheck
+
 import (
 	"fmt"
 	"maps"

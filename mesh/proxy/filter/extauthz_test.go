@@ -1,5 +1,7 @@
 package filter_test
 
+//lint:file-ignore SA1019 services still answer with append
+
 import (
 	"context"
 	"errors"

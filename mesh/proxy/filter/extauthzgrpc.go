@@ -134,7 +134,7 @@ func (p *permission) readDenied(m []byte) error {
 		switch n {
 		case 1:
 			return eachField(bytes, func(n protowire.Number, _ []byte, number uint64) error {
-				if n == 1 {
+				if n == 1 && number >= 100 && number < 600 {
 					p.status = int(number)
 				}
 				return nil

@@ -1,5 +1,7 @@
 package compile
 
+//lint:file-ignore SA1019 Envoy still takes what is deprecated, and control planes still send it.
+
 import (
 	"net/http"
 	"time"
