@@ -32,18 +32,22 @@ var bracketedKey = regexp.MustCompile(`\A(?:request\.headers\[[^][]+\]|request\.
 func (b *builder) authorizations() {
 	for _, o := range oldestFirst(b.view.Of("AuthorizationPolicy")) {
 		p, ok := o.Value.(*securityv1.AuthorizationPolicy)
-		if !ok || p.Spec.GetAction() == securitypb.AuthorizationPolicy_CUSTOM {
+		if !ok {
 			continue
 		}
 		m := &model.AuthorizationPolicy{Name: o.Name, Namespace: o.Namespace, Created: o.Created, Source: sourceAt(o, ""),
-			Selector: selectorOf(p.Spec.GetSelector().GetMatchLabels()),
 			Action: map[securitypb.AuthorizationPolicy_Action]model.Verdict{
-				securitypb.AuthorizationPolicy_DENY: model.Deny, securitypb.AuthorizationPolicy_AUDIT: model.Audit,
-			}[p.Spec.GetAction()]}
+				securitypb.AuthorizationPolicy_DENY: model.Deny, securitypb.AuthorizationPolicy_AUDIT: model.Audit, securitypb.AuthorizationPolicy_CUSTOM: model.Custom,
+			}[p.Spec.GetAction()], Provider: p.Spec.GetProvider().GetName(), DryRun: p.Annotations[dryRun] == "true"}
+		b.checkProvider(o, m)
 		for i, r := range p.Spec.GetRules() {
 			m.Rules = append(m.Rules, b.authorizationRule(o, fmt.Sprintf("spec.rules[%d]", i), r))
 		}
-		b.parts.Authorizations = append(b.parts.Authorizations, m)
+		for _, selector := range b.targeted(o, p.Spec.GetSelector().GetMatchLabels(), p.Spec.GetTargetRef(), p.Spec.GetTargetRefs()) {
+			own := *m
+			own.Selector = selector
+			b.parts.Authorizations = append(b.parts.Authorizations, &own)
+		}
 	}
 }
 
@@ -173,12 +177,31 @@ func (b *builder) checkAttribute(o *config.Object, path string, a model.Attribut
 	}
 }
 
-func unsupportedAuthorization(p *securityv1.AuthorizationPolicy, refuse func(path, message string)) {
-	if p.Spec.GetAction() == securitypb.AuthorizationPolicy_CUSTOM {
-		refuse("spec.action", "action CUSTOM")
+// checkProvider: a CUSTOM policy asks a provider, and no other policy does. Without
+// its provider it would let nobody in.
+func (b *builder) checkProvider(o *config.Object, m *model.AuthorizationPolicy) {
+	wrong := func(path, message, hint string) {
+		b.report(o, config.Error, CodeProvider, path, message, hint)
 	}
-	if p.Annotations[dryRun] == "true" {
-		refuse("metadata.annotations", dryRun)
+	switch {
+	case m.Action != model.Custom && m.Provider != "":
+		wrong("spec.provider", "only a policy with the action CUSTOM has a provider", "")
+	case m.DryRun && m.Action != model.Allow && m.Action != model.Deny:
+		wrong("metadata.annotations", dryRun+" is for policies that ALLOW or DENY", "")
+	case m.Action != model.Custom:
+	case m.Provider == "":
+		wrong("spec", "a policy with the action CUSTOM needs a provider", "")
+	case b.parts.Settings.Authorizers[m.Provider] == nil:
+		hint := "MeshConfig's extensionProviders has none that authorizes"
+		if names := b.authorizerNames(); len(names) > 0 {
+			hint = "one of " + strings.Join(names, ", ")
+		}
+		wrong("spec.provider.name", fmt.Sprintf("there is no extension provider %q that authorizes", m.Provider), hint)
+	default:
+		a := b.parts.Settings.Authorizers[m.Provider]
+		if !slices.ContainsFunc(b.parts.Services, func(s *model.Service) bool { return s.Host == a.Host && s.Port(a.Port) != nil }) {
+			b.report(o, config.Warning, CodeProvider, "spec.provider.name", fmt.Sprintf("the service of provider %q, %s:%d, does not exist: requests cannot be checked", m.Provider, a.Host, a.Port), "")
+		}
 	}
 }
 
@@ -189,14 +212,14 @@ func (b *builder) requestAuthentications() {
 		if !ok {
 			continue
 		}
-		m := &model.RequestAuthentication{Name: o.Name, Namespace: o.Namespace, Created: o.Created, Source: sourceAt(o, ""),
-			Selector: selectorOf(p.Spec.GetSelector().GetMatchLabels())}
+		m := &model.RequestAuthentication{Name: o.Name, Namespace: o.Namespace, Created: o.Created, Source: sourceAt(o, "")}
 		for i, r := range p.Spec.GetJwtRules() {
-			if err := json.Unmarshal([]byte(r.GetJwks()), new(jose.JSONWebKeySet)); err != nil {
+			keys := b.keysOf(r)
+			if err := json.Unmarshal([]byte(keys), new(jose.JSONWebKeySet)); err != nil {
 				b.report(o, config.Error, CodeUnsupported, fmt.Sprintf("spec.jwtRules[%d].jwks", i), fmt.Sprintf("no JSON Web Key Set: %v", err), "")
 				continue
 			}
-			t := model.TokenRule{Issuer: r.GetIssuer(), Audiences: r.GetAudiences(), Keys: r.GetJwks(), Params: r.GetFromParams(), Cookies: r.GetFromCookies(),
+			t := model.TokenRule{Issuer: r.GetIssuer(), Audiences: r.GetAudiences(), Keys: keys, Params: r.GetFromParams(), Cookies: r.GetFromCookies(),
 				Forward: r.GetForwardOriginalToken(), PayloadHeader: r.GetOutputPayloadToHeader()}
 			for _, h := range r.GetFromHeaders() {
 				t.Headers = append(t.Headers, model.TokenHeader{Name: h.GetName(), Prefix: h.GetPrefix()})
@@ -206,15 +229,25 @@ func (b *builder) requestAuthentications() {
 			}
 			m.Rules = append(m.Rules, t)
 		}
-		b.parts.Authentications = append(b.parts.Authentications, m)
+		for _, selector := range b.targeted(o, p.Spec.GetSelector().GetMatchLabels(), p.Spec.GetTargetRef(), p.Spec.GetTargetRefs()) {
+			own := *m
+			own.Selector = selector
+			b.parts.Authentications = append(b.parts.Authentications, &own)
+		}
 	}
 }
 
-func unsupportedAuthentication(p *securityv1.RequestAuthentication, refuse func(path, message string)) {
-	for i, r := range p.Spec.GetJwtRules() {
-		if r.GetJwks() == "" && r.GetJwksUri() == "" {
-			refuse(fmt.Sprintf("spec.jwtRules[%d]", i), "a rule without jwks, whose keys are those of the issuer's discovery document,")
-		}
+// keysOf are the keys of a rule: its own, or those that somebody fetched for it.
+func (b *builder) keysOf(r *securitypb.JWTRule) string {
+	switch {
+	case r.GetJwks() != "":
+		return r.GetJwks()
+	case b.options.Keys == nil:
+		return `{"keys":[]}`
+	case r.GetJwksUri() != "":
+		return b.options.Keys(r.GetJwksUri(), "")
+	default:
+		return b.options.Keys("", r.GetIssuer())
 	}
 }
 

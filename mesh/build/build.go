@@ -23,6 +23,9 @@ type Options struct {
 	MeshConfig    *meshpb.MeshConfig // nil: Istio's defaults
 	ClusterDomain string             // default "cluster.local"
 	RootNamespace string             // default MeshConfig's, else "istio-system"
+	// Keys returns the JSON Web Key Set of an address or, where that is empty, of an
+	// issuer; nil: such rules have no keys, and refuse all tokens.
+	Keys func(uri, issuer string) string
 }
 
 // builder is the state that processors share.
@@ -68,6 +71,7 @@ var processors = []struct {
 	{"authorization", (*builder).authorizations},
 	{"request authentication", (*builder).requestAuthentications},
 	{"telemetry", (*builder).telemetries},
+	{"envoy filters", (*builder).envoyFilters},
 	{"references", (*builder).references},
 	{"selectors", (*builder).selectors},
 	{"gateway API", (*builder).gatewayAPI},

@@ -18,6 +18,8 @@ const (
 	CodeGatewayHost     = "WT0412" // a VirtualService whose hosts its gateway does not serve
 	CodeMergedPolicy    = "WT0413" // a second DestinationRule's policy that has no effect
 	CodeBadExpression   = "WT0430" // an expression over attributes that cannot be evaluated
+	CodePatch           = "WT0414" // an EnvoyFilter whose value is not Envoy's
+	CodeProvider        = "WT0415" // an AuthorizationPolicy whose provider does not fit, or is not there
 )
 
 // Codes of the Kubernetes Gateway API: what Istio writes into the conditions of a status.

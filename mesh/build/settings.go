@@ -31,6 +31,7 @@ func (b *builder) settings() {
 		Keepalive:      keepalive(c.GetTcpKeepalive()),
 		Normalization:  normalization(c.GetPathNormalization().GetNormalization()),
 	}
+	s.Authorizers = b.authorizers()
 	if t := c.GetDefaultConfig().GetTracing(); t != nil && t.GetSampling() != 0 {
 		s.Sampling = t.GetSampling()
 	}

@@ -26,9 +26,6 @@ func (b *builder) telemetries() {
 			continue
 		}
 		m := &model.Telemetry{Name: o.Name, Namespace: o.Namespace, Created: o.Created, Source: sourceAt(o, "")}
-		if labels := t.Spec.GetSelector().GetMatchLabels(); len(labels) > 0 {
-			m.Selector = labels
-		}
 		for i, l := range t.Spec.GetAccessLogging() {
 			m.Logging = append(m.Logging, b.logging(o, l, fmt.Sprintf("spec.accessLogging[%d]", i)))
 		}
@@ -38,7 +35,11 @@ func (b *builder) telemetries() {
 		for i, l := range t.Spec.GetMetrics() {
 			m.Metrics = append(m.Metrics, b.metrics(o, l, fmt.Sprintf("spec.metrics[%d]", i)))
 		}
-		b.parts.Telemetries = append(b.parts.Telemetries, m)
+		for _, selector := range b.targeted(o, t.Spec.GetSelector().GetMatchLabels(), t.Spec.GetTargetRef(), t.Spec.GetTargetRefs()) {
+			own := *m
+			own.Selector = selector
+			b.parts.Telemetries = append(b.parts.Telemetries, &own)
+		}
 	}
 }
 

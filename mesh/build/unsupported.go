@@ -8,7 +8,6 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	meshpb "istio.io/api/mesh/v1alpha1"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
-	securityv1 "istio.io/client-go/pkg/apis/security/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
@@ -16,7 +15,7 @@ import (
 
 // refusedKinds change behaviour in ways that the control plane does not have yet.
 var refusedKinds = []string{
-	"EnvoyFilter", "WasmPlugin", "ProxyConfig", "WorkloadGroup",
+	"WasmPlugin", "ProxyConfig", "WorkloadGroup",
 	"TCPRoute", "TLSRoute", "UDPRoute", "BackendTLSPolicy", "ListenerSet", "Ingress",
 }
 
@@ -58,9 +57,6 @@ var refusedFields = []fieldNote{
 	{"IstioEgressListener.bind", "listeners of one's own for outbound traffic"},
 	{"IstioEgressListener.capture_mode", "listeners of one's own for outbound traffic"},
 	{"WorkloadEntry.network", "several networks"},
-	{"Telemetry.targetRef", "the Kubernetes Gateway API"},
-	{"Telemetry.targetRefs", "the Kubernetes Gateway API"},
-
 	{"Tracing.disable_context_propagation", "spans without a context"},
 	{"Metrics.reporting_interval", "metrics of connections count when these open and close"},
 	{"MetricSelector.custom_metric", "metrics of one's own"},
@@ -70,13 +66,11 @@ var refusedFields = []fieldNote{
 	{"MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.service_attribute_enrichment", "attributes of resources"},
 	{"MeshConfig.ExtensionProvider.HttpHeader.env_name", "values from the environment"},
 
-	{"AuthorizationPolicy.targetRef", "the Kubernetes Gateway API"},
-	{"AuthorizationPolicy.targetRefs", "the Kubernetes Gateway API"},
-	{"AuthorizationPolicy.provider", "external authorization"},
-	{"RequestAuthentication.targetRef", "the Kubernetes Gateway API"},
-	{"RequestAuthentication.targetRefs", "the Kubernetes Gateway API"},
-	{"JWTRule.jwks_uri", "write the keys as jwks: there is no internet here"},
-	{"JWTRule.timeout", "goes with jwksUri"},
+	{"EnvoyFilter.targetRefs", "the Kubernetes Gateway API"},
+	{"EnvoyFilter.ProxyMatch.metadata", "matching of proxies by their metadata"},
+	{"EnvoyFilter.ListenerMatch.port_name", "Istio does not have it either"},
+	{"EnvoyFilter.EnvoyConfigObjectMatch.waypoint", "the ambient mode"},
+	{"EnvoyFilter.Patch.filter_class", "write where the filter goes: INSERT_BEFORE and a subFilter"},
 
 	{"MeshConfig.enable_envoy_access_log_service", "access logs to a service"},
 	{"MeshConfig.certificates", "certificates of control planes"},
@@ -102,8 +96,8 @@ var refusedFields = []fieldNote{
 	{"MeshConfig.OutboundTrafficPolicy.tls", "unknown traffic goes on as it came"},
 	{"MeshConfig.TLSConfig.ecdh_curves", "mutual TLS takes Go's curves"},
 	{"MeshConfig.TLSConfig.cipher_suites", "mutual TLS takes Go's cipher suites"},
-	{"MeshConfig.ExtensionProvider.envoy_ext_authz_http", "external authorization"},
-	{"MeshConfig.ExtensionProvider.envoy_ext_authz_grpc", "external authorization"},
+	{"MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationHttpProvider.clear_route_cache", "a second look for the route"},
+	{"MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationGrpcProvider.clear_route_cache", "a second look for the route"},
 	{"MeshConfig.ExtensionProvider.lightstep", "export of traces"},
 	{"MeshConfig.ExtensionProvider.datadog", "export of traces"},
 	{"MeshConfig.ExtensionProvider.stackdriver", "Google's services"},
@@ -208,7 +202,7 @@ func (b *builder) unsupported() {
 		}
 	}
 	b.unsupportedFields()
-	for _, kind := range []string{"VirtualService", "ServiceEntry", "Sidecar", "AuthorizationPolicy", "RequestAuthentication", "EndpointSlice"} {
+	for _, kind := range []string{"VirtualService", "ServiceEntry", "Sidecar", "EndpointSlice"} {
 		for _, o := range b.view.Of(kind) {
 			b.unsupportedValues(o)
 		}
@@ -252,10 +246,6 @@ func (b *builder) unsupportedValues(o *config.Object) {
 		if v.AddressType == discoveryv1.AddressTypeFQDN {
 			refuse("addressType", "addressType FQDN")
 		}
-	case *securityv1.AuthorizationPolicy:
-		unsupportedAuthorization(v, refuse)
-	case *securityv1.RequestAuthentication:
-		unsupportedAuthentication(v, refuse)
 	case *networkingv1.VirtualService:
 		for i, r := range v.Spec.GetHttp() {
 			for j, m := range r.GetMatch() {

@@ -84,7 +84,13 @@ type Meshd struct {
 	o     Options
 	xds   *serve.Server
 	stats metrics
+	keys  *keyring
 	ready chan struct{}
+	// turn holds a token while nobody builds; view is what was built last.
+	turn chan struct{}
+	view *store.View
+	// retry is told that not all keys could be fetched.
+	retry chan struct{}
 
 	mu         sync.Mutex
 	built      uint64 // revision of the store that proxies are told
@@ -99,8 +105,16 @@ func New(o Options) (*Meshd, error) {
 		return nil, errors.New("meshd needs a network and a source of configuration")
 	}
 	o.defaults()
-	m := &Meshd{o: o, ready: make(chan struct{}), changed: make(chan struct{})}
+	m := &Meshd{
+		o:       o,
+		keys:    newKeyring(o.Network, o.Logger),
+		turn:    make(chan struct{}, 1),
+		retry:   make(chan struct{}, 1),
+		ready:   make(chan struct{}),
+		changed: make(chan struct{}),
+	}
 	m.xds = serve.New(serve.Options{Logger: o.Logger, OnEvent: m.event})
+	m.turn <- struct{}{}
 	return m, nil
 }
 
@@ -135,7 +149,7 @@ func (m *Meshd) Check(v *store.View, objects []*config.Object) []config.Diagnost
 	for _, o := range objects {
 		asked[o.Key()] = true
 	}
-	_, findings := build.Build(store.NewView(slices.Concat(v.All(), objects)...), build.Options{MeshConfig: m.o.MeshConfig})
+	_, findings := Build(store.NewView(slices.Concat(v.All(), objects)...), build.Options{MeshConfig: m.o.MeshConfig, Keys: m.keys.Keys})
 	return slices.DeleteFunc(findings, func(d config.Diagnostic) bool { return !asked[d.Object] })
 }
 
@@ -158,10 +172,11 @@ func (m *Meshd) Run(ctx context.Context) error {
 		// The first View comes at once: who waits for Ready knows what was built by then.
 		first := sync.OnceFunc(func() { close(m.ready) })
 		store.Watch(ctx, m.o.Source, store.WatchOptions{Quiet: m.o.Quiet, Max: m.o.Max}, func(v *store.View) {
-			m.build(v)
+			m.build(ctx, v)
 			first()
 		})
 	})
+	wait.Go(func() { m.refreshKeys(ctx) })
 	<-ctx.Done()
 	for _, s := range servers {
 		s.stop()
@@ -226,9 +241,54 @@ func (m *Meshd) grpcOn(name string, l net.Listener, options ...grpc.ServerOption
 	return server{name: name, serve: func() error { return s.Serve(l) }, stop: s.Stop}
 }
 
-// build makes the mesh of a view and hands it to the proxies.
-func (m *Meshd) build(v *store.View) {
-	mesh, findings := build.Build(v, build.Options{MeshConfig: m.o.MeshConfig})
+// build fetches the keys that a view names, makes its mesh and hands it to the proxies.
+func (m *Meshd) build(ctx context.Context, v *store.View) {
+	<-m.turn
+	defer func() { m.turn <- struct{}{} }()
+	m.view = v
+	if _, ok := m.keys.fetch(ctx, v, false); !ok {
+		select {
+		case m.retry <- struct{}{}:
+		default: // told already
+		}
+	}
+	m.push(v)
+}
+
+// refreshKeys fetches all keys again from time to time, sooner after a failure.
+func (m *Meshd) refreshKeys(ctx context.Context) {
+	// Many control planes that start together need not ask together.
+	offset := time.Duration(m.o.Seed.Uint64("keys") % uint64(time.Second))
+	timer := time.NewTimer(keysRefresh + offset)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.retry:
+			timer.Reset(keysRetry)
+			continue
+		case <-timer.C:
+		}
+		<-m.turn
+		changed, ok := false, true
+		if m.view != nil {
+			if changed, ok = m.keys.fetch(ctx, m.view, true); changed {
+				m.push(m.view)
+			}
+		}
+		m.turn <- struct{}{}
+		if ok {
+			timer.Reset(keysRefresh)
+		} else {
+			timer.Reset(keysRetry)
+		}
+	}
+}
+
+// push makes the mesh of a view and hands it to the proxies.
+func (m *Meshd) push(v *store.View) {
+	mesh, findings := Build(v, build.Options{MeshConfig: m.o.MeshConfig, Keys: m.keys.Keys})
 	m.mu.Lock()
 	m.translator = translate.New(mesh, m.translator)
 	m.findings = findings

@@ -10,6 +10,8 @@ const (
 	Allow Verdict = iota
 	Deny
 	Audit
+	// Custom asks a service about what it matches.
+	Custom
 )
 
 // AuthorizationPolicy is one policy. Without rules it matches nothing: an Allow
@@ -19,8 +21,12 @@ type AuthorizationPolicy struct {
 	Selector        map[string]string // nil: the namespace, or the mesh from the root namespace
 	Action          Verdict
 	Rules           []AuthorizationRule
-	Created         time.Time
-	Source          Source
+	// Provider is whom a Custom policy asks: a name in Settings.Authorizers.
+	Provider string
+	// DryRun policies only count what they would do.
+	DryRun  bool
+	Created time.Time
+	Source  Source
 }
 
 // AuthorizationRule matches where one of From, one of To and all of When hold. An
@@ -98,4 +104,26 @@ func (m *Mesh) policyNamespaces(namespace string) []string {
 		return []string{namespace}
 	}
 	return []string{m.Settings.RootNamespace, namespace}
+}
+
+// Authorizer is a service that Custom policies ask.
+type Authorizer struct {
+	Host          string
+	Port          uint32
+	GRPC          bool // else HTTP
+	Timeout       time.Duration
+	FailOpen      bool
+	StatusOnError int // 0: 403
+	Body          *AuthorizerBody
+	// These are for HTTP. Patterns are exact, or have a * at one end.
+	PathPrefix                                        string
+	RequestHeaders                                    []string
+	AddHeaders                                        map[string]string
+	UpstreamOnAllow, DownstreamOnDeny, DownstreamOnOK []string
+}
+
+// AuthorizerBody is how much of a request's body an Authorizer sees.
+type AuthorizerBody struct {
+	Max            uint32
+	Partial, Bytes bool
 }

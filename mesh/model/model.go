@@ -63,6 +63,7 @@ type Settings struct {
 	UpgradeH2      bool
 	OutboundPolicy *TrafficPolicy // defaults below every DestinationRule; nil: none
 	MinTLS13       bool           // meshMTLS.minProtocolVersion is TLSV1_3
+	Authorizers    map[string]*Authorizer
 }
 
 // Normalization of paths before they are matched.
@@ -137,6 +138,8 @@ type Parts struct {
 	Telemetries []*Telemetry
 	Secrets     []*Secret
 	Workloads   []*Workload
+	// EnvoyFilters are sorted by age.
+	EnvoyFilters []*EnvoyFilter
 }
 
 // Mesh is everything, indexed.
@@ -150,6 +153,7 @@ type Mesh struct {
 	authentications []*RequestAuthentication
 	sidecars        []*SidecarScope
 	telemetries     []*Telemetry
+	envoyFilters    []*EnvoyFilter
 	policies        map[string]map[string]*DestinationRule // namespace, host
 	wild            map[string][]*DestinationRule          // namespace; most specific first
 	byHost          map[string][]*Service
@@ -195,7 +199,7 @@ func New(p Parts) *Mesh {
 		Virtual:        p.Virtual,
 		Gateways:       p.Gateways,
 		authorizations: p.Authorizations, authentications: p.Authentications,
-		peers: p.Peers, sidecars: p.Sidecars, telemetries: p.Telemetries,
+		peers: p.Peers, sidecars: p.Sidecars, telemetries: p.Telemetries, envoyFilters: p.EnvoyFilters,
 		policies: map[string]map[string]*DestinationRule{},
 		wild:     map[string][]*DestinationRule{},
 		byHost:   map[string][]*Service{},

@@ -17,11 +17,15 @@ type guard struct {
 	rules []*snapshot.RBAC
 	next  listen.Server
 	done  tcp.Done
+	count func(what string)
 }
 
 // Serve implements listen.Server.
 func (g *guard) Serve(ctx context.Context, c net.Conn, facts *message.Conn, draining *atomic.Bool) {
 	for _, r := range g.rules {
+		if what := filter.Shadow(r, facts); what != "" {
+			g.count(what)
+		}
 		if !filter.Permit(r, facts) {
 			_ = c.Close()
 			g.done(&message.Stream{Conn: facts, Start: facts.Start, Remote: facts.Remote, Details: "rbac_deny_close"})

@@ -31,6 +31,8 @@ type Container struct {
 	// Spans is where images that collect spans keep them; nil: they are refused.
 	Spans http.Handler
 	Seed  seed.Seed
+	// Files are those of mounted ConfigMaps and Secrets, by path.
+	Files map[string][]byte
 }
 
 // Image is what an image does.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/build"
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+	"github.com/windtunnel-mesh/windtunnel/mesh/meshd"
 	"github.com/windtunnel-mesh/windtunnel/mesh/store"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 	"github.com/windtunnel-mesh/windtunnel/sim/images"
@@ -66,9 +67,9 @@ func checkImages(catalogue *images.Catalogue, o *config.Object) []config.Diagnos
 
 // refusals are what the control plane refuses for what it is, whatever else there may be.
 func refusals(mesh *meshpb.MeshConfig, objects []*config.Object) []config.Diagnostic {
-	_, findings := build.Build(store.NewView(objects...), build.Options{MeshConfig: mesh})
+	_, findings := meshd.Build(store.NewView(objects...), build.Options{MeshConfig: mesh})
 	return slices.DeleteFunc(findings, func(d config.Diagnostic) bool {
-		return d.Code != build.CodeUnsupported || d.Severity != config.Error || d.Object.Kind == "MeshConfig"
+		return d.Code != build.CodeUnsupported && d.Code != build.CodePatch || d.Severity != config.Error || d.Object.Kind == "MeshConfig"
 	})
 }
 

@@ -142,9 +142,13 @@ func (w *World) startContainer(ctx context.Context, n *node, c corev1.Container)
 	if err != nil {
 		return err
 	}
+	files, err := w.mounted(n.pod, c)
+	if err != nil {
+		return err
+	}
 	uid := user(n.pod, c)
 	process, err := image.Start(ctx, images.Container{
-		Pod: n.pod, Spec: c, Workload: n.workload, Env: env,
+		Pod: n.pod, Spec: c, Workload: n.workload, Env: env, Files: files,
 		Network: n.host.Network(uid, uid),
 		Seed:    w.o.Seed.Sub("app/" + n.pod.Name + "/" + c.Name),
 		Spans:   w.spans,

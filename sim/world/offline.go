@@ -17,6 +17,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/mesh/explain"
 	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
+	"github.com/windtunnel-mesh/windtunnel/mesh/meshd"
 	"github.com/windtunnel-mesh/windtunnel/mesh/meshproxy"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
 	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
@@ -84,7 +85,7 @@ func NewOfflineOf(objects []*config.Object, mesh *meshpb.MeshConfig) (*Offline, 
 	if err := w.cluster.Apply(context.Background(), objects); err != nil {
 		return nil, nil, err
 	}
-	m, ds := build.Build(w.store.View(), build.Options{MeshConfig: mesh})
+	m, ds := meshd.Build(w.store.View(), build.Options{MeshConfig: mesh})
 	asked := map[config.Key]bool{{Kind: "MeshConfig"}: true}
 	for _, o := range objects {
 		asked[o.Key()] = true

@@ -57,6 +57,8 @@ type Engine struct {
 	upstream *upstream.Manager
 	istio    *stats.Istio
 	peers    *peers
+	limits   filter.LocalLimits
+	caller   *router.Caller
 	tasks    *router.Tasks
 	tracing  *tracing.Hub
 	shapesMu sync.Mutex
@@ -77,6 +79,7 @@ func New(o Options) *Engine {
 		upstream: upstream.NewManager(upstream.Options{Network: o.Network, Seed: o.Seed, Secrets: o.Secrets, Logger: o.Logger, Stats: o.Stats, OnEvent: o.OnEvent})}
 	e.tracing = tracing.NewHub(tracing.Options{Send: e.send, Seed: o.Seed.Sub("tracing"), Stats: o.Stats,
 		NodeID: o.NodeID, Service: o.Service, Zone: o.Zone, Getenv: o.Getenv})
+	e.caller = router.NewCaller(router.Options{Upstream: e.upstream, Tasks: e.tasks, Logger: o.Logger})
 	return e
 }
 
@@ -182,7 +185,17 @@ func (e *Engine) layer(h *handler, f snapshot.Filter) (filter.Filter, error) {
 	case snapshot.JWT:
 		return filter.JWT(c)
 	case snapshot.RBAC:
-		return filter.RBAC(c), nil
+		return filter.RBAC(c, h.counter("rbac.")), nil
+	case *snapshot.ExtAuthz:
+		prefix := "ext_authz."
+		if c.StatPrefix != "" {
+			prefix += c.StatPrefix + "."
+		}
+		return filter.ExtAuthz(c, e.caller, h.counter(prefix)), nil
+	case *snapshot.LocalRateLimit:
+		return filter.LocalRateLimit(c, &e.limits, e.Stats), nil
+	case *snapshot.GlobalRateLimit:
+		return filter.GlobalRateLimit(c, e.caller, e.Stats), nil
 	case snapshot.CORS, *snapshot.CORS:
 		return filter.CORS(), nil
 	case snapshot.ALPN:

@@ -34,6 +34,7 @@ type httpStats struct {
 	codes          *stats.Codes
 	time           *stats.Histogram
 	traced         [4]*stats.Counter // by message.TraceReason; nil counters without a tracer
+	scope          stats.Scope
 }
 
 // traces adds the counters of tracing decisions.
@@ -44,9 +45,14 @@ func (h *httpStats) traces(r *stats.Registry, prefix string) {
 	}
 }
 
+// counter counts what filters tell, under a prefix in the connection manager's scope.
+func (h *handler) counter(prefix string) func(string) {
+	return func(what string) { h.http.scope.Counter(prefix + what).Inc() }
+}
+
 func newHTTPStats(r *stats.Registry, prefix string) *httpStats {
 	s := r.HTTP(prefix)
-	return &httpStats{total: s.Counter("downstream_rq_total"), rxReset: s.Counter("downstream_rq_rx_reset"),
+	return &httpStats{scope: s, total: s.Counter("downstream_rq_total"), rxReset: s.Counter("downstream_rq_rx_reset"),
 		active: s.Gauge("downstream_rq_active"), codes: s.Codes("downstream_rq"), time: s.Histogram("downstream_rq_time")}
 }
 

@@ -12,13 +12,24 @@ import (
 )
 
 // RBAC turns away what the policies do not let in, as Envoy's rbac filter: with 403,
-// and with the policy in the details. Auditing changes nothing.
-func RBAC(config snapshot.RBAC) Filter {
+// and with the policy in the details. Auditing changes nothing, and neither do shadow
+// rules: what they would do becomes metadata of the request. Count is told what happened.
+func RBAC(config snapshot.RBAC, count func(string)) Filter {
 	return func(next Handler) Handler {
 		return func(ctx context.Context, x *Exchange) (*message.Response, error) {
-			if policy, ok := Verdict(&config, x); !ok {
+			s := subject{conn: x.Request.Stream.Conn, remote: x.Request.Stream.Remote.Addr(), request: x.Request, metadata: x.Metadata}
+			if config.Shadow != nil {
+				shadow(x, &s, &config, count)
+			}
+			if !config.Enforced {
+				return next(ctx, x)
+			}
+			policy, ok := s.permitted(&config)
+			if !ok {
+				count("denied")
 				return nil, &reply.Reply{Status: 403, Details: "rbac_access_denied_matched_policy[" + policy + "]", Body: "RBAC: access denied"}
 			}
+			count("allowed")
 			return next(ctx, x)
 		}
 	}
@@ -27,20 +38,61 @@ func RBAC(config snapshot.RBAC) Filter {
 // Verdict is what RBAC decides about an exchange, for those who explain: the policy
 // that matched ("none": none did), and whether the request may pass.
 func Verdict(config *snapshot.RBAC, x *Exchange) (policy string, ok bool) {
+	if !config.Enforced {
+		return "none", true
+	}
 	s := subject{conn: x.Request.Stream.Conn, remote: x.Request.Stream.Remote.Addr(), request: x.Request, metadata: x.Metadata}
 	return s.permitted(config)
 }
 
 // ConnectionVerdict is Verdict for a connection that is not HTTP.
 func ConnectionVerdict(config *snapshot.RBAC, c *message.Conn) (policy string, ok bool) {
+	if !config.Enforced {
+		return "none", true
+	}
 	s := subject{conn: c, remote: c.Remote.Addr()}
 	return s.permitted(config)
+}
+
+// shadow notes what the shadow rules say, under the names that Envoy has for it.
+func shadow(x *Exchange, s *subject, config *snapshot.RBAC, count func(string)) {
+	policy, ok := s.permitted(config.Shadow)
+	result := "denied"
+	if ok {
+		result = "allowed"
+	}
+	count(config.ShadowPrefix + "shadow_" + result)
+	known := map[string]any{}
+	for k, v := range x.Metadata[config.FilterName()] {
+		known[k] = v
+	}
+	known[config.ShadowPrefix+"shadow_engine_result"] = result
+	if policy != "none" {
+		known[config.ShadowPrefix+"shadow_effective_policy_id"] = policy
+	}
+	if x.Metadata == nil {
+		x.Metadata = map[string]map[string]any{}
+	}
+	x.Metadata[config.FilterName()] = known
+	s.metadata = x.Metadata
 }
 
 // Permit tells whether a connection that is not HTTP may pass.
 func Permit(config *snapshot.RBAC, c *message.Conn) bool {
 	_, ok := ConnectionVerdict(config, c)
 	return ok
+}
+
+// Shadow tells what the shadow rules would do with a connection that is not HTTP, as
+// the name of a count; "" where there are none.
+func Shadow(config *snapshot.RBAC, c *message.Conn) string {
+	if config.Shadow == nil {
+		return ""
+	}
+	if Permit(config.Shadow, c) {
+		return config.ShadowPrefix + "shadow_allowed"
+	}
+	return config.ShadowPrefix + "shadow_denied"
 }
 
 // subject is who wants what. The request is nil where it is a connection.
@@ -153,8 +205,11 @@ func (s *subject) path() string {
 	return path
 }
 
-func (s *subject) known(m *snapshot.MetadataMatch) bool {
-	var value any = s.metadata[m.Filter]
+func (s *subject) known(m *snapshot.MetadataMatch) bool { return knows(s.metadata, m) }
+
+// knows tells whether metadata is what somebody looks for.
+func knows(metadata map[string]map[string]any, m *snapshot.MetadataMatch) bool {
+	var value any = metadata[m.Filter]
 	for _, key := range m.Path {
 		object, _ := value.(map[string]any)
 		value = object[key]

@@ -68,9 +68,9 @@ func TestTermsOfPolicies(t *testing.T) {
 		"missing claim":     {claim("iss", snapshot.ValueMatch{String: exact("")}), false},
 	} {
 		policy := []snapshot.RBACPolicy{{Name: "p", Permissions: []snapshot.RBACTerm{{Any: true}}, Principals: []snapshot.RBACTerm{c.term}}}
-		allow := served(t, filter.RBAC(snapshot.RBAC{Enforced: true, Action: snapshot.RBACAllow, Policies: policy}), exchange())
-		deny := served(t, filter.RBAC(snapshot.RBAC{Enforced: true, Action: snapshot.RBACDeny, Policies: policy}), exchange())
-		audit := served(t, filter.RBAC(snapshot.RBAC{Enforced: true, Action: snapshot.RBACLog, Policies: policy}), exchange())
+		allow := served(t, filter.RBAC(snapshot.RBAC{Enforced: true, Action: snapshot.RBACAllow, Policies: policy}, func(string) {}), exchange())
+		deny := served(t, filter.RBAC(snapshot.RBAC{Enforced: true, Action: snapshot.RBACDeny, Policies: policy}, func(string) {}), exchange())
+		audit := served(t, filter.RBAC(snapshot.RBAC{Enforced: true, Action: snapshot.RBACLog, Policies: policy}, func(string) {}), exchange())
 		if (allow == nil) != c.want || (deny == nil) == c.want || audit != nil {
 			t.Errorf("%s: allow %v, deny %v, audit %v", name, allow, deny, audit)
 		}

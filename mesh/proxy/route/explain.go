@@ -67,7 +67,7 @@ func (r *Rule) mismatch(req *message.Request, key uint64) string {
 		if MatchHeader(h, req) {
 			continue
 		}
-		value, found := field(req, h.Name)
+		value, found := Field(req, h.Name)
 		if !found {
 			return fmt.Sprintf("header %s is missing, want %s", h.Name, describeHeader(h))
 		}

@@ -92,7 +92,7 @@ func MatchString(m *snapshot.StringMatch, s string) bool {
 // one, joined with commas. A field that is missing matches nothing, inverted or
 // not, unless the matcher tests presence or treats a missing field as empty.
 func MatchHeader(m *snapshot.HeaderMatch, r *message.Request) bool {
-	value, found := field(r, m.Name)
+	value, found := Field(r, m.Name)
 	return headerMatches(m, value, found)
 }
 
@@ -123,8 +123,8 @@ func valueMatches(m *snapshot.HeaderMatch, value string) bool {
 	return MatchString(m.Value, value)
 }
 
-// field returns a header or pseudo header.
-func field(r *message.Request, name string) (string, bool) {
+// Field returns a header field, or a pseudo field by its name.
+func Field(r *message.Request, name string) (string, bool) {
 	switch name {
 	case ":path":
 		return r.Path, true

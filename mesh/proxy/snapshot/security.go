@@ -11,6 +11,10 @@ type RBAC struct {
 	// Enforced is false where there are no rules at all: everything passes.
 	Enforced bool
 	Policies []RBACPolicy // by name
+	// Shadow are rules that only tell what they would do; nil: none. What they tell has
+	// names that begin with ShadowPrefix.
+	Shadow       *RBAC
+	ShadowPrefix string
 }
 
 // FilterName implements Filter.

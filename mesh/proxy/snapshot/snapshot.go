@@ -380,6 +380,7 @@ type VirtualHost struct {
 	ResponseHeaders     HeaderOps
 	IncludeAttemptCount bool
 	Retry               *Retry
+	RateLimits          []RateLimit
 	PerFilter           map[string]Filter
 	Source              string
 }
@@ -477,6 +478,8 @@ type Forward struct {
 	Retry             *Retry         // nil: the virtual host's, else none
 	Mirrors           []Mirror
 	HashPolicy        []HashPolicy
+	RateLimits        []RateLimit
+	IncludeHostLimits bool // include_vh_rate_limits
 
 	PrefixRewrite        string
 	RegexRewrite         *RegexRewrite

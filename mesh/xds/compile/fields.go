@@ -76,8 +76,8 @@ var fields = map[string]string{
 	"istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.AlpnOverride": "upstream_protocol alpn_override",
 
 	// Authorization and authentication.
-	"envoy.extensions.filters.http.rbac.v3.RBAC":    "rules shadow_rules_stat_prefix",
-	"envoy.extensions.filters.network.rbac.v3.RBAC": "rules stat_prefix shadow_rules_stat_prefix",
+	"envoy.extensions.filters.http.rbac.v3.RBAC":    "rules shadow_rules shadow_rules_stat_prefix",
+	"envoy.extensions.filters.network.rbac.v3.RBAC": "rules shadow_rules stat_prefix shadow_rules_stat_prefix",
 	"envoy.config.rbac.v3.RBAC":                     "action policies",
 	"envoy.config.rbac.v3.Policy":                   "permissions principals",
 	"envoy.config.rbac.v3.Permission": "and_rules or_rules any header url_path destination_ip destination_port metadata not_rule " +
@@ -107,6 +107,38 @@ var fields = map[string]string{
 	"envoy.type.matcher.v3.ListMatcher":                                  "one_of",
 	"envoy.type.matcher.v3.OrMatcher":                                    "value_matchers",
 
+	// External authorization.
+	"envoy.extensions.filters.http.ext_authz.v3.ExtAuthz": "grpc_service http_service transport_api_version failure_mode_allow with_request_body " +
+		"status_on_error filter_enabled_metadata stat_prefix allowed_headers",
+	"envoy.extensions.filters.http.ext_authz.v3.BufferSettings":        "max_request_bytes allow_partial_message pack_as_bytes",
+	"envoy.extensions.filters.http.ext_authz.v3.HttpService":           "server_uri path_prefix authorization_request authorization_response",
+	"envoy.extensions.filters.http.ext_authz.v3.AuthorizationRequest":  "allowed_headers headers_to_add",
+	"envoy.extensions.filters.http.ext_authz.v3.AuthorizationResponse": "allowed_upstream_headers allowed_upstream_headers_to_append allowed_client_headers allowed_client_headers_on_success",
+	"envoy.type.matcher.v3.ListStringMatcher":                          "patterns",
+
+	// Rate limits.
+	"envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit": "stat_prefix status token_bucket filter_enabled filter_enforced " +
+		"request_headers_to_add_when_not_enforced response_headers_to_add descriptors stage vh_rate_limits always_consume_default_token_bucket " +
+		"rate_limited_as_resource_exhausted rate_limits",
+	"envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor":  "entries token_bucket",
+	"envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry": "key value",
+	"envoy.type.v3.TokenBucket":                                      "max_tokens tokens_per_fill fill_interval",
+	"envoy.type.v3.HttpStatus":                                       "code",
+	"envoy.extensions.filters.http.ratelimit.v3.RateLimit": "domain stage request_type timeout failure_mode_deny rate_limited_as_resource_exhausted " +
+		"rate_limit_service disable_x_envoy_ratelimited_header rate_limited_status response_headers_to_add status_on_error stat_prefix " +
+		"filter_enabled filter_enforced rate_limits",
+	"envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute": "vh_rate_limits domain",
+	"envoy.config.ratelimit.v3.RateLimitServiceConfig":             "grpc_service transport_api_version",
+	"envoy.config.route.v3.RateLimit":                              "stage actions",
+	"envoy.config.route.v3.RateLimit.Action": "destination_cluster request_headers query_parameters remote_address generic_key " +
+		"header_value_match",
+	"envoy.config.route.v3.RateLimit.Action.DestinationCluster": "",
+	"envoy.config.route.v3.RateLimit.Action.RemoteAddress":      "",
+	"envoy.config.route.v3.RateLimit.Action.RequestHeaders":     "header_name descriptor_key skip_if_absent",
+	"envoy.config.route.v3.RateLimit.Action.QueryParameters":    "query_parameter_name descriptor_key skip_if_absent",
+	"envoy.config.route.v3.RateLimit.Action.GenericKey":         "descriptor_value descriptor_key",
+	"envoy.config.route.v3.RateLimit.Action.HeaderValueMatch":   "descriptor_value descriptor_key expect_match headers",
+
 	// Access logs.
 	"envoy.config.accesslog.v3.AccessLog":                             "name filter typed_config",
 	"envoy.config.accesslog.v3.AccessLogFilter":                       "response_flag_filter status_code_filter duration_filter and_filter or_filter extension_filter",
@@ -129,7 +161,7 @@ var fields = map[string]string{
 	"envoy.config.route.v3.RouteConfiguration": "name virtual_hosts request_headers_to_add request_headers_to_remove response_headers_to_add " +
 		"response_headers_to_remove validate_clusters max_direct_response_body_size_bytes ignore_port_in_host_matching metadata",
 	"envoy.config.route.v3.VirtualHost": "name domains routes request_headers_to_add request_headers_to_remove response_headers_to_add " +
-		"response_headers_to_remove typed_per_filter_config include_request_attempt_count retry_policy metadata",
+		"response_headers_to_remove typed_per_filter_config include_request_attempt_count retry_policy metadata rate_limits",
 	"envoy.config.route.v3.Route": "name match route redirect direct_response metadata decorator typed_per_filter_config request_headers_to_add " +
 		"request_headers_to_remove response_headers_to_add response_headers_to_remove stat_prefix",
 	"envoy.config.route.v3.Decorator":                        "operation propagate",
@@ -140,7 +172,7 @@ var fields = map[string]string{
 	"envoy.config.route.v3.QueryParameterMatcher": "name string_match present_match",
 	"envoy.config.route.v3.RouteAction": "cluster cluster_header weighted_clusters cluster_not_found_response_code prefix_rewrite " +
 		"regex_rewrite host_rewrite_literal auto_host_rewrite append_x_forwarded_host timeout idle_timeout retry_policy request_mirror_policies " +
-		"priority hash_policy max_grpc_timeout upgrade_configs max_stream_duration",
+		"priority hash_policy max_grpc_timeout upgrade_configs max_stream_duration rate_limits include_vh_rate_limits",
 	"envoy.config.route.v3.WeightedCluster": "clusters total_weight",
 	"envoy.config.route.v3.WeightedCluster.ClusterWeight": "name weight request_headers_to_add request_headers_to_remove response_headers_to_add " +
 		"response_headers_to_remove typed_per_filter_config host_rewrite_literal",

@@ -133,7 +133,11 @@ func (b *build) chain(at place, m *listenerpb.FilterChain, done *compiled) *snap
 		case *hcmpb.HttpConnectionManager:
 			c.HTTP = b.manager(at.field("typedConfig"), config, done)
 		case *tcprbacpb.RBAC:
-			c.RBAC = append(c.RBAC, new(rbac(at.field("typedConfig").field("rules"), config.GetRules())))
+			r := rbac(at.field("typedConfig").field("rules"), config.GetRules())
+			if shadow := config.GetShadowRules(); shadow != nil {
+				r.Shadow, r.ShadowPrefix = new(rbac(at.field("typedConfig").field("shadowRules"), shadow)), config.GetShadowRulesStatPrefix()
+			}
+			c.RBAC = append(c.RBAC, &r)
 		case *tcppb.TcpProxy:
 			c.TCP = tcpProxy(at.field("typedConfig"), config)
 			c.TCP.IstioStats = metrics

@@ -8,9 +8,12 @@ import (
 	"time"
 
 	corspb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	extauthzpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	faultpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	grpcstatspb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_stats/v3"
 	jwtpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/jwt_authn/v3"
+	locallimitpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
+	ratelimitpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ratelimit/v3"
 	httprbacpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	routerpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -172,13 +175,23 @@ func httpFilter(at place, body *anypb.Any) snapshot.Filter {
 	case *jwtpb.JwtAuthentication:
 		return jwtFilter(at, m)
 	case *httprbacpb.RBAC:
-		return rbac(at.field("rules"), m.GetRules())
+		r := rbac(at.field("rules"), m.GetRules())
+		if shadow := m.GetShadowRules(); shadow != nil {
+			r.Shadow, r.ShadowPrefix = new(rbac(at.field("shadowRules"), shadow)), m.GetShadowRulesStatPrefix()
+		}
+		return r
+	case *extauthzpb.ExtAuthz:
+		return extAuthz(at, m)
 	case *corspb.Cors:
 		return snapshot.CORS{}
 	case *grpcstatspb.FilterConfig:
 		return snapshot.GRPCStats{}
 	case *alpnpb.FilterConfig:
 		return alpn(m)
+	case *locallimitpb.LocalRateLimit:
+		return localRateLimit(at, m)
+	case *ratelimitpb.RateLimit:
+		return globalRateLimit(at, m)
 	case typedStruct:
 		return structFilter(at, m)
 	default:
@@ -262,6 +275,12 @@ func perFilter(at place, configs map[string]*anypb.Any) map[string]snapshot.Filt
 			if f, on := cors(at, m); on {
 				out[f.FilterName()] = f
 			}
+		case *locallimitpb.LocalRateLimit:
+			f := localRateLimit(at, m)
+			out[f.FilterName()] = f
+		case *ratelimitpb.RateLimitPerRoute:
+			f := globalRateLimitRoute(m)
+			out[f.FilterName()] = f
 		default:
 			at.errorf("%s is no configuration for a route", m.ProtoReflect().Descriptor().FullName())
 		}

@@ -52,6 +52,7 @@ func (b *build) virtualHost(at place, m *routepb.VirtualHost) *snapshot.VirtualH
 		ResponseHeaders:     headerOps(at, "response", m.GetResponseHeadersToAdd(), m.GetResponseHeadersToRemove()),
 		IncludeAttemptCount: m.GetIncludeRequestAttemptCount(),
 		Retry:               retry(at.field("retryPolicy"), m.GetRetryPolicy()),
+		RateLimits:          rateLimits(at.field("rateLimits"), m.GetRateLimits()),
 		PerFilter:           perFilter(at.field("typedPerFilterConfig"), m.GetTypedPerFilterConfig()),
 		Source:              source(m.GetMetadata()),
 	}
@@ -133,6 +134,8 @@ func forward(at place, m *routepb.RouteAction) *snapshot.Forward {
 		HostRewrite:          m.GetHostRewriteLiteral(),
 		AutoHostRewrite:      m.GetAutoHostRewrite().GetValue(),
 		AppendXForwardedHost: m.GetAppendXForwardedHost(),
+		RateLimits:           rateLimits(at.field("rateLimits"), m.GetRateLimits()),
+		IncludeHostLimits:    m.GetIncludeVhRateLimits().GetValue(),
 	}
 	switch m.GetClusterNotFoundResponseCode() {
 	case routepb.RouteAction_NOT_FOUND:

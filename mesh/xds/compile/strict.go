@@ -2,6 +2,7 @@ package compile
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,10 +10,12 @@ import (
 	udpapb "github.com/cncf/xds/go/udpa/type/v1"
 	xdspb "github.com/cncf/xds/go/xds/type/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/xds/resource"
 )
@@ -187,6 +190,28 @@ func unpack(body *anypb.Any) (proto.Message, error) {
 	m, err := body.UnmarshalNew()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", bare(body.GetTypeUrl()), err)
+	}
+	if s, ok := m.(typedStruct); ok && !structs[s.GetTypeUrl()] {
+		return untyped(s)
+	}
+	return m, nil
+}
+
+// untyped returns the message that a TypedStruct stands for, where its type is known:
+// Envoy reads its value as JSON.
+func untyped(s typedStruct) (proto.Message, error) {
+	t, err := protoregistry.GlobalTypes.FindMessageByURL(s.GetTypeUrl())
+	valued, ok := s.(interface{ GetValue() *structpb.Struct })
+	if err != nil || !ok {
+		return s, nil // strict refuses it by name
+	}
+	m := t.New().Interface()
+	text, err := json.Marshal(valued.GetValue().AsMap())
+	if err == nil {
+		err = protojson.Unmarshal(text, m)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", bare(s.GetTypeUrl()), err)
 	}
 	return m, nil
 }

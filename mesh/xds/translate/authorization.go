@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,8 +34,9 @@ var verdicts = []struct {
 func (p *proxy) authorizationFilters() []*hcmpb.HttpFilter {
 	var list []*hcmpb.HttpFilter
 	for _, v := range verdicts {
-		if rules := p.rbac(v.verdict, v.action, false); rules != nil {
-			list = append(list, httpFilter("envoy.filters.http.rbac", &httprbacpb.RBAC{Rules: rules, ShadowRulesStatPrefix: shadowPrefix(v.verdict)}))
+		rules, shadow := p.rbac(v.verdict, v.action, false, false), p.rbac(v.verdict, v.action, true, false)
+		if rules != nil || shadow != nil {
+			list = append(list, httpFilter("envoy.filters.http.rbac", &httprbacpb.RBAC{Rules: rules, ShadowRules: shadow, ShadowRulesStatPrefix: shadowPrefix(v.verdict)}))
 		}
 	}
 	return list
@@ -42,10 +44,11 @@ func (p *proxy) authorizationFilters() []*hcmpb.HttpFilter {
 
 // tcpAuthorization is authorizationFilters for connections that are not HTTP.
 func (p *proxy) tcpAuthorization() []*listenerpb.Filter {
-	var list []*listenerpb.Filter
+	list := p.tcpCustom()
 	for _, v := range verdicts {
-		if rules := p.rbac(v.verdict, v.action, true); rules != nil {
-			list = append(list, networkFilter("envoy.filters.network.rbac", &tcprbacpb.RBAC{Rules: rules, StatPrefix: "tcp.", ShadowRulesStatPrefix: shadowPrefix(v.verdict)}))
+		rules, shadow := p.rbac(v.verdict, v.action, false, true), p.rbac(v.verdict, v.action, true, true)
+		if rules != nil || shadow != nil {
+			list = append(list, networkFilter("envoy.filters.network.rbac", &tcprbacpb.RBAC{Rules: rules, ShadowRules: shadow, StatPrefix: "tcp.", ShadowRulesStatPrefix: shadowPrefix(v.verdict)}))
 		}
 	}
 	return list
@@ -55,15 +58,16 @@ func shadowPrefix(v model.Verdict) string {
 	return map[model.Verdict]string{model.Allow: "istio_dry_run_allow_", model.Deny: "istio_dry_run_deny_"}[v]
 }
 
-func (p *proxy) rbac(v model.Verdict, action rbacpb.RBAC_Action, tcp bool) *rbacpb.RBAC {
-	policies := p.mesh.Authorizations(v, p.node.Namespace, p.node.Labels)
+// rbac has the policies of a verdict: those that are enforced, or those that only count.
+func (p *proxy) rbac(v model.Verdict, action rbacpb.RBAC_Action, dry, tcp bool) *rbacpb.RBAC {
+	policies := slices.DeleteFunc(p.mesh.Authorizations(v, p.node.Namespace, p.node.Labels), func(a *model.AuthorizationPolicy) bool { return a.DryRun != dry })
 	if len(policies) == 0 {
 		return nil
 	}
 	rules := &rbacpb.RBAC{Action: action, Policies: map[string]*rbacpb.Policy{}}
 	for _, a := range policies {
 		name := func(i int) string { return fmt.Sprintf("ns[%s]-policy[%s]-rule[%d]", a.Namespace, a.Name, i) }
-		if len(a.Rules) == 0 {
+		if len(a.Rules) == 0 { // nobody is matched
 			rules.Policies[name(0)] = matchNever()
 		}
 		for i, r := range a.Rules {

@@ -5,8 +5,16 @@ import (
 	"testing"
 
 	listenerpb "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	rbacpb "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+	extauthzpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	httprbacpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	meshpb "istio.io/api/mesh/v1alpha1"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/build"
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+	"github.com/windtunnel-mesh/windtunnel/mesh/store"
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/translate"
 )
 
 const authorization = `
@@ -64,5 +72,62 @@ func TestAuthorization(t *testing.T) {
 	}
 	if len(tcp.Filters) != 4 || tcp.Filters[0].Name != "envoy.filters.network.rbac" {
 		t.Errorf("the chain of other connections has %d filters", len(tcp.Filters))
+	}
+}
+
+const custom = `
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: ask, namespace: default}
+spec: {action: CUSTOM, provider: {name: sample}, rules: [{to: [{operation: {paths: ["/admin"]}}]}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: maybe, namespace: default, annotations: {"istio.io/dry-run": "true"}}
+spec: {rules: [{to: [{operation: {methods: [GET]}}]}]}
+`
+
+// Whom a CUSTOM policy is about the shadow rules find out; a policy on trial is only in
+// the shadow rules.
+func TestCustomAndDryRun(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		host := "details.default.svc.cluster.local"
+		if !known {
+			host = "nobody.default.svc.cluster.local"
+		}
+		settings := config.DefaultMeshConfig()
+		settings.ExtensionProviders = append(settings.ExtensionProviders, &meshpb.MeshConfig_ExtensionProvider{Name: "sample",
+			Provider: &meshpb.MeshConfig_ExtensionProvider_EnvoyExtAuthzHttp{EnvoyExtAuthzHttp: &meshpb.MeshConfig_ExtensionProvider_EnvoyExternalAuthorizationHttpProvider{
+				Service: host, Port: 9080, IncludeRequestHeadersInCheck: []string{"x-*"}}}})
+		objects, _ := config.Decode("mesh.yaml", 1, []byte(bookinfo()+custom))
+		m, _ := build.Build(store.NewView(objects...), build.Options{MeshConfig: settings})
+		set, err := translate.New(m, nil).Proxy(reviewsV1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := listener(t, set, "virtualInbound")
+		at := slices.IndexFunc(l.FilterChains, func(c *listenerpb.FilterChain) bool { return c.Name == "0.0.0.0_9080" })
+		h := new(hcmpb.HttpConnectionManager)
+		if err := l.FilterChains[at].Filters[0].GetTypedConfig().UnmarshalTo(h); err != nil {
+			t.Fatal(err)
+		}
+		first, trial := new(httprbacpb.RBAC), new(httprbacpb.RBAC)
+		if err := h.HttpFilters[1].GetTypedConfig().UnmarshalTo(first); err != nil {
+			t.Fatal(err)
+		}
+		if !known {
+			if len(first.GetRules().GetPolicies()) != 1 || first.GetRules().GetAction() != rbacpb.RBAC_DENY {
+				t.Errorf("with nobody to ask: %v", first)
+			}
+			continue
+		}
+		ask := new(extauthzpb.ExtAuthz)
+		if err := h.HttpFilters[2].GetTypedConfig().UnmarshalTo(ask); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.HttpFilters[3].GetTypedConfig().UnmarshalTo(trial); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, "custom", first, ask, trial)
 	}
 }

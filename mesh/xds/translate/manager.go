@@ -23,6 +23,7 @@ import (
 func (p *proxy) httpFilters(inbound bool) []*hcmpb.HttpFilter {
 	list := []*hcmpb.HttpFilter{metadataFilter(inbound)}
 	if inbound || p.node.Type == model.Router {
+		list = append(list, p.customFilters()...)
 		list = append(list, p.tokenFilters()...)
 		list = append(list, p.authorizationFilters()...)
 	}

@@ -75,6 +75,9 @@ func New(m *model.Mesh, prev *Translator) *Translator {
 	for _, g := range m.Gateways {
 		t.ids[g] = t.number(old, "gateway "+g.Ref(), *g)
 	}
+	for _, f := range m.AllEnvoyFilters() {
+		t.ids[f] = t.number(old, "envoy filter "+f.Namespace+"/"+f.Name, *f)
+	}
 	t.ids[peersKey{}] = t.number(old, "peers", m.Peers())
 	return t
 }
@@ -148,6 +151,9 @@ func (t *Translator) Proxy(n model.Node) (_ resource.Set, err error) {
 		err = fmt.Errorf("node type %q is not supported", n.Type)
 	}
 	if err != nil {
+		return nil, fmt.Errorf("translate for %s %s.%s: %w", n.Type, n.ID, n.Namespace, err)
+	}
+	if err := p.patch(); err != nil {
 		return nil, fmt.Errorf("translate for %s %s.%s: %w", n.Type, n.ID, n.Namespace, err)
 	}
 	return set, nil
