@@ -64,7 +64,10 @@ func TestFindings(t *testing.T) {
 		{"unknown gateway", virtual("a", "hosts: [reviews], gateways: [mesh, none], http: [{route: [{destination: {host: reviews}}]}]"), "warning WT0405 default/none"},
 		{"no workload", "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p}\nspec: {selector: {matchLabels: {app: x}}, mtls: {mode: STRICT}}\n", "warning WT0406 app=x"},
 		{"unsupported action", "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\nspec: {action: CUSTOM, rules: [{}]}\n", "error WT0400 action CUSTOM is not supported yet"},
-		{"unsupported field", virtual("a", "hosts: [reviews], tls: [{match: [{sniHosts: [reviews], port: 443}], route: [{destination: {host: reviews}}]}]"), "error WT0400 tls is not supported yet: routing of TLS by SNI"},
+		{"unsupported field", "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d}\nspec: {host: reviews, trafficPolicy: {tls: {mode: SIMPLE, caCrl: x}}}\n", "error WT0400 caCrl is not supported yet"},
+		{"tls of an unknown host", virtual("a", "hosts: [reviews], tls: [{match: [{sniHosts: [reviews], port: 443}], route: [{destination: {host: review}}]}]"), "warning WT0401 review.default.svc.cluster.local"},
+		{"labels at a gateway", "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g}\nspec: {servers: [{port: {number: 9, name: tcp, protocol: TCP}, hosts: ['*']}]}\n---\n" +
+			virtual("a", "hosts: [reviews], gateways: [g], tcp: [{match: [{sourceLabels: {a: b}}], route: [{destination: {host: reviews}}]}]"), "warning WT0420 sourceLabels has no effect"},
 		{"unsupported field of Kubernetes", "apiVersion: v1\nkind: Service\nmetadata: {name: p}\nspec: {ports: [{port: 80}], externalIPs: [1.2.3.4]}\n", "error WT0400 externalIPs is not supported yet"},
 		{"field without effect", deployment("hostname: a, containers: [{name: a, image: a}]"), "warning WT0111 hostname has no effect here"},
 		{"session affinity", "apiVersion: v1\nkind: Service\nmetadata: {name: p}\nspec: {ports: [{port: 80}], sessionAffinity: ClientIP}\n", "warning WT0111 sessionAffinity"},
