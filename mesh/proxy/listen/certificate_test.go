@@ -52,10 +52,16 @@ func handshake(t *testing.T, s *snapshot.ServerTLS, c *tls.Config) (tls.Connecti
 	verdict := make(chan error, 1)
 	go func() {
 		_, _, err := end.handshake(t.Context(), far)
+		if err != nil {
+			_ = far.Close()
+		}
 		verdict <- err
 	}()
 	client := tls.Client(near, c)
 	err = client.HandshakeContext(t.Context())
+	if err != nil {
+		_ = near.Close()
+	}
 	if refused := <-verdict; err == nil {
 		err = refused
 	}
@@ -69,15 +75,16 @@ func TestCertificateSelection(t *testing.T) {
 	for _, c := range []struct {
 		name, host string
 		suites     []uint16
+		max        uint16
 		algorithm  x509.PublicKeyAlgorithm
 		names      string
 	}{
-		{"a curve where the client can", "a.example.com", nil, x509.ECDSA, "a.example.com"},
-		{"RSA where it cannot", "a.example.com", []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}, x509.RSA, "a.example.com"},
-		{"by name", "b.example.com", nil, x509.RSA, "b.example.com"},
-		{"the first for other names", "c.example.com", nil, x509.RSA, "a.example.com"},
+		{"a curve where the client can", "a.example.com", nil, tls.VersionTLS13, x509.ECDSA, "a.example.com"},
+		{"RSA where it cannot", "a.example.com", []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}, tls.VersionTLS12, x509.RSA, "a.example.com"},
+		{"by name", "b.example.com", nil, tls.VersionTLS13, x509.RSA, "b.example.com"},
+		{"the first for other names", "c.example.com", nil, tls.VersionTLS13, x509.RSA, "a.example.com"},
 	} {
-		state, err := handshake(t, s, &tls.Config{ServerName: c.host, CipherSuites: c.suites, MaxVersion: tls.VersionTLS12, InsecureSkipVerify: true})
+		state, err := handshake(t, s, &tls.Config{ServerName: c.host, CipherSuites: c.suites, MaxVersion: c.max, InsecureSkipVerify: true})
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 			continue
