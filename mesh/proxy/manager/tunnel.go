@@ -26,7 +26,7 @@ type tunnel struct {
 	last           atomic.Int64 // Unix nanoseconds of the last byte
 	received, sent atomic.Int64
 
-	mu      sync.Mutex // guards what follows; never held while reading or writing
+	mu    sync.Mutex // guards what follows; never held while reading or writing
 	over  bool
 	timer *time.Timer
 }

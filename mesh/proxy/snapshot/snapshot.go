@@ -122,6 +122,7 @@ type TCPProxy struct {
 	// IdleTimeout is 0 for none (default 1 h is filled in by the compiler).
 	IdleTimeout        time.Duration
 	MaxConnectAttempts int
+	HashSourceIP       bool // hash_policy source_ip
 	AccessLogs         []AccessLog
 	IstioStats         *IstioStats // nil: none
 }

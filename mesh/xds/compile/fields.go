@@ -30,7 +30,9 @@ var fields = map[string]string{
 	"envoy.config.core.v3.CidrRange":                                                       "address_prefix prefix_len",
 	"envoy.config.core.v3.TransportSocket":                                                 "name typed_config",
 	"envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer":                           "",
-	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy":                               "stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts",
+	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy":                               "stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts hash_policy",
+	"envoy.type.v3.HashPolicy":                                                             "source_ip",
+	"envoy.type.v3.HashPolicy.SourceIp":                                                    "",
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster":               "clusters",
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight": "name weight",
 

@@ -94,6 +94,9 @@ func TestConnectionRoutes(t *testing.T) {
 		{"the first rule without subnets is the last", entry("m", "mongo.example.com", mongo, "resolution: NONE, addresses: [240.0.0.7]") + ways("v", "mongo.example.com",
 			"tcp: [{match: [{destinationSubnets: [10.1.2.0/24]}], "+to+"}, {match: [{port: 27017}], "+to+"}, {"+to+"}]"), "240.0.0.7_27017",
 			[]string{"|10.1.2.0/24 -> " + there, "else -> " + there}},
+		{"a hash of the client", entry("m", "mongo.example.com", mongo, "resolution: STATIC, addresses: [240.0.0.7], endpoints: [{address: 10.9.9.9}]") +
+			"---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d}\nspec: {host: mongo.example.com, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true}}}}\n", "240.0.0.7_27017",
+			[]string{"| -> outbound|27017||mongo.example.com"}},
 		{"tcp rules are not for TLS", shop + ways("v", "shop.example.com", "tcp: [{"+to+"}]"), "0.0.0.0_443",
 			[]string{"shop.example.com| -> outbound|443||shop.example.com", "else -> PassthroughCluster"}},
 	} {
