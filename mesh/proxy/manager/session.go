@@ -336,6 +336,7 @@ func (s *session) switchOver(m *Manager, x *exchange, p *message.Response) bool 
 		return false
 	}
 	s.conn.setReadBy(time.Time{})
+	_ = s.conn.Conn.SetReadDeadline(time.Time{}) // that of the head may still be armed
 	t := &tunnel{down: s.conn.Conn, up: p.Upgraded, stream: &x.stream, idle: m.config.StreamIdleTimeout}
 	if p.UpgradedIdle != nil {
 		t.idle = *p.UpgradedIdle
