@@ -227,7 +227,7 @@ func (a *gatewayAPI) listenerTLS(o *config.Object, t *gatewayv1.ListenerTLSConfi
 			grantHint("Gateway", o.Namespace, kind, namespace))
 		return nil
 	}
-	m := &model.ServerTLS{Credential: string(ref.Name), CredentialNamespace: namespace}
+	m := &model.ServerTLS{Credentials: []string{string(ref.Name)}, CredentialNamespace: namespace}
 	mode := t.Options[terminateMode]
 	m.Optional = mode == "OPTIONAL_MUTUAL"
 	m.Mutual = m.Optional || mode == "MUTUAL"

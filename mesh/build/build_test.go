@@ -68,7 +68,10 @@ func TestFindings(t *testing.T) {
 		{"operation", "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: p}\nspec: {configPatches: [{applyTo: ROUTE_CONFIGURATION, patch: {operation: ADD, value: {name: a}}}]}\n", "error WT0400 ADD of a ROUTE_CONFIGURATION is not supported"},
 		{"nameless merge", "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: p}\nspec: {configPatches: [{applyTo: HTTP_FILTER, patch: {operation: MERGE, value: {name: a}}}]}\n", "error WT0400 MERGE needs the name of the HTTP filter"},
 		{"wrong match", "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: p}\nspec: {configPatches: [{applyTo: CLUSTER, match: {listener: {name: a}}, patch: {operation: REMOVE}}]}\n", "error WT0400 a CLUSTER cannot be found by this match"},
-		{"unsupported field", virtual("a", "hosts: [reviews], tls: [{match: [{sniHosts: [reviews], port: 443}], route: [{destination: {host: reviews}}]}]"), "error WT0400 tls is not supported yet: routing of TLS by SNI"},
+		{"unsupported field", "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d}\nspec: {host: reviews, trafficPolicy: {tls: {mode: SIMPLE, caCrl: x}}}\n", "error WT0400 caCrl is not supported yet"},
+		{"tls of an unknown host", virtual("a", "hosts: [reviews], tls: [{match: [{sniHosts: [reviews], port: 443}], route: [{destination: {host: review}}]}]"), "warning WT0401 review.default.svc.cluster.local"},
+		{"labels at a gateway", "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g}\nspec: {servers: [{port: {number: 9, name: tcp, protocol: TCP}, hosts: ['*']}]}\n---\n" +
+			virtual("a", "hosts: [reviews], gateways: [g], tcp: [{match: [{sourceLabels: {a: b}}], route: [{destination: {host: reviews}}]}]"), "warning WT0420 sourceLabels has no effect"},
 		{"unsupported field of Kubernetes", "apiVersion: v1\nkind: Service\nmetadata: {name: p}\nspec: {ports: [{port: 80}], externalIPs: [1.2.3.4]}\n", "error WT0400 externalIPs is not supported yet"},
 		{"field without effect", deployment("hostname: a, containers: [{name: a, image: a}]"), "warning WT0111 hostname has no effect here"},
 		{"session affinity", "apiVersion: v1\nkind: Service\nmetadata: {name: p}\nspec: {ports: [{port: 80}], sessionAffinity: ClientIP}\n", "warning WT0111 sessionAffinity"},

@@ -226,19 +226,3 @@ func (b *builder) mirrors(o *config.Object, r *networkingpb.HTTPRoute, path stri
 	}
 	return list
 }
-
-func (b *builder) tcpRule(o *config.Object, r *networkingpb.TCPRoute, path string) *model.TCPRule {
-	rule := &model.TCPRule{Source: sourceAt(o, path)}
-	for i, m := range r.GetMatch() {
-		rule.Matches = append(rule.Matches, &model.TCPMatch{
-			Port: m.GetPort(), SourceLabels: m.GetSourceLabels(), SourceNamespace: m.GetSourceNamespace(),
-			Gateways: b.gatewayRefs(o, fmt.Sprintf("%s.match[%d].gateways", path, i), m.GetGateways(), o.Namespace),
-		})
-	}
-	for i, d := range r.GetRoute() {
-		dest := b.destination(o, d.GetDestination(), fmt.Sprintf("%s.route[%d].destination", path, i))
-		dest.Weight = uint32(max(d.GetWeight(), 0))
-		rule.Routes = append(rule.Routes, dest)
-	}
-	return rule
-}

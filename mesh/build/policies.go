@@ -10,10 +10,10 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/model"
 )
 
-// destinationRules reads policies. Those of one namespace and host are merged: the
+// destinationRules reads policies. Those of one namespace, host and selector are merged: the
 // oldest one's policy holds, subsets that it does not have are added.
 func (b *builder) destinationRules() {
-	type key struct{ namespace, host string }
+	type key struct{ namespace, host, selector string }
 	first := map[key]*model.DestinationRule{}
 	for _, o := range oldestFirst(b.view.Of("DestinationRule")) {
 		dr, ok := o.Value.(*networkingv1.DestinationRule)
@@ -21,9 +21,10 @@ func (b *builder) destinationRules() {
 			continue
 		}
 		d := b.destinationRule(o, &dr.Spec)
-		older := first[key{d.Namespace, d.Host}]
+		k := key{d.Namespace, d.Host, fmt.Sprint(d.Selector)}
+		older := first[k]
 		if older == nil {
-			first[key{d.Namespace, d.Host}] = d
+			first[k] = d
 			b.parts.Policies = append(b.parts.Policies, d)
 			b.origin.policies[d] = o
 			continue
@@ -55,9 +56,10 @@ func (b *builder) mergeRule(o *config.Object, older, d *model.DestinationRule) {
 func (b *builder) destinationRule(o *config.Object, spec *networkingpb.DestinationRule) *model.DestinationRule {
 	d := &model.DestinationRule{
 		Name: o.Name, Namespace: o.Namespace, Host: b.resolve(spec.GetHost(), o.Namespace),
-		Export:  visibility(spec.GetExportTo(), b.options.MeshConfig.GetDefaultDestinationRuleExportTo(), o.Namespace),
-		Policy:  trafficPolicy(spec.GetTrafficPolicy()),
-		Created: o.Created, Source: sourceAt(o, ""),
+		Export:   visibility(spec.GetExportTo(), b.options.MeshConfig.GetDefaultDestinationRuleExportTo(), o.Namespace),
+		Selector: spec.GetWorkloadSelector().GetMatchLabels(),
+		Policy:   trafficPolicy(spec.GetTrafficPolicy()),
+		Created:  o.Created, Source: sourceAt(o, ""),
 	}
 	for i, s := range spec.GetSubsets() {
 		d.Subsets = append(d.Subsets, &model.Subset{
@@ -235,6 +237,7 @@ func clientTLS(t *networkingpb.ClientTLSSettings) *model.ClientTLS {
 			networkingpb.ClientTLSSettings_MUTUAL: model.TLSMutual, networkingpb.ClientTLSSettings_ISTIO_MUTUAL: model.TLSIstio,
 		}[t.GetMode()],
 		Certificate: t.GetClientCertificate(), Key: t.GetPrivateKey(), CA: t.GetCaCertificates(),
+		Credential:      credentialName(t.GetCredentialName()),
 		SubjectAltNames: t.GetSubjectAltNames(), SNI: t.GetSni(), InsecureSkipVerify: t.GetInsecureSkipVerify().GetValue(),
 	}
 }

@@ -23,6 +23,11 @@ func (b *builder) references() {
 				b.checkDestination(m.Destination)
 			}
 		}
+		for _, r := range v.TLS {
+			for _, d := range r.Routes {
+				b.checkDestination(d)
+			}
+		}
 		for _, r := range v.TCP {
 			for _, d := range r.Routes {
 				b.checkDestination(d)
@@ -190,6 +195,11 @@ func (b *builder) selectors() {
 			if labels := s.Spec.GetWorkloadSelector().GetLabels(); len(labels) > 0 && !b.anyWorkload(o.Namespace, labels) {
 				b.noWorkload(o, "spec.workloadSelector", o.Namespace, labels)
 			}
+		}
+	}
+	for _, d := range b.parts.Policies {
+		if d.Selector != nil && !b.anyWorkload(d.Namespace, d.Selector) {
+			b.noWorkload(b.origin.policies[d], "spec.workloadSelector", d.Namespace, d.Selector)
 		}
 	}
 	for _, p := range b.parts.Peers {

@@ -9,7 +9,7 @@ type messageFieldNames struct{ message, fields string }
 var supportedFields = []messageFieldNames{
 
 	// VirtualService.
-	{"VirtualService", "hosts gateways http tcp export_to"},
+	{"VirtualService", "hosts gateways http tcp export_to tls"},
 	{"HTTPRoute", "name match route redirect direct_response delegate rewrite timeout retries fault mirror mirrors mirror_percent mirror_percentage cors_policy headers"},
 	{"HTTPMatchRequest", "name uri scheme method authority headers port source_labels gateways query_params ignore_uri_case without_headers source_namespace stat_prefix"},
 	{"StringMatch", "exact prefix regex"},
@@ -32,11 +32,13 @@ var supportedFields = []messageFieldNames{
 	{"HTTPMirrorPolicy", "destination percentage"},
 	{"CorsPolicy", "allow_origin allow_origins allow_methods allow_headers expose_headers max_age allow_credentials unmatched_preflights"},
 	{"TCPRoute", "match route"},
-	{"L4MatchAttributes", "port source_labels gateways source_namespace"},
+	{"L4MatchAttributes", "destination_subnets port source_labels gateways source_namespace"},
+	{"TLSRoute", "match route"},
+	{"TLSMatchAttributes", "sni_hosts destination_subnets port source_labels gateways source_namespace"},
 	{"RouteDestination", "destination weight"},
 
 	// DestinationRule.
-	{"DestinationRule", "host traffic_policy subsets export_to"},
+	{"DestinationRule", "host traffic_policy subsets export_to workload_selector"},
 	{"TrafficPolicy", "load_balancer connection_pool outlier_detection tls port_level_settings retry_budget"},
 	{"LoadBalancerSettings", "simple consistent_hash locality_lb_setting warmup_duration_secs warmup"},
 	{"LoadBalancerSettings.ConsistentHashLB", "http_header_name http_cookie use_source_ip http_query_parameter_name ring_hash maglev minimum_ring_size"},
@@ -53,7 +55,7 @@ var supportedFields = []messageFieldNames{
 	{"ConnectionPoolSettings.TCPSettings.TcpKeepalive", "probes time interval"},
 	{"ConnectionPoolSettings.HTTPSettings", "http1_max_pending_requests http2_max_requests max_requests_per_connection max_retries idle_timeout h2_upgrade_policy use_client_protocol max_concurrent_streams"},
 	{"OutlierDetection", "consecutive_errors split_external_local_origin_errors consecutive_local_origin_failures consecutive_gateway_errors consecutive_5xx_errors interval base_ejection_time max_ejection_percent min_health_percent outlier_detection_http_error_codes"},
-	{"ClientTLSSettings", "mode client_certificate private_key ca_certificates subject_alt_names sni insecure_skip_verify"},
+	{"ClientTLSSettings", "mode client_certificate private_key ca_certificates credential_name subject_alt_names sni insecure_skip_verify"},
 	{"TrafficPolicy.PortTrafficPolicy", "port load_balancer connection_pool outlier_detection tls"},
 	{"TrafficPolicy.RetryBudget", "percent min_retry_concurrency"},
 	{"Subset", "name labels traffic_policy"},
@@ -62,7 +64,7 @@ var supportedFields = []messageFieldNames{
 	{"Gateway", "servers selector"},
 	{"Server", "port bind hosts tls name"},
 	{"Port", "number protocol name"},
-	{"ServerTLSSettings", "https_redirect mode credential_name subject_alt_names min_protocol_version max_protocol_version cipher_suites"},
+	{"ServerTLSSettings", "https_redirect mode credential_name credential_names ca_cert_credential_name verify_certificate_spki verify_certificate_hash subject_alt_names min_protocol_version max_protocol_version cipher_suites"},
 
 	// ServiceEntry.
 	{"ServiceEntry", "hosts addresses ports location resolution endpoints workload_selector export_to subject_alt_names"},

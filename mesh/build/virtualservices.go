@@ -45,9 +45,13 @@ func (b *builder) addVirtualService(o *config.Object, spec *networkingpb.Virtual
 		}
 		v.HTTP = append(v.HTTP, b.httpRule(o, r, path))
 	}
+	for i, r := range spec.GetTls() {
+		v.TLS = append(v.TLS, b.tlsRule(o, r, fmt.Sprintf("spec.tls[%d]", i)))
+	}
 	for i, r := range spec.GetTcp() {
 		v.TCP = append(v.TCP, b.tcpRule(o, r, fmt.Sprintf("spec.tcp[%d]", i)))
 	}
+	b.warnAtGateways(o, v, spec)
 	b.origin.virtual[v] = o
 	b.parts.Virtual = append(b.parts.Virtual, v)
 }

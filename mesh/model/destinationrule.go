@@ -3,11 +3,12 @@ package model
 import "time"
 
 // DestinationRule says how a host is reached. Several of one namespace and host
-// are merged: subsets are concatenated, the oldest one's policy holds.
+// with one selector are merged: subsets are concatenated, the oldest one's policy holds.
 type DestinationRule struct {
 	Name, Namespace, Host string
 	Export                Visibility
-	Policy                *TrafficPolicy // nil: defaults
+	Selector              map[string]string // of the clients in its own namespace; nil: all clients
+	Policy                *TrafficPolicy    // nil: defaults
 	Subsets               []*Subset
 	Created               time.Time
 	Source                Source
@@ -208,7 +209,10 @@ const (
 type ClientTLS struct {
 	Mode                 TLSMode
 	Certificate, Key, CA string // files
-	SubjectAltNames      []string
-	SNI                  string
-	InsecureSkipVerify   bool
+	// Credential names a Secret in the proxy's namespace, in place of the files. Gateways
+	// take it, and sidecars that the rule selects; for others it is as if it was not there.
+	Credential         string
+	SubjectAltNames    []string
+	SNI                string
+	InsecureSkipVerify bool
 }

@@ -33,18 +33,31 @@ type ServerHost struct {
 	Host      string
 }
 
-// ServerTLS terminates TLS, or redirects to where it is.
+// ServerTLS terminates TLS, forwards it as it is, or redirects to where it is.
 type ServerTLS struct {
 	HTTPSRedirect bool
-	Mutual        bool
-	Optional      bool
-	Credential    string // a Secret beside the proxy
-	// CredentialNamespace is the Secret's where it is not the proxy's.
+	// Passthrough leaves TLS to who is behind the gateway.
+	Passthrough bool
+	// Workload terminates with the proxy's own certificate, for clients with one of the mesh.
+	Workload bool
+	// Invalid servers are left out: the build has reported why.
+	Invalid  bool
+	Mutual   bool
+	Optional bool
+	// Credentials name the Secrets of the certificates, one as a rule.
+	Credentials []string
+	// CredentialNamespace is the Secrets' where it is not the proxy's.
 	CredentialNamespace string
-	SubjectAltNames     []string
-	MinVersion          uint8 // 0 default (1.2), else 10, 11, 12, 13
-	MaxVersion          uint8
-	CipherSuites        []string
+	// Authority names the Secret of the roots that clients are checked with; "": the first
+	// credential. A Secret with "-cacert" after that name is taken instead where it is there.
+	Authority       string
+	SubjectAltNames []string
+	// Hashes and KeyHashes are SHA-256 of client certificates (hex) and of their keys
+	// (base64); where there are any, one has to match.
+	Hashes, KeyHashes []string
+	MinVersion        uint8 // 0 default (1.2), else 10, 11, 12, 13
+	MaxVersion        uint8
+	CipherSuites      []string
 }
 
 // Admits reports whether a VirtualService of a namespace may claim a host on the

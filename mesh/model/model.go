@@ -154,8 +154,8 @@ type Mesh struct {
 	sidecars        []*SidecarScope
 	telemetries     []*Telemetry
 	envoyFilters    []*EnvoyFilter
-	policies        map[string]map[string]*DestinationRule // namespace, host
-	wild            map[string][]*DestinationRule          // namespace; most specific first
+	policies        map[string]map[string][]*DestinationRule // namespace, host; oldest first
+	wild            map[string][]string                      // namespace; wildcard hosts, most specific first
 	byHost          map[string][]*Service
 	byIP            map[string][]Instance
 	secrets         map[string]*Secret
@@ -200,8 +200,8 @@ func New(p Parts) *Mesh {
 		Gateways:       p.Gateways,
 		authorizations: p.Authorizations, authentications: p.Authentications,
 		peers: p.Peers, sidecars: p.Sidecars, telemetries: p.Telemetries, envoyFilters: p.EnvoyFilters,
-		policies: map[string]map[string]*DestinationRule{},
-		wild:     map[string][]*DestinationRule{},
+		policies: map[string]map[string][]*DestinationRule{},
+		wild:     map[string][]string{},
 		byHost:   map[string][]*Service{},
 		byIP:     map[string][]Instance{},
 		secrets:  map[string]*Secret{},
@@ -217,17 +217,15 @@ func New(p Parts) *Mesh {
 	}
 	for _, d := range p.Policies {
 		if m.policies[d.Namespace] == nil {
-			m.policies[d.Namespace] = map[string]*DestinationRule{}
+			m.policies[d.Namespace] = map[string][]*DestinationRule{}
 		}
-		m.policies[d.Namespace][d.Host] = d
-		if IsWildcard(d.Host) {
-			m.wild[d.Namespace] = append(m.wild[d.Namespace], d)
+		if IsWildcard(d.Host) && m.policies[d.Namespace][d.Host] == nil {
+			m.wild[d.Namespace] = append(m.wild[d.Namespace], d.Host)
 		}
+		m.policies[d.Namespace][d.Host] = append(m.policies[d.Namespace][d.Host], d)
 	}
 	for _, list := range m.wild {
-		slices.SortFunc(list, func(a, b *DestinationRule) int {
-			return cmp.Or(cmp.Compare(len(b.Host), len(a.Host)), cmp.Compare(a.Host, b.Host))
-		})
+		slices.SortFunc(list, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
 	}
 	for _, s := range p.Secrets {
 		m.secrets[s.Namespace+"/"+s.Name] = s
@@ -273,31 +271,60 @@ func (m *Mesh) Workloads() []*Workload {
 	return list
 }
 
-// Policy returns the DestinationRule that a client in a namespace uses for a
-// service. Istio looks in the client's namespace, then in the service's, then in
+// Policy returns the DestinationRule that a client in a namespace, with labels, uses for
+// a service. Istio looks in the client's namespace, then in the service's, then in
 // the root namespace; within one, an exact host wins over wildcards, longer over shorter.
-func (m *Mesh) Policy(client string, s *Service) *DestinationRule {
+// Of the rules for that host one of the client's own namespace that selects it wins over
+// those without a selector; where there are only others, the client has no rule.
+func (m *Mesh) Policy(client string, labels map[string]string, s *Service) *DestinationRule {
 	for i, ns := range []string{client, s.Namespace, m.Settings.RootNamespace} {
 		if i > 0 && ns == client {
 			continue
 		}
-		if d := m.policyIn(ns, s.Host); d != nil && (ns == client || d.Export.To(client)) {
-			return d
+		var general *DestinationRule
+		found := false
+		for _, d := range m.policiesIn(ns, s.Host) {
+			if ns != client && !d.Export.To(client) {
+				continue
+			}
+			found = true
+			switch {
+			case d.Selector == nil:
+				general = d
+			case ns == client && Selects(d.Selector, labels):
+				return d
+			}
+		}
+		if found {
+			return general
 		}
 	}
 	return nil
 }
 
-func (m *Mesh) policyIn(namespace, host string) *DestinationRule {
-	if d := m.policies[namespace][host]; d != nil {
-		return d
+func (m *Mesh) policiesIn(namespace, host string) []*DestinationRule {
+	if list := m.policies[namespace][host]; list != nil {
+		return list
 	}
-	for _, d := range m.wild[namespace] {
-		if MatchesWildcard(d.Host, host) {
-			return d
+	for _, wildcard := range m.wild[namespace] {
+		if MatchesWildcard(wildcard, host) {
+			return m.policies[namespace][wildcard]
 		}
 	}
 	return nil
+}
+
+// PolicyLabels are those that a namespace's DestinationRules look at on clients, sorted.
+func (m *Mesh) PolicyLabels(namespace string) []string {
+	labels := map[string]bool{}
+	for _, list := range m.policies[namespace] {
+		for _, d := range list {
+			for k := range d.Selector {
+				labels[k] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(labels))
 }
 
 // Selects reports whether labels satisfy a selector; an empty one selects everything.
@@ -315,7 +342,7 @@ func (m *Mesh) Policies() []*DestinationRule {
 	var list []*DestinationRule
 	for _, ns := range slices.Sorted(maps.Keys(m.policies)) {
 		for _, host := range slices.Sorted(maps.Keys(m.policies[ns])) {
-			list = append(list, m.policies[ns][host])
+			list = append(list, m.policies[ns][host]...)
 		}
 	}
 	return list

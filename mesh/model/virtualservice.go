@@ -12,7 +12,8 @@ type VirtualService struct {
 	Gateways        []string // "mesh", "namespace/name"
 	Export          Visibility
 	HTTP            []*HTTPRule // in order
-	TCP             []*TCPRule
+	TLS             []*TLSRule  // in order
+	TCP             []*TCPRule  // in order
 	Created         time.Time
 	Source          Source
 	// GatewayAPI: made of HTTPRoutes and GRPCRoutes. In the mesh it takes the place of a
@@ -165,19 +166,4 @@ type CORS struct {
 	MaxAge           *time.Duration
 	Credentials      *bool
 	IgnorePreflights bool
-}
-
-// TCPRule forwards connections.
-type TCPRule struct {
-	Matches []*TCPMatch
-	Routes  []*Destination
-	Source  Source
-}
-
-// TCPMatch is a conjunction.
-type TCPMatch struct {
-	Port            uint32
-	SourceLabels    map[string]string
-	SourceNamespace string
-	Gateways        []string
 }

@@ -121,6 +121,7 @@ func answered(s *Seen) (workload, pod string) {
 		return s.Workload, s.Pod
 	case s.Status == 0 && s.Method != "" || s.UpstreamWorkload == "" && s.UpstreamPod == "":
 		return "", ""
+	case s.Status == 101: // only upstreams switch protocols; flags and details tell how the connection ended
 	case s.Details != "" && s.Details != "via_upstream", s.Details == "" && local(s.Flags):
 		return "", ""
 	}

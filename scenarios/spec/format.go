@@ -156,6 +156,7 @@ func behaviourFormat() object[Behaviour] {
 		at("workload", "The workload that behaves so.", workload(), func(b *Behaviour) *string { return &b.Workload }),
 		at("http", "What its HTTP server does.", httpFormat().kind(), func(b *Behaviour) *HTTPBehaviour { return &b.HTTP }),
 		at("grpc", "What its gRPC server does: fortio's ping, gRPC's test service and health.", pointer(grpcFormat()), func(b *Behaviour) **GRPCBehaviour { return &b.GRPC }),
+		at("tls", "The server ends TLS itself.", pointer(serverTLSFormat()), func(b *Behaviour) **ServerTLS { return &b.TLS }),
 	}, rules: func(d *decoder, n *yaml.Node, keys map[string]*yaml.Node, b *Behaviour) {
 		b.Position = d.at(n)
 		if (keys["image"] == nil) == (keys["workload"] == nil) {

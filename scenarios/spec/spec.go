@@ -72,6 +72,7 @@ type Behaviour struct {
 	Workload string
 	HTTP     HTTPBehaviour
 	GRPC     *GRPCBehaviour // in place of HTTP
+	TLS      *ServerTLS     // nil: plain text
 	Position Position
 }
 
@@ -82,6 +83,13 @@ type GRPCBehaviour struct {
 	Latency     Latency
 	Errors      Errors // Status is gRPC's
 	Concurrency int    // 0: no limit
+}
+
+// ServerTLS is what a server itself does. CA, Cert and Key are the contents of the files.
+type ServerTLS struct {
+	Cert, Key string
+	CA        string // clients must show a certificate of it; empty: they need none
+	Ports     []int  // empty: all
 }
 
 // HTTPBehaviour is an HTTP server's behaviour.

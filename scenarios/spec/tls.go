@@ -40,6 +40,16 @@ func tlsFormat() object[TLS] {
 	}}
 }
 
+// serverTLSFormat is a server's own TLS.
+func serverTLSFormat() object[ServerTLS] {
+	return object[ServerTLS]{what: "a server's tls", fields: []field[ServerTLS]{
+		need(at("cert", "A file with the server's certificate, relative to the scenario.", pemFile(), func(t *ServerTLS) *string { return &t.Cert })),
+		need(at("key", "A file with its key.", pemFile(), func(t *ServerTLS) *string { return &t.Key })),
+		at("ca", "A file of PEM certificates: clients must show one that is of them.", pemFile(), func(t *ServerTLS) *string { return &t.CA }),
+		at("ports", "The container's ports that speak TLS. Default: all.", list(whole[int](1, 65535)), func(t *ServerTLS) *[]int { return &t.Ports }),
+	}}
+}
+
 // tlsRules holds a step's URL and its tls together.
 func tlsRules(d *decoder, n, key *yaml.Node, url string, t *TLS) {
 	secure := secured(url)

@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"path"
@@ -48,6 +50,7 @@ type Image struct {
 	Servers map[int]func(Container) (Server, error)
 	// Default is the server of all ports that are not in Servers, where Handler is nil.
 	Default func(Container) (Server, error)
+	secure  *securing // nil: plain text
 }
 
 // Server serves the connections of a port until it is closed.
@@ -77,7 +80,11 @@ func (c *Catalogue) Find(workload, image string) (Image, error) {
 			} else {
 				declared.Handler = func(k Container) (http.Handler, error) { return newBehaviour(k, b.HTTP), nil }
 			}
-			return declared, nil
+			var err error
+			if b.TLS != nil {
+				declared.secure, err = newSecuring(b.TLS, b.GRPC != nil)
+			}
+			return declared, err
 		}
 	}
 	if known, ok := known(image); ok {
@@ -193,7 +200,7 @@ func (i Image) Start(ctx context.Context, c Container) (*Process, error) {
 			return nil, fmt.Errorf("container %s: %w", c.Spec.Name, err)
 		}
 		p.servers = append(p.servers, server)
-		go server.Serve(l) // ends with Close; its error is that of a closed server then
+		go server.Serve(i.secure.listener(l, port)) // ends with Close; its error is that of a closed server then
 	}
 	return p, nil
 }
@@ -213,7 +220,7 @@ func (i Image) rest(ctx context.Context, c Container, p *Process) (Server, error
 	if b, ok := handler.(*behaviour); ok {
 		go b.start(ctx) // ends with its calls, which end with ctx
 	}
-	server := &http.Server{Handler: p.counted(handler), BaseContext: func(net.Listener) context.Context { return ctx }}
+	server := &http.Server{Handler: p.counted(handler), ErrorLog: log.New(io.Discard, "", 0), BaseContext: func(net.Listener) context.Context { return ctx }}
 	if i.Cleartext2 {
 		server.Protocols = new(http.Protocols)
 		server.Protocols.SetHTTP1(true)

@@ -33,6 +33,8 @@ type httpStats struct {
 	active         *stats.Gauge
 	codes          *stats.Codes
 	time           *stats.Histogram
+	upgrades       *stats.Counter
+	upgraded       *stats.Gauge
 	traced         [4]*stats.Counter // by message.TraceReason; nil counters without a tracer
 	scope          stats.Scope
 }
@@ -53,6 +55,7 @@ func (h *handler) counter(prefix string) func(string) {
 func newHTTPStats(r *stats.Registry, prefix string) *httpStats {
 	s := r.HTTP(prefix)
 	return &httpStats{scope: s, total: s.Counter("downstream_rq_total"), rxReset: s.Counter("downstream_rq_rx_reset"),
+		upgrades: s.Counter("downstream_cx_upgrades_total"), upgraded: s.Gauge("downstream_cx_upgrades_active"),
 		active: s.Gauge("downstream_rq_active"), codes: s.Codes("downstream_rq"), time: s.Histogram("downstream_rq_time")}
 }
 
@@ -89,6 +92,10 @@ func (h *handler) Serve(ctx context.Context, r *message.Request) (*message.Respo
 		return nil, x.fail(err)
 	}
 	x.status, x.response = p.Status, p
+	if p.Upgraded != nil {
+		p.Upgraded = x.upgraded(p.Upgraded)
+		return p, nil
+	}
 	if p.Body == nil {
 		x.end()
 		return p, nil

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -24,7 +25,7 @@ import (
 type terminator struct {
 	c       *snapshot.ServerTLS
 	secrets secret.Source
-	inline  *tls.Certificate
+	inline  []*tls.Certificate
 	roots   *x509.CertPool
 	base    *tls.Config
 	noALPN  *tls.Config // for clients with whom we share no protocol: no ALPN, as in Envoy, in place of an alert
@@ -35,11 +36,13 @@ func newTerminator(chain *snapshot.FilterChain, secrets secret.Source) (*termina
 	c := chain.TLS
 	t := &terminator{c: c, secrets: secrets, timeout: chain.HandshakeTimeout}
 	if c.Inline != nil {
-		cert, err := tls.X509KeyPair(c.Inline.Chain, c.Inline.Key)
-		if err != nil {
-			return nil, fmt.Errorf("inline certificate: %w", err)
+		for _, pair := range append([]*snapshot.InlineCertificate{c.Inline}, c.Others...) {
+			cert, err := tls.X509KeyPair(pair.Chain, pair.Key)
+			if err != nil {
+				return nil, fmt.Errorf("inline certificate: %w", err)
+			}
+			t.inline = append(t.inline, &cert)
 		}
-		t.inline = &cert
 	} else if secrets == nil {
 		return nil, fmt.Errorf("certificate %q: no source of secrets", c.Certificate)
 	}
@@ -50,7 +53,7 @@ func newTerminator(chain *snapshot.FilterChain, secrets secret.Source) (*termina
 		}
 	}
 	t.base = &tls.Config{
-		MinVersion:             max(c.MinVersion, tls.VersionTLS12),
+		MinVersion:             cmp.Or(c.MinVersion, tls.VersionTLS12),
 		MaxVersion:             c.MaxVersion,
 		CipherSuites:           c.CipherSuites,
 		CurvePreferences:       []tls.CurveID{tls.X25519},
@@ -94,9 +97,27 @@ func (t *terminator) clientAuth() tls.ClientAuthType {
 	return tls.NoClientCert
 }
 
-func (t *terminator) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if t.inline != nil {
-		return t.inline, nil
+// certificate picks one for a client: of those that suit its server name and its
+// algorithms one with an elliptic curve, else the first that does, else the first
+// (Envoy: certificate selection). hello is nil where only facts are wanted.
+func (t *terminator) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if len(t.inline) == 1 || hello == nil && len(t.inline) > 0 {
+		return t.inline[0], nil
+	}
+	if len(t.inline) > 0 {
+		var suits *tls.Certificate
+		for _, c := range t.inline {
+			if hello.SupportsCertificate(c) != nil {
+				continue
+			}
+			if leafOf(c).PublicKeyAlgorithm == x509.ECDSA {
+				return c, nil
+			}
+			if suits == nil {
+				suits = c
+			}
+		}
+		return cmp.Or(suits, t.inline[0]), nil
 	}
 	if s := t.secrets.Secret(t.c.Certificate); s != nil && s.Certificate != nil {
 		return s.Certificate, nil
@@ -138,10 +159,19 @@ func (t *terminator) verify(raw [][]byte, _ [][]*x509.Certificate) error {
 	if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
 		return err
 	}
+	if !t.pinned(leaf) {
+		return errors.New("the client's certificate is none of those whose hashes are allowed")
+	}
 	if len(t.c.MatchSANs) > 0 && !slices.ContainsFunc(names(leaf), t.wanted) {
 		return fmt.Errorf("none of the client's names %v is allowed", names(leaf))
 	}
 	return nil
+}
+
+// pinned tells whether a certificate, or its key, is one of those that are listed, if any are.
+func (t *terminator) pinned(c *x509.Certificate) bool {
+	return len(t.c.CertHashes)+len(t.c.KeyHashes) == 0 || slices.Contains(t.c.CertHashes, sha256.Sum256(c.Raw)) ||
+		slices.Contains(t.c.KeyHashes, sha256.Sum256(c.RawSubjectPublicKeyInfo))
 }
 
 func (t *terminator) wanted(name string) bool {

@@ -8,7 +8,6 @@ package manager
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net"
 	"sync/atomic"
@@ -93,40 +92,4 @@ func (s *Slot) Serve(ctx context.Context, c Connection) {
 		return
 	}
 	newSession(s, c).serve(ctx)
-}
-
-// tunnel copies bytes both ways after an upgrade, each direction to its end, and returns
-// how many went each way.
-func tunnel(down net.Conn, early []byte, up io.ReadWriteCloser) (received, sent int64) {
-	finished := make(chan int64)
-	go func() {
-		n, err := int64(0), error(nil)
-		if len(early) > 0 {
-			var k int
-			k, err = up.Write(early)
-			n = int64(k)
-		}
-		if err == nil {
-			var k int64
-			k, err = io.Copy(up, down)
-			n += k
-		}
-		closeWrite(up, err)
-		finished <- n
-	}()
-	sent, err := io.Copy(down, up)
-	closeWrite(down, err)
-	received = <-finished
-	_ = up.Close()
-	return received, sent
-}
-
-// closeWrite passes the end of one direction on; where that cannot be told, or the
-// direction broke, all of it ends.
-func closeWrite(c io.Closer, err error) {
-	if h, ok := c.(interface{ CloseWrite() error }); ok && err == nil {
-		_ = h.CloseWrite()
-		return
-	}
-	_ = c.Close()
 }

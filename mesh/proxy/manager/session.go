@@ -332,10 +332,21 @@ func (s *session) switchOver(m *Manager, x *exchange, p *message.Response) bool 
 	if err != nil {
 		_ = p.Upgraded.Close()
 		s.blame(x, err, nil)
-	} else {
-		s.conn.setReadBy(time.Time{})
-		x.stream.BytesReceived, x.stream.BytesSent = tunnel(s.conn.Conn, s.reader.Rest(), p.Upgraded)
+		s.finish(m, x, p, p.Status)
+		return false
 	}
+	s.conn.setReadBy(time.Time{})
+	_ = s.conn.Conn.SetReadDeadline(time.Time{}) // that of the head may still be armed
+	t := &tunnel{down: s.conn.Conn, up: p.Upgraded, stream: &x.stream, idle: m.config.StreamIdleTimeout}
+	if p.UpgradedIdle != nil {
+		t.idle = *p.UpgradedIdle
+	}
+	until := deadlinesOf(m, x.stream.Start, false).stream
+	if !p.UpgradedUntil.IsZero() {
+		until = p.UpgradedUntil
+	}
+	t.run(append([]byte(nil), s.reader.Rest()...), until)
+	x.stream.BytesReceived, x.stream.BytesSent = t.received.Load(), t.sent.Load()
 	s.finish(m, x, p, p.Status)
 	return false
 }

@@ -10,6 +10,7 @@ import (
 	"context"
 	"io"
 	"strings"
+	"time"
 )
 
 // Handler answers one exchange. The response body streams after it returns.
@@ -67,6 +68,10 @@ type Response struct {
 	Protocol      Protocol
 	// Upgraded is the raw connection after a 101 (or a CONNECT's 2xx); Body is nil then.
 	Upgraded io.ReadWriteCloser
+	// UpgradedIdle and UpgradedUntil are the route's idle timeout and the end of its
+	// longest time for Upgraded, in place of the connection manager's; nil and zero leave those.
+	UpgradedIdle  *time.Duration
+	UpgradedUntil time.Time
 }
 
 // Body is the content of a message. Trailer is valid after Read returned io.EOF.

@@ -96,6 +96,8 @@ type Conn struct {
 	RequestedServerName string
 	// TLS is nil for plaintext.
 	TLS *TLS
+	// HashKey is what a consistent balancer goes by for the connection as a whole; "": nothing.
+	HashKey string
 }
 
 // TLS has the facts of a handshake that this proxy terminated.

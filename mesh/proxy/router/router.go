@@ -202,6 +202,9 @@ func (c *call) prepare() error {
 	rewriteHost(c.forward, c.x.Cluster, c.r)
 	rewritePath(c.x.Rule, c.r)
 	c.limits.announce(c.r, 0, c.rt.options.SuppressEnvoyHeaders)
+	if c.r.Upgrade != "" { // the timeouts of a request begin at its end, which never comes
+		c.limits.global, c.limits.perTry = 0, 0
+	}
 	if c.rt.options.Decorate {
 		c.decorateRequest()
 	}

@@ -277,6 +277,11 @@ func (t *try) handOver(p *message.Response) {
 		t.mu.Lock()
 		t.setDeadline(time.Time{}, noTimer)
 		t.mu.Unlock()
+		c := t.call
+		p.UpgradedIdle = c.forward.IdleTimeout
+		if d := c.limits.duration; d > 0 {
+			p.UpgradedUntil = c.r.Stream.Start.Add(d)
+		}
 		p.Upgraded = &tunnel{try: t, early: append([]byte(nil), t.conn.Rest()...)}
 	case p.Body == nil:
 		t.release(t.conn.KeepAlive())

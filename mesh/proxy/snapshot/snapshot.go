@@ -79,16 +79,21 @@ type ChainMatch struct {
 
 // ServerTLS terminates TLS.
 type ServerTLS struct {
-	Certificate       string // secret name; empty: Inline
-	Inline            *InlineCertificate
+	Certificate string // secret name; empty: Inline
+	Inline      *InlineCertificate
+	// Others are further certificates, for clients that the first does not suit.
+	Others            []*InlineCertificate
 	ValidationContext string // secret name of the trusted roots; empty: none
 	InlineRoots       []byte // PEM
 	MatchSANs         []StringMatch
-	RequireClientCert bool
-	ALPN              []string
-	MinVersion        uint16 // crypto/tls versions; 0: library's default
-	MaxVersion        uint16
-	CipherSuites      []uint16
+	// CertHashes and KeyHashes are SHA-256 of client certificates and of their public
+	// keys (SPKI); where there are any, one of them has to match.
+	CertHashes, KeyHashes [][32]byte
+	RequireClientCert     bool
+	ALPN                  []string
+	MinVersion            uint16 // crypto/tls versions; 0: library's default
+	MaxVersion            uint16
+	CipherSuites          []uint16
 }
 
 // ClientTLS originates TLS.
@@ -117,6 +122,7 @@ type TCPProxy struct {
 	// IdleTimeout is 0 for none (default 1 h is filled in by the compiler).
 	IdleTimeout        time.Duration
 	MaxConnectAttempts int
+	HashSourceIP       bool // hash_policy source_ip
 	AccessLogs         []AccessLog
 	IstioStats         *IstioStats // nil: none
 }

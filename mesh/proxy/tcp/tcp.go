@@ -57,6 +57,11 @@ func New(config *snapshot.TCPProxy, upstream Upstream, s seed.Seed, done Done) (
 
 // Serve implements listen.Server. Draining lets the connection live until it is closed.
 func (p *Proxy) Serve(ctx context.Context, down net.Conn, facts *message.Conn, _ *atomic.Bool) {
+	if p.config.HashSourceIP {
+		hashed := *facts
+		hashed.HashKey = facts.Remote.Addr().String()
+		facts = &hashed
+	}
 	s := &message.Stream{Conn: facts, Start: facts.Start, Remote: facts.Remote, Cluster: p.pick(facts.ID)}
 	up, err := p.connect(ctx, s)
 	if err != nil {

@@ -20,9 +20,11 @@ type connector struct {
 	errs  []error
 	conn  net.Conn
 	asked []string
+	hash  string
 }
 
-func (c *connector) Connect(_ context.Context, _ *message.Conn, cluster string) (net.Conn, netip.AddrPort, error) {
+func (c *connector) Connect(_ context.Context, d *message.Conn, cluster string) (net.Conn, netip.AddrPort, error) {
+	c.hash = d.HashKey
 	c.asked = append(c.asked, cluster)
 	if n := len(c.asked); n <= len(c.errs) {
 		return nil, netip.AddrPort{}, c.errs[n-1]
@@ -38,7 +40,7 @@ func run(t *testing.T, config snapshot.TCPProxy, up *connector) (client net.Conn
 		t.Fatal(err)
 	}
 	client, server := net.Pipe()
-	go p.Serve(t.Context(), server, &message.Conn{ID: 1, Start: time.Now()}, nil)
+	go p.Serve(t.Context(), server, &message.Conn{ID: 1, Start: time.Now(), Remote: netip.MustParseAddrPort("10.0.0.9:4000")}, nil)
 	return client, done
 }
 
@@ -153,5 +155,20 @@ func TestWeights(t *testing.T) {
 	}
 	if _, err := New(&snapshot.TCPProxy{Clusters: []snapshot.WeightedCluster{{Name: "a"}, {Name: "b"}}}, nil, seed.New(1), nil); err == nil {
 		t.Fatal("weights of nothing were taken")
+	}
+}
+
+func TestHashOfTheClient(t *testing.T) {
+	for want, config := range map[string]snapshot.TCPProxy{
+		"":         {Clusters: []snapshot.WeightedCluster{{Name: "db"}}},
+		"10.0.0.9": {Clusters: []snapshot.WeightedCluster{{Name: "db"}}, HashSourceIP: true},
+	} {
+		near, far := net.Pipe()
+		up := &connector{conn: near}
+		client, done := run(t, config, up)
+		_, _ = client.Close(), far.Close()
+		if <-done; up.hash != want {
+			t.Errorf("the balancer goes by %q, want %q", up.hash, want)
+		}
 	}
 }

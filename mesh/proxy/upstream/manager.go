@@ -225,6 +225,9 @@ func (m *Manager) Connect(ctx context.Context, downstream *message.Conn, name st
 	sel := &Selection{Key: m.sequence.Add(1), OriginalDst: OriginalDst(downstream)}
 	if downstream != nil {
 		sel.Key = c.seed.At(downstream.ID ^ uint64(downstream.Start.UnixNano()))
+		if downstream.HashKey != "" {
+			sel.Hash, sel.HasHash = Hash(downstream.HashKey), true
+		}
 	}
 	h := c.Choose(ctx, sel)
 	if h == nil {

@@ -30,7 +30,9 @@ var fields = map[string]string{
 	"envoy.config.core.v3.CidrRange":                                                       "address_prefix prefix_len",
 	"envoy.config.core.v3.TransportSocket":                                                 "name typed_config",
 	"envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer":                           "",
-	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy":                               "stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts",
+	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy":                               "stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts hash_policy",
+	"envoy.type.v3.HashPolicy":                                                             "source_ip",
+	"envoy.type.v3.HashPolicy.SourceIp":                                                    "",
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster":               "clusters",
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight": "name weight",
 
@@ -258,10 +260,11 @@ var fields = map[string]string{
 	"envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig":                                       "name sds_config",
 	"envoy.extensions.transport_sockets.tls.v3.TlsParameters":                                         "tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites",
 	"envoy.extensions.transport_sockets.tls.v3.TlsCertificate":                                        "certificate_chain private_key",
-	"envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext":                          "trusted_ca match_subject_alt_names match_typed_subject_alt_names system_root_certs trust_chain_verification",
-	"envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts":          "",
-	"envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher":                                 "san_type matcher",
-	"envoy.extensions.transport_sockets.tls.v3.Secret":                                                "name tls_certificate validation_context",
+	"envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext": "trusted_ca match_subject_alt_names match_typed_subject_alt_names system_root_certs trust_chain_verification " +
+		"verify_certificate_spki verify_certificate_hash",
+	"envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts": "",
+	"envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher":                        "san_type matcher",
+	"envoy.extensions.transport_sockets.tls.v3.Secret":                                       "name tls_certificate validation_context",
 }
 
 // leaves are messages that are taken as a whole: values, free-form metadata, and

@@ -190,6 +190,7 @@ func tcpProxy(at place, m *tcppb.TcpProxy) *snapshot.TCPProxy {
 		IdleTimeout:        duration(at.field("idleTimeout"), m.GetIdleTimeout(), time.Hour),
 		MaxConnectAttempts: int(number(m.GetMaxConnectAttempts(), 1)),
 		AccessLogs:         accessLogs(at.field("accessLog"), m.GetAccessLog()),
+		HashSourceIP:       len(m.GetHashPolicy()) > 0, // there is no other kind
 	}
 	if name := m.GetCluster(); name != "" {
 		t.Clusters = []snapshot.WeightedCluster{{Name: name, Weight: 1}}

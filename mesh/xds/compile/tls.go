@@ -4,6 +4,8 @@ package compile
 
 import (
 	"crypto/tls"
+	"encoding/base64"
+	"encoding/hex"
 	"strings"
 
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -32,13 +34,17 @@ func (b *build) serverTLS(at place, s *corepb.TransportSocket) *snapshot.ServerT
 	}
 	c := b.common(at.field("commonTlsContext"), ctx.GetCommonTlsContext())
 	out := &snapshot.ServerTLS{
-		Certificate: c.certificate, Inline: c.inline, ValidationContext: c.validation, InlineRoots: c.roots, MatchSANs: c.sans,
+		Certificate: c.certificate, Inline: c.inline, Others: c.others, ValidationContext: c.validation, InlineRoots: c.roots, MatchSANs: c.sans,
+		CertHashes: c.certHashes, KeyHashes: c.keyHashes,
 		RequireClientCert: ctx.GetRequireClientCertificate().GetValue(),
 		ALPN:              ctx.GetCommonTlsContext().GetAlpnProtocols(),
 		MinVersion:        c.min, MaxVersion: c.max, CipherSuites: c.ciphers,
 	}
 	if out.Certificate == "" && out.Inline == nil {
 		at.field("commonTlsContext").errorf("no certificate: one of tlsCertificates and tlsCertificateSdsSecretConfigs is needed")
+	}
+	if len(out.CertHashes)+len(out.KeyHashes) > 0 && out.ValidationContext == "" && out.InlineRoots == nil {
+		at.errorf("hashes of certificates without trusted roots: not supported")
 	}
 	if out.RequireClientCert && out.ValidationContext == "" && out.InlineRoots == nil {
 		at.errorf("requireClientCertificate without trusted roots: not supported")
@@ -66,6 +72,12 @@ func (b *build) clientTLS(at place, s *corepb.TransportSocket) *snapshot.ClientT
 		return nil
 	}
 	c := b.common(at.field("commonTlsContext"), ctx.GetCommonTlsContext())
+	if len(c.others) > 0 {
+		at.field("commonTlsContext").errorf("%d certificates: only one is supported for a client", len(c.others)+1)
+	}
+	if len(c.certHashes)+len(c.keyHashes) > 0 {
+		at.field("commonTlsContext").errorf("hashes of certificates: not supported for a client")
+	}
 	out := &snapshot.ClientTLS{
 		Certificate: c.certificate, Inline: c.inline, ValidationContext: c.validation, InlineRoots: c.roots, SystemRoots: c.system,
 		MatchSANs: c.sans, SNI: ctx.GetSni(), AutoSNI: ctx.GetAutoHostSni(), ALPN: ctx.GetCommonTlsContext().GetAlpnProtocols(),
@@ -80,6 +92,8 @@ func (b *build) clientTLS(at place, s *corepb.TransportSocket) *snapshot.ClientT
 type common struct {
 	certificate, validation string
 	inline                  *snapshot.InlineCertificate
+	others                  []*snapshot.InlineCertificate
+	certHashes, keyHashes   [][32]byte
 	roots                   []byte
 	system, untrusted       bool
 	sans                    []snapshot.StringMatch
@@ -91,17 +105,23 @@ func (b *build) common(at place, m *tlspb.CommonTlsContext) common {
 	var c common
 	c.min, c.max = version(m.GetTlsParams().GetTlsMinimumProtocolVersion()), version(m.GetTlsParams().GetTlsMaximumProtocolVersion())
 	c.ciphers = ciphers(at.field("tlsParams").field("cipherSuites"), m.GetTlsParams().GetCipherSuites())
-	if n := len(m.GetTlsCertificates()) + len(m.GetTlsCertificateSdsSecretConfigs()); n > 1 {
-		at.errorf("%d certificates: only one is supported", n)
-	}
+	var inline []*snapshot.InlineCertificate
 	for i, cert := range m.GetTlsCertificates() {
-		c.inline = b.certificate(at.field("tlsCertificates").index(i), cert)
+		inline = append(inline, b.certificate(at.field("tlsCertificates").index(i), cert))
 	}
 	for i, sds := range m.GetTlsCertificateSdsSecretConfigs() {
-		c.certificate = sds.GetName()
-		if secret := b.secret(at.field("tlsCertificateSdsSecretConfigs").index(i), sds); secret != nil {
-			c.certificate, c.inline = "", b.certificate(at.field("tlsCertificateSdsSecretConfigs").index(i), secret.GetTlsCertificate())
+		at := at.field("tlsCertificateSdsSecretConfigs").index(i)
+		if secret := b.secret(at, sds); secret != nil {
+			inline = append(inline, b.certificate(at, secret.GetTlsCertificate()))
+			continue
 		}
+		if n := len(m.GetTlsCertificates()) + len(m.GetTlsCertificateSdsSecretConfigs()); n > 1 && !resource.OverADS(sds.GetSdsConfig()) {
+			at.errorf("one of %d certificates, and not over ADS: not supported", n)
+		}
+		c.certificate = sds.GetName() // it comes from elsewhere, or later
+	}
+	if len(inline) > 0 && c.certificate == "" {
+		c.inline, c.others = inline[0], inline[1:]
 	}
 	switch v := m.GetValidationContextType().(type) {
 	case *tlspb.CommonTlsContext_ValidationContext:
@@ -136,6 +156,13 @@ func (b *build) validate(at place, m *tlspb.CertificateValidationContext, c *com
 	c.system = c.system || m.GetSystemRootCerts() != nil
 	c.untrusted = c.untrusted || m.GetTrustChainVerification() == tlspb.CertificateValidationContext_ACCEPT_UNTRUSTED
 	c.sans = append(c.sans, stringMatches(at.field("matchSubjectAltNames"), m.GetMatchSubjectAltNames())...)
+	for i, h := range m.GetVerifyCertificateHash() {
+		// Envoy takes OpenSSL's spelling, too: upper case, with colons between the bytes.
+		c.certHashes = append(c.certHashes, digest(at.field("verifyCertificateHash").index(i), strings.ReplaceAll(h, ":", ""), hex.DecodeString))
+	}
+	for i, h := range m.GetVerifyCertificateSpki() {
+		c.keyHashes = append(c.keyHashes, digest(at.field("verifyCertificateSpki").index(i), h, base64.StdEncoding.DecodeString))
+	}
 	for i, s := range m.GetMatchTypedSubjectAltNames() {
 		at := at.field("matchTypedSubjectAltNames").index(i)
 		switch s.GetSanType() {
@@ -145,6 +172,16 @@ func (b *build) validate(at place, m *tlspb.CertificateValidationContext, c *com
 		}
 		c.sans = append(c.sans, *stringMatch(at.field("matcher"), s.GetMatcher()))
 	}
+}
+
+// digest reads a SHA-256.
+func digest(at place, text string, decode func(string) ([]byte, error)) (sum [32]byte) {
+	raw, err := decode(text)
+	if err != nil || len(raw) != len(sum) {
+		at.errorf("%q is no SHA-256", text)
+		return sum
+	}
+	return [32]byte(raw)
 }
 
 // validateSDS takes the roots of a secret that came over ADS, or else its name.

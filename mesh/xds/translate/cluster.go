@@ -12,6 +12,7 @@ import (
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointpb "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	routepb "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	tlspb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	httppb "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	typematcherpb "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typepb "github.com/envoyproxy/go-control-plane/envoy/type/v3"
@@ -178,7 +179,7 @@ func (p *proxy) outboundCluster(s *model.Service, port *model.Port, d *model.Des
 	p.limits(c, policy.Pool, policy.Budget)
 	detectOutliers(c, policy.Outlier)
 	options := p.httpOptions(port, policy)
-	p.transport(c, s, port, subsetName, policy.TLS, options)
+	p.transport(c, s, port, subsetName, p.tlsOf(d, policy.TLS), options)
 	if options.set {
 		c.TypedExtensionProtocolOptions = options.pack()
 	}
@@ -433,6 +434,8 @@ func (p *proxy) transport(c *clusterpb.Cluster, s *model.Service, port *model.Po
 		}
 	case tls.Mode == model.TLSIstio:
 		c.TransportSocket = p.clientMTLS(s, port, cmp.Or(tls.SNI, sni), tls.SubjectAltNames)
+	case tls.Mode == model.TLSMutual && tls.Credential == "" && tls.Certificate == "":
+		// Istio has no certificate to show then, and leaves the connection in plain text.
 	case tls.Mode == model.TLSSimple || tls.Mode == model.TLSMutual:
 		var alpn []string
 		if port.Protocol.IsHTTP2() {
@@ -445,6 +448,53 @@ func (p *proxy) transport(c *clusterpb.Cluster, s *model.Service, port *model.Po
 				AutoSni: true, AutoSanValidation: len(tls.SubjectAltNames) == 0 && !tls.InsecureSkipVerify}
 		}
 	}
+}
+
+// tlsOf is a policy's TLS as this kind of proxy takes it.
+func (p *proxy) tlsOf(d *model.DestinationRule, tls *model.ClientTLS) *model.ClientTLS {
+	if tls == nil || tls.Credential == "" || p.scope.router || d != nil && d.Selector != nil {
+		return tls
+	}
+	plain := *tls
+	plain.Credential = ""
+	return &plain
+}
+
+// clientSecrets sends the Secrets with which clusters originate TLS. One that is not
+// there fails the connections of its clusters, until it comes.
+func (p *proxy) clientSecrets() error {
+	sent := map[string]bool{}
+	for _, s := range p.scope.services {
+		d := p.scope.policies[s]
+		if d == nil {
+			continue
+		}
+		for _, port := range s.Ports {
+			for _, subset := range append([]*model.Subset{nil}, d.Subsets...) {
+				tls := p.tlsOf(d, p.policyFor(d, subset, port.Number).TLS)
+				if tls == nil || tls.Credential == "" || sent[tls.Credential] {
+					continue
+				}
+				sent[tls.Credential] = true
+				m, err := finish(p.credentialSecrets(tls.Credential))
+				if err := p.put(resource.Secret, m, err); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (p *proxy) credentialSecrets(name string) []*tlspb.Secret {
+	var list []*tlspb.Secret
+	if s := p.certificateSecret(p.vault(), name); s != nil {
+		list = append(list, s)
+	}
+	if s := p.rootsSecret(p.vault(), name); s != nil {
+		list = append(list, s)
+	}
+	return list
 }
 
 func allMTLS(list []*model.Endpoint) bool {

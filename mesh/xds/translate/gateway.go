@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerpb "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routepb "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	tlspb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/model"
@@ -52,7 +50,7 @@ func (p *proxy) servers() []served {
 			continue
 		}
 		for _, s := range g.Servers {
-			if s.TLS == nil && (s.Protocol == model.HTTPS || s.Protocol == model.TLS) || s.Protocol == model.TLS {
+			if isTLS(s.Protocol) && (s.TLS == nil || s.TLS.Invalid) {
 				continue // reported when the mesh was built
 			}
 			list = append(list, served{g, s, p.targetOf(s.Port)})
@@ -85,16 +83,23 @@ func (p *proxy) gatewayListener(name string, list []served) error {
 		MaxConnectionsToAcceptPerSocketEvent: wrapperspb.UInt32(1),
 	}
 	var plain []served
+	names := &binding{} // that chains of TLS are told apart by
 	for _, s := range list {
+		var err error
 		switch {
 		case s.server.Protocol.IsHTTP():
 			plain = append(plain, s)
-		case s.server.Protocol == model.HTTPS:
-			if err := p.httpsChain(l, s); err != nil {
-				return err
-			}
-		default:
+		case !isTLS(s.server.Protocol):
 			p.tcpServer(l, s)
+		case s.server.TLS.Passthrough:
+			err = p.passthroughChains(l, names, s)
+		case s.server.Protocol == model.HTTPS:
+			err = p.httpsChain(l, names, s)
+		default:
+			err = p.tlsServer(l, names, s)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if len(plain) > 0 && l.DefaultFilterChain == nil && !hasCatchAll(l) {
@@ -156,7 +161,7 @@ func (p *proxy) gatewayTable(name string, list []served) *routepb.RouteConfigura
 			continue
 		}
 		for _, v := range p.mesh.Virtual {
-			if !boundAnywhere(v, s.gateway.Ref()) || v.Namespace != s.gateway.Namespace && !v.Export.To(p.node.Namespace) && !v.Export.To(s.gateway.Namespace) {
+			if !boundAnywhere(v, s.gateway.Ref()) || !p.sees(s, v) {
 				continue
 			}
 			for _, wanted := range v.Hosts {
@@ -196,128 +201,5 @@ func redirectToTLS(s *model.Server) *routepb.Route {
 		Name: "https-redirect", Match: prefixMatch("/"), Metadata: provenance(s.Source, nil),
 		Action: &routepb.Route_Redirect{Redirect: &routepb.RedirectAction{
 			SchemeRewriteSpecifier: &routepb.RedirectAction_HttpsRedirect{HttpsRedirect: true}}},
-	}
-}
-
-// httpsChain terminates TLS for a server's hosts. A server whose credential is not
-// there is left out: the build has reported it.
-func (p *proxy) httpsChain(l *listenerpb.Listener, s served) error {
-	socket, ok, err := p.credential(s.server.TLS)
-	if err != nil || !ok {
-		return err
-	}
-	route := fmt.Sprintf("https.%d.%s.%s.%s", s.server.Port, s.server.Name, s.gateway.Name, s.gateway.Namespace)
-	chain := p.gatewayChain(l.Name, route)
-	chain.TransportSocket = socket
-	chain.Metadata = provenance(s.server.Source, nil)
-	chain.FilterChainMatch = &listenerpb.FilterChainMatch{ServerNames: serverNames(s.server), TransportProtocol: "tls"}
-	l.FilterChains = append(l.FilterChains, chain)
-	if len(l.ListenerFilters) == 0 {
-		l.ListenerFilters = []*listenerpb.ListenerFilter{tlsInspector(nil)}
-	}
-	m, err := finish([]*routepb.RouteConfiguration{p.gatewayTable(route, []served{s})})
-	return p.put(resource.Route, m, err)
-}
-
-// serverNames are the hosts that SNI is matched against; none match any.
-func serverNames(s *model.Server) []string {
-	var list []string
-	for _, h := range s.Hosts {
-		if h.Host == "*" {
-			return nil
-		}
-		list = append(list, h.Host)
-	}
-	slices.Sort(list)
-	return slices.Compact(list)
-}
-
-// credential makes a server's transport socket, and sends the secrets that it names.
-func (p *proxy) credential(t *model.ServerTLS) (*corepb.TransportSocket, bool, error) {
-	if t.Credential == "" {
-		return nil, false, nil
-	}
-	namespace, name := p.secretOf(t)
-	own := p.mesh.Secret(namespace, t.Credential)
-	if own == nil || len(own.Chain) == 0 || len(own.Key) == 0 {
-		return nil, false, nil
-	}
-	secrets := []*tlspb.Secret{{Name: name, Type: &tlspb.Secret_TlsCertificate{TlsCertificate: &tlspb.TlsCertificate{
-		CertificateChain: inlineBytes(own.Chain), PrivateKey: inlineBytes(own.Key)}}}}
-	common := &tlspb.CommonTlsContext{
-		TlsParams: &tlspb.TlsParameters{
-			TlsMinimumProtocolVersion: protocolVersion(t.MinVersion, tlspb.TlsParameters_TLSv1_2),
-			TlsMaximumProtocolVersion: protocolVersion(t.MaxVersion, tlspb.TlsParameters_TLSv1_3),
-			CipherSuites:              t.CipherSuites,
-		},
-		AlpnProtocols:                  []string{"h2", "http/1.1"},
-		TlsCertificateSdsSecretConfigs: []*tlspb.SdsSecretConfig{{Name: name, SdsConfig: adsSource()}},
-	}
-	if t.Mutual {
-		roots := own.Authority
-		if other := p.mesh.Secret(namespace, t.Credential+"-cacert"); other != nil && len(other.Authority) > 0 {
-			roots = other.Authority
-		}
-		if len(roots) == 0 {
-			return nil, false, nil
-		}
-		secrets = append(secrets, &tlspb.Secret{Name: name + "-cacert", Type: &tlspb.Secret_ValidationContext{
-			ValidationContext: &tlspb.CertificateValidationContext{TrustedCa: inlineBytes(roots)}}})
-		common.ValidationContextType = &tlspb.CommonTlsContext_CombinedValidationContext{
-			CombinedValidationContext: &tlspb.CommonTlsContext_CombinedCertificateValidationContext{
-				//lint:ignore SA1019 as istiod sends it
-				DefaultValidationContext:         &tlspb.CertificateValidationContext{MatchSubjectAltNames: exactSANs(t.SubjectAltNames)},
-				ValidationContextSdsSecretConfig: &tlspb.SdsSecretConfig{Name: name + "-cacert", SdsConfig: adsSource()},
-			}}
-	}
-	m, err := finish(secrets)
-	if err := p.put(resource.Secret, m, err); err != nil {
-		return nil, false, err
-	}
-	return socket(tlsSocket, &tlspb.DownstreamTlsContext{
-		CommonTlsContext: common, RequireClientCertificate: wrapperspb.Bool(t.Mutual && !t.Optional)}), true, nil
-}
-
-func protocolVersion(v uint8, unset tlspb.TlsParameters_TlsProtocol) tlspb.TlsParameters_TlsProtocol {
-	switch v {
-	case 10:
-		return tlspb.TlsParameters_TLSv1_0
-	case 11:
-		return tlspb.TlsParameters_TLSv1_1
-	case 12:
-		return tlspb.TlsParameters_TLSv1_2
-	case 13:
-		return tlspb.TlsParameters_TLSv1_3
-	default:
-		return unset
-	}
-}
-
-func inlineBytes(b []byte) *corepb.DataSource {
-	return &corepb.DataSource{Specifier: &corepb.DataSource_InlineBytes{InlineBytes: b}}
-}
-
-// tcpServer forwards connections as the tcp rules of its VirtualServices say; the
-// first Gateway on a port has it.
-func (p *proxy) tcpServer(l *listenerpb.Listener, s served) {
-	if len(l.FilterChains) > 0 {
-		return
-	}
-	for _, v := range p.mesh.Virtual {
-		if !v.Export.To(p.node.Namespace) && v.Namespace != s.gateway.Namespace {
-			continue
-		}
-		admitted := slices.ContainsFunc(v.Hosts, func(h string) bool { _, ok := s.server.Admits(v.Namespace, h); return ok })
-		for _, r := range v.TCP {
-			if !admitted || !p.tcpApplies(v, r, s.server.Port, s.gateway.Ref()) {
-				continue
-			}
-			stat := strings.Join([]string{"tcp", v.Name, v.Namespace}, ".")
-			l.FilterChains = []*listenerpb.FilterChain{{
-				Metadata: provenance(r.Source, nil),
-				Filters:  []*listenerpb.Filter{p.tcpProxy(stat, r.Routes, s.server.Port)},
-			}}
-			return
-		}
 	}
 }

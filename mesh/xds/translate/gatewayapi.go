@@ -34,10 +34,16 @@ func (s *scope) attach(v *model.VirtualService) {
 	}
 }
 
-// secretOf is the namespace of a server's Secret, and its name among the resources.
-func (p *proxy) secretOf(t *model.ServerTLS) (namespace, name string) {
+// vault is where Secrets are, and how their names begin among the resources.
+type vault struct{ namespace, prefix string }
+
+// vaultOf is where a server's Secrets are.
+func (p *proxy) vaultOf(t *model.ServerTLS) vault {
 	if t.CredentialNamespace != "" {
-		return t.CredentialNamespace, "kubernetes-gateway://" + t.CredentialNamespace + "/" + t.Credential
+		return vault{t.CredentialNamespace, "kubernetes-gateway://" + t.CredentialNamespace + "/"}
 	}
-	return p.node.Namespace, "kubernetes://" + t.Credential
+	return p.vault()
 }
+
+// vault is where the proxy's own Secrets are.
+func (p *proxy) vault() vault { return vault{p.node.Namespace, secretPrefix} }

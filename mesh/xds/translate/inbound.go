@@ -133,7 +133,7 @@ func (p *proxy) inboundPolicy(in *inboundPort) (*model.Pool, *model.DestinationR
 	if len(in.services) == 0 {
 		return nil, nil
 	}
-	d := p.mesh.Policy(p.node.Namespace, in.services[0])
+	d := p.mesh.Policy(p.node.Namespace, nil, in.services[0])
 	if d == nil {
 		return nil, nil
 	}

@@ -25,7 +25,8 @@ type binding struct {
 	chains  []*listenerpb.FilterChain
 	// rest takes what no chain matches; nil: the original destination, or nothing.
 	rest   *listenerpb.FilterChain
-	sniffs bool // TLS chains are told apart by server name
+	sniffs bool               // TLS chains are told apart by server name
+	taken  map[[2]string]bool // server name and subnet of the chains
 }
 
 // outbound makes the listeners that connections of the application reach, and their routes.
@@ -90,50 +91,26 @@ func (p *proxy) bind(at func(string, uint32) *binding, s *model.Service, port *m
 	case port.Protocol == model.Auto:
 		for _, vip := range vips {
 			b := at(vip, port.Number)
-			b.route, b.rest = names.VirtualHost(s.Host, port.Number), p.tcpChain(s, port)
+			b.route = names.VirtualHost(s.Host, port.Number)
+			if err := p.bindConnections(b, s, port); err != nil {
+				return err
+			}
 		}
 	case len(vips) > 0:
 		for _, vip := range vips {
-			if b := at(vip, port.Number); b.rest == nil {
-				b.rest = p.tcpChain(s, port)
+			if err := p.bindConnections(at(vip, port.Number), s, port); err != nil {
+				return err
 			}
 		}
 	case s.Headless:
 		for _, e := range s.Endpoints.On(port) {
-			at(e.Address, port.Number).rest = p.tcpChain(s, port)
+			if err := p.bindConnections(at(e.Address, port.Number), s, port); err != nil {
+				return err
+			}
 		}
-	case port.Protocol == model.TLS || port.Protocol == model.HTTPS:
-		b := at(anyAddress, port.Number)
-		chain := p.tcpChain(s, port)
-		chain.FilterChainMatch = &listenerpb.FilterChainMatch{}
-		if s.Host != "*" {
-			chain.FilterChainMatch.ServerNames = []string{s.Host}
-		}
-		b.chains, b.sniffs = append(b.chains, chain), true
 	default:
-		return p.bindTCP(at(anyAddress, port.Number), s, port)
+		return p.bindConnections(at(anyAddress, port.Number), s, port)
 	}
-	return nil
-}
-
-// bindTCP adds a service that has prefixes for addresses, or none at all.
-func (p *proxy) bindTCP(b *binding, s *model.Service, port *model.Port) error {
-	chain := p.tcpChain(s, port)
-	if len(s.Addresses) == 0 {
-		if b.rest == nil {
-			b.rest = chain
-		}
-		return nil
-	}
-	chain.FilterChainMatch = &listenerpb.FilterChainMatch{}
-	for _, a := range s.Addresses {
-		r, err := prefixRange(a)
-		if err != nil {
-			return err
-		}
-		chain.FilterChainMatch.PrefixRanges = append(chain.FilterChainMatch.PrefixRanges, r)
-	}
-	b.chains = append(b.chains, chain)
 	return nil
 }
 
@@ -146,40 +123,6 @@ func plainAddresses(s *model.Service) []string {
 		}
 	}
 	return list
-}
-
-// tcpChain forwards connections to a service, or to where a VirtualService's tcp
-// rules send them.
-func (p *proxy) tcpChain(s *model.Service, port *model.Port) *listenerpb.FilterChain {
-	chain := &listenerpb.FilterChain{TransportSocketConnectTimeout: handshake()}
-	name := names.Outbound(port.Number, "", s.Host)
-	chain.Metadata = provenance(model.Source{File: s.Source.File, Line: s.Source.Line}, nil)
-	if v := p.scope.virtualFor(s.Host); v != nil {
-		for _, r := range v.TCP {
-			if p.tcpApplies(v, r, port.Number, model.MeshGateway) {
-				chain.Metadata = provenance(r.Source, nil)
-				chain.Filters = []*listenerpb.Filter{p.tcpProxy(name, r.Routes, port.Number)}
-				return chain
-			}
-		}
-	}
-	chain.Filters = []*listenerpb.Filter{p.tcpProxy(name, []*model.Destination{{Host: s.Host, Port: port.Number}}, port.Number)}
-	return chain
-}
-
-func (p *proxy) tcpApplies(v *model.VirtualService, r *model.TCPRule, port uint32, gateway string) bool {
-	if len(r.Matches) == 0 {
-		return v.Bound(gateway)
-	}
-	for _, m := range r.Matches {
-		if m.Port != 0 && m.Port != port {
-			continue
-		}
-		if p.sourceApplies(v, gateway, m.Gateways, m.SourceLabels, m.SourceNamespace) {
-			return true
-		}
-	}
-	return false
 }
 
 // sourceApplies evaluates what a match says about the client. Gateways of a match

@@ -40,13 +40,17 @@ func (t *Translator) scopeOf(n model.Node) *scope {
 		}
 	}
 	id := n.Type + "|" + n.Namespace + "|" + name
+	for _, k := range t.mesh.PolicyLabels(n.Namespace) {
+		v, ok := n.Labels[k]
+		id += fmt.Sprintf("|%q=%q,%v", k, v, ok)
+	}
 	if known := t.scopes[id]; known != nil {
 		return known
 	}
 	if s.sidecar != nil && s.sidecar.AllowAny != nil {
 		s.allowAny = *s.sidecar.AllowAny
 	}
-	t.seeServices(s)
+	t.seeServices(s, n.Labels)
 	t.seeRoutes(s)
 	t.nameScope(s)
 	t.scopes[id] = s
@@ -54,7 +58,7 @@ func (t *Translator) scopeOf(n model.Node) *scope {
 }
 
 // seeServices picks one service per host: the namespace's own before exported ones.
-func (t *Translator) seeServices(s *scope) {
+func (t *Translator) seeServices(s *scope, labels map[string]string) {
 	s.byHost = map[string]*model.Service{}
 	s.policies = map[*model.Service]*model.DestinationRule{}
 	for _, service := range t.mesh.Services {
@@ -69,7 +73,7 @@ func (t *Translator) seeServices(s *scope) {
 	for _, host := range slices.Sorted(maps.Keys(s.byHost)) {
 		service := s.byHost[host]
 		s.services = append(s.services, service)
-		if d := t.mesh.Policy(s.namespace, service); d != nil {
+		if d := t.mesh.Policy(s.namespace, labels, service); d != nil {
 			s.policies[service] = d
 		}
 	}
@@ -119,7 +123,26 @@ func boundAnywhere(v *model.VirtualService, gateway string) bool {
 			}
 		}
 	}
+	for _, m := range connectionMatches(v) {
+		if slices.Contains(m.Gateways, gateway) {
+			return true
+		}
+	}
 	return false
+}
+
+// connectionMatches are all matches of tls and tcp rules.
+func connectionMatches(v *model.VirtualService) []*model.ConnectionMatch {
+	var list []*model.ConnectionMatch
+	for _, r := range v.TLS {
+		for _, m := range r.Matches {
+			list = append(list, &m.ConnectionMatch)
+		}
+	}
+	for _, r := range v.TCP {
+		list = append(list, r.Matches...)
+	}
+	return list
 }
 
 func imports(s *model.SidecarScope, v *model.VirtualService) bool {
@@ -139,11 +162,9 @@ func collectLabels(v *model.VirtualService, labels map[string]bool) {
 			}
 		}
 	}
-	for _, r := range v.TCP {
-		for _, m := range r.Matches {
-			for k := range m.SourceLabels {
-				labels[k] = true
-			}
+	for _, m := range connectionMatches(v) {
+		for k := range m.SourceLabels {
+			labels[k] = true
 		}
 	}
 }

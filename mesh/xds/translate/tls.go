@@ -115,6 +115,9 @@ func clientTLS(c *model.ClientTLS, sans []string, alpn []string) *corepb.Transpo
 		TlsParams:     &tlspb.TlsParameters{TlsMinimumProtocolVersion: tlspb.TlsParameters_TLSv1_2, TlsMaximumProtocolVersion: tlspb.TlsParameters_TLSv1_3},
 		AlpnProtocols: alpn,
 	}
+	if c.Credential != "" {
+		return credentialTLS(c, sans, common)
+	}
 	if c.Mode == model.TLSMutual {
 		common.TlsCertificates = []*tlspb.TlsCertificate{{CertificateChain: fileSource(c.Certificate), PrivateKey: fileSource(c.Key)}}
 	}
@@ -127,6 +130,20 @@ func clientTLS(c *model.ClientTLS, sans []string, alpn []string) *corepb.Transpo
 			v.SystemRootCerts = &tlspb.CertificateValidationContext_SystemRootCerts{}
 		}
 		common.ValidationContextType = &tlspb.CommonTlsContext_ValidationContext{ValidationContext: v}
+	}
+	return socket(tlsSocket, &tlspb.UpstreamTlsContext{CommonTlsContext: common, Sni: c.SNI})
+}
+
+// credentialTLS originates TLS with a Secret: its certificate where the server wants
+// one, and the roots beside it.
+func credentialTLS(c *model.ClientTLS, sans []string, common *tlspb.CommonTlsContext) *corepb.TransportSocket {
+	name := secretPrefix + c.Credential
+	if c.Mode == model.TLSMutual {
+		common.TlsCertificateSdsSecretConfigs = []*tlspb.SdsSecretConfig{{Name: name, SdsConfig: adsSource()}}
+	}
+	if !c.InsecureSkipVerify {
+		//lint:ignore SA1019 as istiod sends it
+		common.ValidationContextType = combined(&tlspb.CertificateValidationContext{MatchSubjectAltNames: exactSANs(sans)}, name+caSuffix)
 	}
 	return socket(tlsSocket, &tlspb.UpstreamTlsContext{CommonTlsContext: common, Sni: c.SNI})
 }

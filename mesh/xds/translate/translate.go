@@ -67,7 +67,7 @@ func New(m *model.Mesh, prev *Translator) *Translator {
 		t.ids[s.Endpoints] = t.number(old, "endpoints "+name, *s.Endpoints)
 	}
 	for _, d := range m.Policies() {
-		t.ids[d] = t.number(old, "policy "+d.Namespace+"/"+d.Host, *d)
+		t.ids[d] = t.number(old, "policy "+d.Namespace+"/"+d.Host+"/"+d.Name, *d)
 	}
 	for _, v := range m.Virtual {
 		t.ids[v] = t.number(old, "virtual "+v.Namespace+"/"+v.Name, *v)
@@ -184,6 +184,9 @@ func (p *proxy) sidecar() error {
 	if err := p.clusters(); err != nil {
 		return err
 	}
+	if err := p.clientSecrets(); err != nil {
+		return err
+	}
 	if err := p.endpoints(); err != nil {
 		return err
 	}
@@ -195,6 +198,9 @@ func (p *proxy) sidecar() error {
 
 func (p *proxy) router() error {
 	if err := p.clusters(); err != nil {
+		return err
+	}
+	if err := p.clientSecrets(); err != nil {
 		return err
 	}
 	if err := p.endpoints(); err != nil {
