@@ -27,7 +27,6 @@ type kind[V any] struct {
 type field[T any] struct {
 	name, doc string
 	required  bool
-	refused   string // why the key is known and not accepted
 	schema    func() schema
 	decode    func(d *decoder, n *yaml.Node, v *T)
 }
@@ -53,17 +52,12 @@ func need[T any](f field[T]) field[T] {
 	return f
 }
 
-// refuse makes a key that is known by name and not accepted.
-func refuse[T any](name, why string) field[T] { return field[T]{name: name, refused: why} }
-
 func (o object[T]) kind() kind[T] { return kind[T]{schema: o.schema, decode: o.decode} }
 
 func (o object[T]) names() []string {
 	var names []string
 	for _, f := range o.fields {
-		if f.refused == "" {
-			names = append(names, f.name)
-		}
+		names = append(names, f.name)
 	}
 	return names
 }
@@ -72,9 +66,6 @@ func (o object[T]) schema() schema {
 	properties := schema{}
 	required := []string{}
 	for _, f := range o.fields {
-		if f.refused != "" {
-			continue
-		}
 		p := maps.Clone(f.schema())
 		p["description"] = f.doc
 		properties[f.name] = p
@@ -112,11 +103,7 @@ func (o object[T]) decode(d *decoder, n *yaml.Node, v *T) {
 			continue
 		}
 		keys[key.Value] = key
-		if f := o.fields[j]; f.refused != "" {
-			d.problem(key, "%s", f.refused)
-		} else {
-			f.decode(d, value, v)
-		}
+		o.fields[j].decode(d, value, v)
 	}
 	for _, f := range o.fields {
 		if f.required && keys[f.name] == nil {

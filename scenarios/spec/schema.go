@@ -6,7 +6,7 @@ import "encoding/json"
 const SchemaID = "https://windtunnel.dev/schema/scenario.v1.json"
 
 // Schema is the JSON Schema (draft 2020-12) of a scenario document, indented. It
-// has what this version runs: operations and fields that are refused are not in it.
+// has every operation and field.
 func Schema() ([]byte, error) {
 	s := fileFormat().schema()
 	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"

@@ -90,10 +90,8 @@ func stepRules(d *decoder, n *yaml.Node, keys map[string]*yaml.Node, s *Step) {
 func stepSchema(s schema) {
 	var one, none []schema
 	for _, o := range operations() {
-		if o.refused == "" {
-			one = append(one, schema{"required": []string{o.name}})
-			none = append(none, schema{"required": []string{o.name}})
-		}
+		one = append(one, schema{"required": []string{o.name}})
+		none = append(none, schema{"required": []string{o.name}})
 	}
 	s["oneOf"] = append(one, schema{"required": []string{"expect"}, "not": schema{"anyOf": none}})
 }
