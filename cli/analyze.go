@@ -129,6 +129,7 @@ func analyzeScenario(s *spec.Scenario, used map[string]bool) []config.Diagnostic
 	findings := slices.Concat(world.CheckMesh(s), world.CheckQueries(s), world.Check(s, s.Resources))
 	mesh, _ := world.MeshConfig(s) // what is wrong with it CheckMesh has told
 	objects, _ := decoded(s.Resources)
+	objects = append(world.Given(s), objects...)
 	for _, d := range s.Resources {
 		used[d.File] = true
 	}

@@ -17,11 +17,11 @@ const (
 	CodePolicyHost      = "WT0411" // a DestinationRule for a host that no service has
 	CodeGatewayHost     = "WT0412" // a VirtualService whose hosts its gateway does not serve
 	CodeMergedPolicy    = "WT0413" // a second DestinationRule's policy that has no effect
-	CodeIneffectiveTLS  = "WT0421" // a setting of a server's tls that its mode does not look at
-	CodeSidecarsOnly    = "WT0420" // a condition of a match that gateways do not look at
-	CodeBadExpression   = "WT0430" // an expression over attributes that cannot be evaluated
 	CodePatch           = "WT0414" // an EnvoyFilter whose value is not Envoy's
 	CodeProvider        = "WT0415" // an AuthorizationPolicy whose provider does not fit, or is not there
+	CodeBadExpression   = "WT0416" // an expression over attributes that cannot be evaluated
+	CodeSidecarsOnly    = "WT0420" // a condition of a match that gateways do not look at
+	CodeIneffectiveTLS  = "WT0421" // a setting of a server's tls that its mode does not look at
 )
 
 // Codes of the Kubernetes Gateway API: what Istio writes into the conditions of a status.

@@ -48,9 +48,7 @@ func (w *World) install() error {
 			Labels: map[string]string{"istio-injection": "enabled"}}}),
 	}
 	objects = append(objects, controlPlaneObjects()...)
-	if asksForTraces(w.o.Scenario) {
-		objects = append(objects, collectorObjects()...)
-	}
+	objects = append(objects, Given(w.o.Scenario)...)
 	if err := w.cluster.Apply(ctx, objects); err != nil {
 		return fmt.Errorf("start the control plane: %w", err)
 	}

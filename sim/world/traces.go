@@ -24,6 +24,14 @@ func asksForTraces(s *spec.Scenario) bool {
 	return slices.ContainsFunc(s.Steps, func(st spec.Step) bool { return st.Operation == "traces" })
 }
 
+// Given is what a world has for a scenario that the scenario does not apply.
+func Given(s *spec.Scenario) []*config.Object {
+	if asksForTraces(s) {
+		return collectorObjects()
+	}
+	return nil
+}
+
 // collectorObjects are a collector of spans and its Services, with the names that they
 // have in Istio's addons.
 func collectorObjects() []*config.Object {
