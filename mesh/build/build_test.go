@@ -169,3 +169,23 @@ func TestPeerAuthenticationInherits(t *testing.T) {
 		t.Errorf("another namespace has %v", got)
 	}
 }
+
+// A Service may have one number twice, for TCP and UDP: kube-dns has.
+func TestOnePortOfTwoProtocols(t *testing.T) {
+	mesh, _ := made(t, `apiVersion: v1
+kind: Service
+metadata: {name: dns}
+spec: {clusterIP: 10.96.0.10, ports: [{name: dns, port: 53, protocol: UDP}, {name: dns-tcp, port: 53}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: dns-1, labels: {kubernetes.io/service-name: dns}}
+addressType: IPv4
+ports: [{name: dns, port: 53, protocol: UDP}, {name: dns-tcp, port: 53}]
+endpoints: [{addresses: [10.1.0.1], conditions: {ready: true}}, {addresses: [10.1.0.2], conditions: {ready: true}}]
+`, nil)
+	s := mesh.Service("dns.default.svc.cluster.local", "default")
+	if s == nil || len(s.Endpoints.On(s.Port(53))) != 2 {
+		t.Errorf("%+v", s)
+	}
+}

@@ -157,7 +157,8 @@ func collect(byPort map[uint32][]*model.Endpoint) *model.Endpoints {
 		slices.SortFunc(list, func(a, b *model.Endpoint) int {
 			return cmp.Or(cmp.Compare(a.Address, b.Address), cmp.Compare(a.Port, b.Port))
 		})
-		byPort[port] = slices.CompactFunc(list, func(a, b *model.Endpoint) bool { return a.Address == b.Address && a.Port == b.Port })
+		list = slices.CompactFunc(list, func(a, b *model.Endpoint) bool { return a.Address == b.Address && a.Port == b.Port })
+		byPort[port] = list
 		for _, p := range list {
 			if p.Account != "" {
 				e.Accounts = append(e.Accounts, p.Namespace+"/"+p.Account)

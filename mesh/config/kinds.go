@@ -172,18 +172,28 @@ func splitAPIVersion(apiVersion string) (group, version string) {
 // KindInfo names a kind that can be decoded, with a new value of its type.
 type KindInfo struct {
 	Group, Name string
-	Value       any // nil: it is no Kubernetes object (IstioOperator)
+	Versions    []string // that are read, the preferred one first
+	Cluster     bool     // cluster-scoped: it has no namespace
+	Value       any      // nil: it is no Kubernetes object (IstioOperator)
 }
 
 // Kinds are all kinds that can be decoded, by group.
 func Kinds() []KindInfo {
 	list := make([]KindInfo, 0, len(kinds))
 	for _, k := range kinds {
-		i := KindInfo{Group: k.group, Name: k.name}
+		i := KindInfo{Group: k.group, Name: k.name, Versions: k.versions, Cluster: k.cluster}
 		if k.make != nil {
 			i.Value = k.make()
 		}
 		list = append(list, i)
 	}
 	return list
+}
+
+// New returns a new value of a kind's type, nil where the kind is not known.
+func New(group, name string) any {
+	if k := find(group, name); k != nil && k.make != nil {
+		return k.make()
+	}
+	return nil
 }

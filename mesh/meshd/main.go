@@ -27,10 +27,15 @@ type flags struct {
 	dir, mesh, logLevel           string
 	plaintext, secure, monitoring string
 	trustDomain, tokens, rootOut  string
+
+	cluster                    PlaceOptions
+	inCluster                  bool
+	webhooks, image, imagePull string
 }
 
-// Main runs the control plane on the operating system's network, from a folder.
-func Main(ctx context.Context, args []string, stderr io.Writer) error {
+// Main runs the control plane on the operating system's network, from a folder or,
+// by open, in a cluster.
+func Main(ctx context.Context, args []string, stderr io.Writer, open OpenPlace) error {
 	var c flags
 	f := pflag.NewFlagSet("meshd", pflag.ContinueOnError)
 	f.SetOutput(stderr)
@@ -42,6 +47,13 @@ func Main(ctx context.Context, args []string, stderr io.Writer) error {
 	f.StringVar(&c.trustDomain, "trust-domain", "cluster.local", "trust domain of the certificates")
 	f.StringVar(&c.tokens, "token-auth-file", "", "`file` of lines TOKEN,NAMESPACE,SERVICEACCOUNT: who may have which certificate; without it there is no CA")
 	f.StringVar(&c.rootOut, "root-cert-out", "", "write the CA's root certificate to this `file`")
+	f.BoolVar(&c.inCluster, "in-cluster", false, "take configuration and identity from the cluster whose Pod this is")
+	f.StringVar(&c.cluster.Kubeconfig, "kubeconfig", "", "take configuration and identity from the cluster of this `file`")
+	f.StringVar(&c.cluster.Context, "context", "", "`context` of the kubeconfig (default: its current one)")
+	f.StringVar(&c.cluster.Namespace, "namespace", "istio-system", "`namespace` of the control plane in the cluster")
+	f.StringVar(&c.webhooks, "webhook-addr", ":15017", "`address` of the webhooks, over TLS; needs --proxy-image")
+	f.StringVar(&c.image, "proxy-image", "", "`image` of the sidecars that the webhook injects; without it there are no webhooks")
+	f.StringVar(&c.imagePull, "proxy-image-pull-policy", "", "Always, IfNotPresent or Never")
 	f.StringVar(&c.logLevel, "log-level", "info", "debug, info, warn or error")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -49,7 +61,7 @@ func Main(ctx context.Context, args []string, stderr io.Writer) error {
 	if f.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
-	o, err := c.options(ctx, stderr)
+	o, err := c.options(ctx, f, open, stderr)
 	if err != nil {
 		return err
 	}
@@ -62,9 +74,15 @@ func Main(ctx context.Context, args []string, stderr io.Writer) error {
 
 // options turns flags into Options. A folder with mistakes is refused at the start;
 // later the last good state of a file stays in force.
-func (c *flags) options(ctx context.Context, stderr io.Writer) (Options, error) {
-	if c.dir == "" {
-		return Options{}, errors.New("--config FOLDER is needed")
+func (c *flags) options(ctx context.Context, f *pflag.FlagSet, open OpenPlace, stderr io.Writer) (Options, error) {
+	cluster := c.inCluster || c.cluster.Kubeconfig != ""
+	switch {
+	case c.dir == "" && !cluster:
+		return Options{}, errors.New("--config FOLDER, --kubeconfig FILE or --in-cluster is needed")
+	case c.dir != "" && cluster || c.inCluster && c.cluster.Kubeconfig != "":
+		return Options{}, errors.New("--config, --kubeconfig and --in-cluster exclude each other")
+	case !cluster && (c.image != "" || f.Changed("webhook-addr")):
+		return Options{}, errors.New("webhooks are a cluster's: --kubeconfig or --in-cluster is needed")
 	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.logLevel)); err != nil {
@@ -75,6 +93,10 @@ func (c *flags) options(ctx context.Context, stderr io.Writer) (Options, error) 
 		PlaintextAddr: c.plaintext, TLSAddr: c.secure, MonitoringAddr: c.monitoring,
 		Logger:        slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
 		OnDiagnostics: func(ds []config.Diagnostic) { config.Print(stderr, ds) },
+	}
+	if cluster {
+		err := c.place(ctx, f, open, &o)
+		return o, err
 	}
 	var err error
 	if o.MeshConfig, err = c.meshConfig(stderr); err != nil {

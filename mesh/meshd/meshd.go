@@ -3,7 +3,7 @@
 // ADS; it signs the proxies' certificates; it answers metrics and debug requests.
 //
 // In: a store.Source, MeshConfig, a CA. Out: gRPC on 15010 (plaintext) and 15012
-// (TLS, with the CSR API), HTTP on 15014.
+// (TLS, with the CSR API), HTTP on 15014, the API server's webhooks on 15017.
 package meshd
 
 import (
@@ -22,6 +22,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/build"
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/mesh/identity"
+	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
 	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/stats"
 	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
@@ -44,6 +45,16 @@ type Options struct {
 	PlaintextAddr  string // ":15010"
 	TLSAddr        string // ":15012"
 	MonitoringAddr string // ":15014"
+
+	// Namespace of the control plane, istio-system: its certificate has the names of
+	// the Service istiod there.
+	Namespace string
+	// Inject answers the API server's webhooks on WebhookAddr with these settings; nil
+	// has none. It needs a CA.
+	Inject      *inject.Options
+	WebhookAddr string // ":15017"
+	// MeshConfigs brings mesh configurations that replace MeshConfig; may be nil.
+	MeshConfigs <-chan *meshpb.MeshConfig
 
 	// Quiet and Max coalesce changes, as PILOT_DEBOUNCE_AFTER and _MAX do.
 	Quiet time.Duration // 100 ms
@@ -71,6 +82,12 @@ func (o *Options) defaults() {
 	if o.MonitoringAddr == "" {
 		o.MonitoringAddr = ":15014"
 	}
+	if o.WebhookAddr == "" {
+		o.WebhookAddr = ":15017"
+	}
+	if o.Namespace == "" {
+		o.Namespace = "istio-system"
+	}
 	if o.Quiet == 0 {
 		o.Quiet = 100 * time.Millisecond
 	}
@@ -93,6 +110,7 @@ type Meshd struct {
 	retry chan struct{}
 
 	mu         sync.Mutex
+	mesh       *meshpb.MeshConfig
 	built      uint64 // revision of the store that proxies are told
 	changed    chan struct{}
 	translator *translate.Translator
@@ -105,8 +123,12 @@ func New(o Options) (*Meshd, error) {
 		return nil, errors.New("meshd needs a network and a source of configuration")
 	}
 	o.defaults()
+	if o.Inject != nil && o.CA == nil {
+		return nil, errors.New("meshd needs a CA for the certificate of its webhooks")
+	}
 	m := &Meshd{
 		o:       o,
+		mesh:    o.MeshConfig,
 		keys:    newKeyring(o.Network, o.Logger),
 		turn:    make(chan struct{}, 1),
 		retry:   make(chan struct{}, 1),
@@ -149,7 +171,7 @@ func (m *Meshd) Check(v *store.View, objects []*config.Object) []config.Diagnost
 	for _, o := range objects {
 		asked[o.Key()] = true
 	}
-	_, findings := Build(store.NewView(slices.Concat(v.All(), objects)...), build.Options{MeshConfig: m.o.MeshConfig, Keys: m.keys.Keys})
+	_, findings := Build(store.NewView(slices.Concat(v.All(), objects)...), build.Options{MeshConfig: m.meshConfig(), Keys: m.keys.Keys})
 	return slices.DeleteFunc(findings, func(d config.Diagnostic) bool { return !asked[d.Object] })
 }
 
@@ -177,7 +199,7 @@ func (m *Meshd) Run(ctx context.Context) error {
 		})
 	})
 	wait.Go(func() { m.refreshKeys(ctx) })
-	<-ctx.Done()
+	m.followMeshConfig(ctx)
 	for _, s := range servers {
 		s.stop()
 	}
@@ -216,6 +238,13 @@ func (m *Meshd) listen(ctx context.Context) ([]server, error) {
 			return fail(err)
 		}
 		servers = append(servers, secure)
+	}
+	if m.o.Inject != nil {
+		hooks, err := m.webhookServer(ctx)
+		if err != nil {
+			return fail(err)
+		}
+		servers = append(servers, hooks)
 	}
 	monitoring, err := m.monitoringServer(ctx)
 	if err != nil {
@@ -288,7 +317,7 @@ func (m *Meshd) refreshKeys(ctx context.Context) {
 
 // push makes the mesh of a view and hands it to the proxies.
 func (m *Meshd) push(v *store.View) {
-	mesh, findings := Build(v, build.Options{MeshConfig: m.o.MeshConfig, Keys: m.keys.Keys})
+	mesh, findings := Build(v, build.Options{MeshConfig: m.meshConfig(), Keys: m.keys.Keys})
 	m.mu.Lock()
 	m.translator = translate.New(mesh, m.translator)
 	m.findings = findings

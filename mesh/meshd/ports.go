@@ -2,6 +2,7 @@ package meshd
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,12 +13,13 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+	"github.com/windtunnel-mesh/windtunnel/mesh/webhook"
 )
 
 // secureServer is ADS and the CSR API over TLS. Proxies prove who they are with a
 // token at first and with their certificate from then on.
 func (m *Meshd) secureServer(ctx context.Context) (server, error) {
-	conf, err := m.o.CA.ServerConfig(serverNames...)
+	conf, err := m.o.CA.ServerConfig(m.serverNames()...)
 	if err != nil {
 		return server{}, fmt.Errorf("make the control plane's certificate: %w", err)
 	}
@@ -25,7 +27,26 @@ func (m *Meshd) secureServer(ctx context.Context) (server, error) {
 }
 
 // serverNames are the names under which proxies reach the control plane.
-var serverNames = []string{"istiod.istio-system.svc", "istiod.istio-system.svc.cluster.local", "istiod.istio-system", "localhost"}
+func (m *Meshd) serverNames() []string {
+	service := "istiod." + m.o.Namespace
+	return []string{service + ".svc", service + ".svc.cluster.local", service, "localhost"}
+}
+
+// webhookServer answers the API server. Its certificate is the CA's, renewed before
+// it expires; the API server knows the CA by the webhooks' caBundle.
+func (m *Meshd) webhookServer(ctx context.Context) (server, error) {
+	conf, err := m.o.CA.ServerConfig(m.serverNames()...)
+	if err != nil {
+		return server{}, fmt.Errorf("make the webhooks' certificate: %w", err)
+	}
+	l, err := m.o.Network.Listen(ctx, m.o.WebhookAddr)
+	if err != nil {
+		return server{}, fmt.Errorf("listen for webhooks: %w", err)
+	}
+	handler := webhook.New(webhook.Options{Inject: *m.o.Inject, Source: m.o.Source, Check: m.Check, Logger: m.o.Logger})
+	return httpServer(ctx, "webhooks", handler, tls.NewListener(l, &tls.Config{
+		MinVersion: tls.VersionTLS12, GetCertificate: conf.GetCertificate, NextProtos: []string{"http/1.1"}})), nil
+}
 
 // monitoringServer answers /ready, /metrics, /debug/syncz and /debug/diagnostics.
 func (m *Meshd) monitoringServer(ctx context.Context) (server, error) {
@@ -50,9 +71,13 @@ func (m *Meshd) monitoringServer(ctx context.Context) (server, error) {
 	mux.HandleFunc("GET /debug/diagnostics", func(w http.ResponseWriter, _ *http.Request) {
 		config.Print(w, m.Diagnostics())
 	})
-	s := &http.Server{Handler: mux, BaseContext: func(net.Listener) context.Context { return ctx }}
+	return httpServer(ctx, "monitoring", mux, l), nil
+}
+
+func httpServer(ctx context.Context, name string, h http.Handler, l net.Listener) server {
+	s := &http.Server{Handler: h, BaseContext: func(net.Listener) context.Context { return ctx }}
 	return server{
-		name: "monitoring",
+		name: name,
 		serve: func() error {
 			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 				return err
@@ -60,7 +85,7 @@ func (m *Meshd) monitoringServer(ctx context.Context) (server, error) {
 			return nil
 		},
 		stop: func() { s.Close() },
-	}, nil
+	}
 }
 
 func writeJSON(w http.ResponseWriter, v any) {
