@@ -79,6 +79,6 @@ func newRoot(s Streams) *cobra.Command {
 	root.AddCommand(newRunCommand(s), newListCommand(s), newSchemaCommand(s), newReportCommand(s), newVersionCommand(s), newWorkerCommand(s))
 	root.AddCommand(newExplainCommand(s), newTranslateCommand(s), newBenchCommand(s))
 	root.AddCommand(newAnalyzeCommand(s), newDiffCommand(s))
-	root.AddCommand(newInstallCommand(s), newUninstallCommand(s))
+	root.AddCommand(newInstallCommand(s), newUninstallCommand(s), newInjectCommand(s), newProxyConfigCommand(s), newProxyStatusCommand(s), newDoctorCommand(s))
 	return root
 }

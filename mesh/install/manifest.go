@@ -54,7 +54,7 @@ func Manifest(s Settings) ([]*unstructured.Unstructured, error) {
 			continue
 		}
 		made := inject.Gateway(inject.GatewayOptions{Name: g.name, Namespace: s.Namespace, Replicas: g.Replicas,
-			ServiceType: corev1.ServiceType(g.ServiceType)}, s.injection())
+			ServiceType: corev1.ServiceType(g.ServiceType)}, s.Injection())
 		for _, o := range made {
 			values = append(values, o)
 		}
@@ -113,8 +113,8 @@ func (s *Settings) meta(name string) metav1.ObjectMeta {
 
 func (s *Settings) image(name string) string { return s.Hub + "/" + name + ":" + s.Tag }
 
-// injection is what the webhook injects with; gateways are made by the same.
-func (s *Settings) injection() inject.Options {
+// Injection is what the webhook injects with; gateways are made by the same.
+func (s *Settings) Injection() inject.Options {
 	return inject.Options{ProxyImage: s.image("meshproxy"), ImagePullPolicy: corev1.PullPolicy(s.ImagePullPolicy), SystemNamespace: s.Namespace}
 }
 

@@ -1,0 +1,211 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/incluster"
+	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
+	"github.com/windtunnel-mesh/windtunnel/mesh/install"
+	"github.com/windtunnel-mesh/windtunnel/mesh/kube"
+)
+
+// examination is one question of doctor: what is well, or what is wrong.
+type examination struct {
+	name string
+	ask  func(context.Context) (string, error)
+}
+
+func newDoctorCommand(s Streams) *cobra.Command {
+	var cluster clusterFlags
+	var namespace string
+	c := &cobra.Command{
+		Use:   "doctor",
+		Short: "Examine a cluster and the mesh in it",
+		Long: "Examine a cluster and the mesh in it: a line for each question, ok or what is wrong. The exit code is 3 where something is.\n" +
+			"Where there is no mesh, it tells whether one could be installed.",
+		Example: "  windtunnel doctor --context kind-kind",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			client, err := cluster.connect()
+			if err != nil {
+				return err
+			}
+			ctx, stop := limited(c.Context(), time.Minute)
+			defer stop()
+			sick := 0
+			for _, e := range (doctor{client, namespace}).examinations(ctx) {
+				well, err := e.ask(ctx)
+				if err != nil {
+					sick++
+					fmt.Fprintf(s.Out, "FAIL  %-14s %v\n", e.name, err)
+					if errors.Is(err, kube.ErrNoCluster) {
+						break // nothing else can be asked
+					}
+					continue
+				}
+				fmt.Fprintf(s.Out, "ok    %-14s %s\n", e.name, well)
+			}
+			if sick > 0 {
+				return inCluster(c.Context(), fmt.Errorf("%s found", plural(sick, "problem")))
+			}
+			return nil
+		},
+	}
+	cluster.add(c)
+	c.Flags().StringVarP(&namespace, "namespace", "n", "istio-system", "`namespace` of the control plane")
+	return c
+}
+
+type doctor struct {
+	client    *kube.Client
+	namespace string
+}
+
+func (d doctor) examinations(ctx context.Context) []examination {
+	list := []examination{{"cluster", d.cluster}}
+	plane, err := d.client.Get(ctx, kube.Resource("apps/v1", "Deployment"), d.namespace, "istiod")
+	if err != nil || plane == nil {
+		return append(list, examination{"installation", d.installable})
+	}
+	return append(list, examination{"control plane", d.controlPlane}, examination{"webhooks", d.webhooks},
+		examination{"roots", d.roots}, examination{"configuration", d.configuration}, examination{"proxies", d.proxies})
+}
+
+func (d doctor) cluster(ctx context.Context) (string, error) {
+	_, version, err := d.client.Minor(ctx)
+	return fmt.Sprintf("Kubernetes %s at %s (context %s)", version, d.client.Host(), d.client.Context()), err
+}
+
+func (d doctor) installable(ctx context.Context) (string, error) {
+	return "there is no mesh; one can be installed", install.Preflight(ctx, d.client, d.namespace)
+}
+
+func (d doctor) controlPlane(ctx context.Context) (string, error) {
+	pods, err := d.planes(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, pod := range pods {
+		if _, err := d.client.PodGet(ctx, d.namespace, pod, monitoringPort, "/ready"); err != nil {
+			return "", err
+		}
+	}
+	return strings.Join(pods, ", ") + " ready", nil
+}
+
+func (d doctor) planes(ctx context.Context) ([]string, error) {
+	list, err := d.client.List(ctx, kube.Resource("v1", "Pod"), d.namespace, "app=istiod")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, p := range list {
+		if phase, _, _ := unstructured.NestedString(p.Object, "status", "phase"); phase == "Running" && p.GetDeletionTimestamp() == nil {
+			names = append(names, p.GetName())
+		}
+	}
+	if len(names) == 0 {
+		return nil, errors.New("no Pod of the control plane is running")
+	}
+	return names, nil
+}
+
+// webhooks tells whether the API server would call the control plane.
+func (d doctor) webhooks(ctx context.Context) (string, error) {
+	mutating, validating := incluster.WebhookNames(d.namespace)
+	for kind, name := range map[string]string{"MutatingWebhookConfiguration": mutating, "ValidatingWebhookConfiguration": validating} {
+		u, err := d.client.Get(ctx, kube.Resource("admissionregistration.k8s.io/v1", kind), "", name)
+		if err != nil {
+			return "", err
+		}
+		if u == nil {
+			return "", fmt.Errorf("there is no %s %s: install again", kind, name)
+		}
+		hooks, _, _ := unstructured.NestedSlice(u.Object, "webhooks")
+		for _, h := range hooks {
+			m, _ := h.(map[string]any)
+			if bundle, _, _ := unstructured.NestedString(m, "clientConfig", "caBundle"); bundle == "" {
+				return "", fmt.Errorf("the API server does not trust %s: its caBundle is empty", m["name"])
+			}
+		}
+	}
+	return "the API server trusts them", nil
+}
+
+// roots tells whether every namespace has the root certificate.
+func (d doctor) roots(ctx context.Context) (string, error) {
+	namespaces, err := d.client.List(ctx, kube.Resource("v1", "Namespace"), "", "")
+	if err != nil {
+		return "", err
+	}
+	for _, ns := range namespaces {
+		u, err := d.client.Get(ctx, kube.Resource("v1", "ConfigMap"), ns.GetName(), inject.RootConfigMap)
+		if err != nil {
+			return "", err
+		}
+		if u == nil && ns.GetDeletionTimestamp() == nil {
+			return "", fmt.Errorf("the namespace %s has no ConfigMap %s: its Pods with sidecars cannot start", ns.GetName(), inject.RootConfigMap)
+		}
+	}
+	return fmt.Sprintf("%s have the root certificate", plural(len(namespaces), "namespace")), nil
+}
+
+// configuration tells what the control plane says of the configuration in force.
+func (d doctor) configuration(ctx context.Context) (string, error) {
+	pods, err := d.planes(ctx)
+	if err != nil {
+		return "", err
+	}
+	text, err := d.client.PodGet(ctx, d.namespace, pods[0], monitoringPort, "/debug/diagnostics")
+	if err != nil {
+		return "", err
+	}
+	var wrong []string
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, "error: ") {
+			wrong = append(wrong, strings.TrimSpace(line))
+		}
+	}
+	if len(wrong) > 0 {
+		return "", fmt.Errorf("%s: %s", plural(len(wrong), "error"), strings.Join(wrong, "; "))
+	}
+	return "no errors", nil
+}
+
+// proxies tells whether all connected proxies have what they were sent.
+func (d doctor) proxies(ctx context.Context) (string, error) {
+	pods, err := d.planes(ctx)
+	if err != nil {
+		return "", err
+	}
+	count := 0
+	for _, pod := range pods {
+		text, err := d.client.PodGet(ctx, d.namespace, pod, monitoringPort, "/debug/syncz")
+		if err != nil {
+			return "", err
+		}
+		p, err := readPlane(pod, text)
+		if err != nil {
+			return "", err
+		}
+		for _, proxy := range p.Proxies {
+			count++
+			for _, d := range discoveries {
+				if state, nack := typeState(&proxy, d.name); state == "REJECTED" {
+					return "", fmt.Errorf("%s refuses what it was sent: %s", proxyName(proxy.Node.ID), nack)
+				}
+			}
+			if proxy.Err != "" {
+				return "", fmt.Errorf("%s has no configuration: %s", proxyName(proxy.Node.ID), proxy.Err)
+			}
+		}
+	}
+	return fmt.Sprintf("%d connected", count), nil
+}
