@@ -30,6 +30,12 @@ var rules = []rule{
 	{"sim/collector", []string{"sim/", "scenarios", "mesh/"}, "spans come over the wire, whoever reports them"},
 	{"mesh/analyze", []string{"mesh/xds", "mesh/proxy", "mesh/explain", "sim", "scenarios"}, "analyze knows the configuration and its model only"},
 	{"mesh/diff", []string{"mesh/xds", "mesh/build", "mesh/model", "sim", "scenarios"}, "diff knows objects and explain's answers only"},
+	{"mesh/kube", []string{"mesh/build", "mesh/model", "mesh/xds", "mesh/proxy", "sim", "scenarios"}, "a cluster is a source of objects, and a place for them"},
+	{"mesh/webhook", []string{"mesh/kube", "mesh/model", "mesh/xds", "mesh/proxy", "sim", "scenarios", "k8s.io/client-go"}, "a webhook answers questions; it asks nobody"},
+	{"mesh/incluster", []string{"mesh/proxy/router", "mesh/proxy/http1", "sim", "scenarios"}, "a place for the control plane"},
+	{"mesh/install", []string{"mesh/proxy/router", "mesh/proxy/http1", "sim", "scenarios"}, "an installation is manifests"},
+	{"mesh/xds/dump", []string{"mesh/model", "mesh/config", "mesh/store", "mesh/build", "mesh/kube", "sim", "scenarios", "k8s.io/"}, "a dump may be any proxy's"},
+	{"mesh/meshd", []string{"k8s.io/client-go", "sim", "scenarios"}, "the control plane knows no cluster but by its Place"},
 	{"mesh/explain", []string{"mesh/model", "mesh/config", "mesh/store", "mesh/build", "mesh/xds", "sim", "scenarios", "k8s.io/", "istio.io/"},
 		"explain asks the data plane only"},
 	{"mesh/meshproxy", []string{"mesh/model", "mesh/config", "mesh/store", "mesh/build", "sim", "scenarios", "k8s.io/"}, "the data plane is lean"},
@@ -76,6 +82,18 @@ func TestOnlyTheBubbleImportsSynctest(t *testing.T) {
 	for line := range strings.Lines(string(out)) {
 		if pkg, imports, _ := strings.Cut(line, " "); strings.Contains(imports, "testing/synctest") && pkg != module+"sim/bubble" {
 			t.Errorf("%s imports testing/synctest: only sim/bubble may", pkg)
+		}
+	}
+}
+
+func TestOnlyKubeImportsClientGo(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}} {{join .TestImports \" \"}}", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if pkg, imports, _ := strings.Cut(line, " "); strings.Contains(" "+imports, " k8s.io/client-go/") && pkg != module+"mesh/kube" {
+			t.Errorf("%s imports client-go: only mesh/kube may", pkg)
 		}
 	}
 }

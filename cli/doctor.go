@@ -88,7 +88,7 @@ func (d doctor) installable(ctx context.Context) (string, error) {
 }
 
 func (d doctor) controlPlane(ctx context.Context) (string, error) {
-	pods, err := d.planes(ctx)
+	pods, err := controlPlanes(ctx, d.client, d.namespace)
 	if err != nil {
 		return "", err
 	}
@@ -98,23 +98,6 @@ func (d doctor) controlPlane(ctx context.Context) (string, error) {
 		}
 	}
 	return strings.Join(pods, ", ") + " ready", nil
-}
-
-func (d doctor) planes(ctx context.Context) ([]string, error) {
-	list, err := d.client.List(ctx, kube.Resource("v1", "Pod"), d.namespace, "app=istiod")
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, p := range list {
-		if phase, _, _ := unstructured.NestedString(p.Object, "status", "phase"); phase == "Running" && p.GetDeletionTimestamp() == nil {
-			names = append(names, p.GetName())
-		}
-	}
-	if len(names) == 0 {
-		return nil, errors.New("no Pod of the control plane is running")
-	}
-	return names, nil
 }
 
 // webhooks tells whether the API server would call the control plane.
@@ -159,7 +142,7 @@ func (d doctor) roots(ctx context.Context) (string, error) {
 
 // configuration tells what the control plane says of the configuration in force.
 func (d doctor) configuration(ctx context.Context) (string, error) {
-	pods, err := d.planes(ctx)
+	pods, err := controlPlanes(ctx, d.client, d.namespace)
 	if err != nil {
 		return "", err
 	}
@@ -181,7 +164,7 @@ func (d doctor) configuration(ctx context.Context) (string, error) {
 
 // proxies tells whether all connected proxies have what they were sent.
 func (d doctor) proxies(ctx context.Context) (string, error) {
-	pods, err := d.planes(ctx)
+	pods, err := controlPlanes(ctx, d.client, d.namespace)
 	if err != nil {
 		return "", err
 	}

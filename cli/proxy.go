@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
 	"github.com/windtunnel-mesh/windtunnel/mesh/kube"
@@ -146,26 +147,41 @@ func syncStatus(ctx context.Context, cluster *clusterFlags, namespace, address s
 	if err != nil {
 		return nil, err
 	}
-	pods, err := client.List(ctx, kube.Resource("v1", "Pod"), namespace, "app=istiod")
+	pods, err := controlPlanes(ctx, client, namespace)
 	if err != nil {
 		return nil, err
 	}
-	if len(pods) == 0 {
-		return nil, fmt.Errorf("there is no control plane in the namespace %s (context %s)", namespace, client.Context())
-	}
 	var planes []plane
 	for _, pod := range pods {
-		text, err := client.PodGet(ctx, namespace, pod.GetName(), monitoringPort, path)
+		text, err := client.PodGet(ctx, namespace, pod, monitoringPort, path)
 		if err != nil {
 			return nil, err
 		}
-		p, err := readPlane(pod.GetName(), text)
+		p, err := readPlane(pod, text)
 		if err != nil {
 			return nil, err
 		}
 		planes = append(planes, p)
 	}
 	return planes, nil
+}
+
+// controlPlanes are the Pods of the control plane that run, and are not ending.
+func controlPlanes(ctx context.Context, client *kube.Client, namespace string) ([]string, error) {
+	list, err := client.List(ctx, kube.Resource("v1", "Pod"), namespace, "app=istiod")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, p := range list {
+		if phase, _, _ := unstructured.NestedString(p.Object, "status", "phase"); phase == "Running" && p.GetDeletionTimestamp() == nil {
+			names = append(names, p.GetName())
+		}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("no control plane is running in the namespace %s (context %s)", namespace, client.Context())
+	}
+	return names, nil
 }
 
 func readPlane(name string, text []byte) (plane, error) {

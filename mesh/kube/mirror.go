@@ -50,7 +50,8 @@ func (c *Client) reflect(ctx context.Context, what selection, to sink, logger *s
 		},
 	}
 	log := klog.Logger(logr.FromSlogHandler(logger.With("resource", what.resource.GroupResource().String()).Handler()))
-	r := cache.NewReflectorWithOptions(lw, &unstructured.Unstructured{}, adapter{to},
+	// A fake API server has no streaming lists; it says so.
+	r := cache.NewReflectorWithOptions(cache.ToListWatcherWithWatchListSemantics(lw, c.dynamic), &unstructured.Unstructured{}, adapter{to},
 		cache.ReflectorOptions{Name: what.resource.Resource, TypeDescription: what.resource.String(), Logger: &log})
 	r.RunWithContext(klog.NewContext(ctx, log))
 }
