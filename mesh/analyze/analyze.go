@@ -29,8 +29,10 @@ type Finding struct {
 type Input struct {
 	View       *store.View
 	MeshConfig *meshpb.MeshConfig // nil: Istio's defaults
-	// Found is what was found before: when the objects were decoded.
+	// Found is what was found before: when the objects were decoded, or when Mesh was built.
 	Found []config.Diagnostic
+	// Mesh is what was built of the view already; nil: it is built, and what that finds is told.
+	Mesh *model.Mesh
 }
 
 // analysis is the state that the checks share.
@@ -60,7 +62,10 @@ var checks = []func(*analysis){
 // Analyze makes every check. Findings without a place in a file are left out, but for
 // those about the mesh configuration: nobody wrote what they are about.
 func Analyze(in Input) []Finding {
-	mesh, found := build.Build(in.View, build.Options{MeshConfig: in.MeshConfig})
+	mesh, found := in.Mesh, []config.Diagnostic(nil)
+	if mesh == nil {
+		mesh, found = build.Build(in.View, build.Options{MeshConfig: in.MeshConfig})
+	}
 	a := &analysis{view: in.View, mesh: mesh, root: mesh.Settings.RootNamespace, found: slices.Concat(in.Found, found)}
 	for _, check := range checks {
 		check(a)

@@ -19,7 +19,6 @@ import (
 	"google.golang.org/grpc"
 	meshpb "istio.io/api/mesh/v1alpha1"
 
-	"github.com/windtunnel-mesh/windtunnel/mesh/build"
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/mesh/identity"
 	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
@@ -53,6 +52,9 @@ type Options struct {
 	// has none. It needs a CA.
 	Inject      *inject.Options
 	WebhookAddr string // ":15017"
+	// Cluster says that the place is a real cluster: what the simulator's would make
+	// there, and this control plane does not, is refused by name.
+	Cluster bool
 	// MeshConfigs brings mesh configurations that replace MeshConfig; may be nil.
 	MeshConfigs <-chan *meshpb.MeshConfig
 
@@ -171,7 +173,7 @@ func (m *Meshd) Check(v *store.View, objects []*config.Object) []config.Diagnost
 	for _, o := range objects {
 		asked[o.Key()] = true
 	}
-	_, findings := Build(store.NewView(slices.Concat(v.All(), objects)...), build.Options{MeshConfig: m.meshConfig(), Keys: m.keys.Keys})
+	_, findings := m.find(store.NewView(slices.Concat(v.All(), objects)...))
 	return slices.DeleteFunc(findings, func(d config.Diagnostic) bool { return !asked[d.Object] })
 }
 
@@ -317,7 +319,7 @@ func (m *Meshd) refreshKeys(ctx context.Context) {
 
 // push makes the mesh of a view and hands it to the proxies.
 func (m *Meshd) push(v *store.View) {
-	mesh, findings := Build(v, build.Options{MeshConfig: m.meshConfig(), Keys: m.keys.Keys})
+	mesh, findings := m.find(v)
 	m.mu.Lock()
 	m.translator = translate.New(mesh, m.translator)
 	m.findings = findings

@@ -59,7 +59,7 @@ func (c *flags) place(ctx context.Context, f *pflag.FlagSet, open OpenPlace, o *
 		return err
 	}
 	o.Source, o.MeshConfig, o.MeshConfigs, o.CA, o.Authenticator = p.Source, p.MeshConfig, p.MeshConfigs, p.CA, p.Authenticator
-	o.Namespace, o.WebhookAddr = c.cluster.Namespace, c.webhooks
+	o.Namespace, o.WebhookAddr, o.Cluster = c.cluster.Namespace, c.webhooks, true
 	if c.image != "" {
 		o.Inject = &inject.Options{ProxyImage: c.image, ImagePullPolicy: corev1.PullPolicy(c.imagePull), SystemNamespace: c.cluster.Namespace,
 			HoldApplication: p.MeshConfig.GetDefaultConfig().GetHoldApplicationUntilProxyStarts().GetValue()}

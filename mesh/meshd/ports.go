@@ -43,7 +43,7 @@ func (m *Meshd) webhookServer(ctx context.Context) (server, error) {
 	if err != nil {
 		return server{}, fmt.Errorf("listen for webhooks: %w", err)
 	}
-	handler := webhook.New(webhook.Options{Inject: *m.o.Inject, Source: m.o.Source, Check: m.Check, Logger: m.o.Logger})
+	handler := webhook.New(webhook.Options{Inject: *m.o.Inject, Source: m.o.Source, Check: m.review, Logger: m.o.Logger})
 	return httpServer(ctx, "webhooks", handler, tls.NewListener(l, &tls.Config{
 		MinVersion: tls.VersionTLS12, GetCertificate: conf.GetCertificate, NextProtos: []string{"http/1.1"}})), nil
 }
