@@ -30,6 +30,10 @@ demo: $(BIN)/windtunnel ## Build, run the bookinfo scenarios in the simulator, w
 test: ## Run the unit tests
 	$(GO) test ./...
 
+.PHONY: test-cluster
+test-cluster: ## Run the tests that need a cluster, in that of $KUBECONFIG
+	$(GO) test -tags=kind -count=1 -run InACluster -v ./cli
+
 ##@ Scenarios
 
 .PHONY: e2e
@@ -46,8 +50,8 @@ loopback: $(BIN)/windtunnel ## Run the bookinfo scenarios on loopback sockets, i
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not gofmt:"; echo "$$unformatted"; exit 1; fi
-	$(GO) vet -tags=e2e ./...
-	$(GO) tool staticcheck -tags=e2e ./...
+	$(GO) vet -tags=e2e,kind ./...
+	$(GO) tool staticcheck -tags=e2e,kind ./...
 
 .PHONY: race
 race: ## Run the tests of the data plane and the virtual network under the race detector

@@ -3,6 +3,7 @@
 package cli_test
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
@@ -47,7 +48,7 @@ func TestMeshInACluster(t *testing.T) {
 		u.SetAPIVersion("v1")
 		u.SetKind("Namespace")
 		u.SetName(namespace)
-		if _, err := client.Delete(t.Context(), u); err != nil {
+		if _, err := client.Delete(context.WithoutCancel(t.Context()), u); err != nil {
 			t.Log(err)
 		}
 	})
