@@ -7,9 +7,9 @@ import (
 	"io"
 	"net/http"
 
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
+	"k8s.io/streaming/pkg/httpstream"
 )
 
 // PodGet asks a port of a Pod for a path over HTTP, through the API server: ports of
@@ -53,15 +53,15 @@ func (c *Client) forwarder(ctx context.Context, namespace, pod string, port int)
 	if err != nil {
 		return nil, nil, err
 	}
-	old := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, url)
-	websocket, err := portforward.NewSPDYOverWebsocketDialer(url, c.config)
+	old := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, url)
+	websocket, err := portforward.NewSPDYOverWebsocketDialerForStreaming(url, c.config)
 	if err != nil {
 		return nil, nil, err
 	}
 	// Servers before 1.31 speak SPDY only, which is what kubectl falls back to as well.
-	dialer := portforward.NewFallbackDialer(websocket, old, httpstream.IsUpgradeFailure)
+	dialer := portforward.NewFallbackDialerForStreaming(websocket, old, httpstream.IsUpgradeFailure)
 	ready := make(chan struct{})
-	f, err := portforward.NewOnAddressesWithContext(ctx, dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", port)}, ready, io.Discard, io.Discard)
+	f, err := portforward.NewOnAddressesForStreamingWithContext(ctx, dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", port)}, ready, io.Discard, io.Discard)
 	return f, ready, err
 }
 
