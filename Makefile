@@ -41,6 +41,10 @@ e2e: ## Run every scenario in the simulator, twice each, as Ginkgo specs with JU
 loopback: $(BIN)/windtunnel ## Run the bookinfo scenarios on loopback sockets, in real time
 	$(BIN)/windtunnel run scenarios/bookinfo --env loopback --out $(OUT)/loopback
 
+.PHONY: netns
+netns: ## Ask the kernel about the capture rules, in network namespaces (needs root)
+	$(GO) test -tags netns ./mesh/capture/nft
+
 ##@ Quality
 
 .PHONY: lint
