@@ -45,6 +45,18 @@ loopback: $(BIN)/windtunnel ## Run the bookinfo scenarios on loopback sockets, i
 netns: ## Ask the kernel about the capture rules, in network namespaces (needs root)
 	$(GO) test -tags netns ./mesh/capture/nft
 
+##@ Images
+
+.PHONY: images
+images: ## Build the images windtunnel/{meshproxy,meshd,bookinfo,workload} with docker; GOARCH, VERSION
+	VERSION=$(VERSION) OUT=$(OUT) images/build
+
+.PHONY: kind-images
+CLUSTER ?= kind
+kind-images: ## Build the images, besides under the names that manifests have (images/played), and load them into the kind cluster CLUSTER
+	VERSION=$(VERSION) OUT=$(OUT) images/build --played
+	kind load docker-image --name $(CLUSTER) $$(VERSION=$(VERSION) images/build --names)
+
 ##@ Quality
 
 .PHONY: lint

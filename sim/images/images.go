@@ -249,3 +249,13 @@ func (p *Process) Close() {
 		s.Close()
 	}
 }
+
+// Shutdown ends the process as one that is asked to: listeners are closed, requests get
+// until ctx ends to finish.
+func (p *Process) Shutdown(ctx context.Context) error {
+	var errs []error
+	for _, s := range p.servers {
+		errs = append(errs, s.Shutdown(ctx))
+	}
+	return errors.Join(errs...)
+}
