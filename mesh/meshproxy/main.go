@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"runtime/debug"
 
@@ -34,6 +35,9 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return stderr, nil
 		}
 		return accesslog.Files(path)
+	}
+	if err := o.environment(os.Getenv); err != nil {
+		return err
 	}
 	p, err := New(o)
 	if err != nil {
