@@ -98,7 +98,7 @@ func (w World) run(ctx context.Context, args []string) error {
 	f.SetInterspersed(false)
 	image := f.String("image", "", "the `image` to play")
 	ports := f.IntSlice("port", nil, "`port` to listen on (default: the image's own)")
-	behaviour := f.String("behaviour", "", "what it does, as the `JSON` of a declared behaviour")
+	behaviour := f.String("behaviour", "", "what it does, as the `JSON` of a declared behaviour: {\"HTTP\": {\"Status\": 503}}")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -121,6 +121,9 @@ func (w World) run(ctx context.Context, args []string) error {
 		}
 		c.Spec.Ports = append(c.Spec.Ports, corev1.ContainerPort{ContainerPort: int32(p)})
 	}
+	if *behaviour != "" && len(found.Ports) == 0 && len(*ports) == 0 {
+		return fmt.Errorf("run: where %s listens is not known: --port is needed", *image)
+	}
 	return w.withAgent(ctx, func(ctx context.Context) error {
 		process, err := found.Start(context.WithoutCancel(ctx), c)
 		if err != nil {
@@ -139,10 +142,11 @@ func find(image, behaviour string) (images.Image, error) {
 	if behaviour != "" {
 		d := json.NewDecoder(strings.NewReader(behaviour))
 		d.DisallowUnknownFields()
-		b := spec.Behaviour{Image: image}
-		if err := d.Decode(&b.HTTP); err != nil {
+		var b spec.Behaviour
+		if err := d.Decode(&b); err != nil {
 			return images.Image{}, fmt.Errorf("run: --behaviour: %w", err)
 		}
+		b.Image, b.Workload = image, ""
 		declared = append(declared, b)
 	}
 	return images.NewCatalogue(declared).Find("", image)

@@ -27,7 +27,7 @@ func free(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// world starts the program in the background and returns the address of its agent.
+// start starts the program in the background and returns the address of its agent.
 func start(t *testing.T, args ...string) (agent string) {
 	t.Helper()
 	agent = fmt.Sprintf("127.0.0.1:%d", free(t))
@@ -88,7 +88,7 @@ func TestRunPlaysAnImageAndMakesCalls(t *testing.T) {
 
 func TestRunPlaysADeclaredBehaviour(t *testing.T) {
 	port := free(t)
-	agent := start(t, "run", "--image", "example/mine", "--port", fmt.Sprint(port), "--behaviour", `{"Status": 418}`)
+	agent := start(t, "run", "--image", "example/mine", "--port", fmt.Sprint(port), "--behaviour", `{"HTTP": {"Status": 418}}`)
 	c := remote.Call{URL: fmt.Sprintf("http://127.0.0.1:%d/", port), Send: &remote.Send{}}
 	for range 100 {
 		res, err := remote.Ask(t.Context(), http.DefaultClient, "http://"+agent, &c)
@@ -114,15 +114,16 @@ func TestSleepEnds(t *testing.T) {
 
 func TestMistakes(t *testing.T) {
 	for args, want := range map[string]string{
-		"":                                     "missing",
-		"walk":                                 `"walk"`,
-		"sleep":                                "seconds",
-		"sleep long":                           `"long"`,
-		"bookinfo reviews":                     "reviews v2",
-		"run":                                  "--image",
-		"run --image example/mine":             "unknown image",
-		"run --image nginx --port 70000":       "70000",
-		`run --image x --behaviour {"Stat":1}`: "Stat",
+		"":                               "missing",
+		"walk":                           `"walk"`,
+		"sleep":                          "seconds",
+		"sleep long":                     `"long"`,
+		"bookinfo reviews":               "reviews v2",
+		"run":                            "--image",
+		"run --image example/mine":       "unknown image",
+		"run --image x --behaviour {}":   "--port is needed",
+		"run --image nginx --port 70000": "70000",
+		`run --image x --behaviour {"HTTP":{"Stat":1}}`: "Stat",
 	} {
 		err := Main(t.Context(), strings.Fields(args), World{Stderr: io.Discard, Env: map[string]string{AgentEnv: "off"}, Network: netx.System{}})
 		if err == nil || !strings.Contains(err.Error(), want) {
