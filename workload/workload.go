@@ -3,7 +3,7 @@
 // agent that makes calls when it is asked to (load/remote). One program plays every image;
 // its arguments, or the name it is called by, say which.
 //
-// It must import nothing of the mesh but the seams mesh/netx and mesh/seed.
+// It must import neither the control plane nor the data plane.
 package workload
 
 import (
