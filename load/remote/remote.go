@@ -25,6 +25,9 @@ import (
 // Call is load.SendOptions or load.Options as JSON: exactly one of Send and Load is
 // there. Durations are nanoseconds.
 type Call struct {
+	// Protocol is http1 (or ""), http2, grpc, tcp or websocket.
+	Protocol string `json:"protocol,omitempty"`
+
 	URL     string            `json:"url"`
 	Method  string            `json:"method,omitempty"`
 	Headers map[string]string `json:"headers,omitempty"`
@@ -75,8 +78,8 @@ func (o *Outcome) Result() (*load.Result, error) {
 // Do makes the calls from this process.
 func (c *Call) Do(ctx context.Context, network netx.Network) *Outcome {
 	res, err := c.do(ctx, load.Target{
-		Dial: func(ctx context.Context, _, addr string) (net.Conn, error) { return network.Dial(ctx, addr) },
-		URL:  c.URL, Method: c.Method, Headers: c.Headers, Body: c.Body, Filler: c.Filler, TLS: c.TLS, Timeout: c.Timeout,
+		Dial:     func(ctx context.Context, _, addr string) (net.Conn, error) { return network.Dial(ctx, addr) },
+		Protocol: c.Protocol, URL: c.URL, Method: c.Method, Headers: c.Headers, Body: c.Body, Filler: c.Filler, TLS: c.TLS, Timeout: c.Timeout,
 		Seed: seed.New(c.Seed),
 	})
 	o := &Outcome{}

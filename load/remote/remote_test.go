@@ -4,10 +4,13 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/windtunnel-mesh/windtunnel/load"
 	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
 )
 
@@ -50,6 +53,21 @@ func TestAskHasTheCallsMadeElsewhere(t *testing.T) {
 	}
 }
 
+// What load can send, a call can ask for.
+func TestCallHasTheFieldsOfLoad(t *testing.T) {
+	has := func(call reflect.Type, options reflect.Type, except ...string) {
+		for i := range options.NumField() {
+			name := options.Field(i).Name
+			if _, ok := call.FieldByName(name); !ok && !slices.Contains(except, name) {
+				t.Errorf("%s has no %s of %s", call, name, options)
+			}
+		}
+	}
+	has(reflect.TypeFor[Call](), reflect.TypeFor[load.Target](), "Dial", "RequestID")
+	has(reflect.TypeFor[Send](), reflect.TypeFor[load.SendOptions](), "Target")
+	has(reflect.TypeFor[Load](), reflect.TypeFor[load.Options](), "Target")
+}
+
 func TestAskReportsMistakes(t *testing.T) {
 	agent := httptest.NewServer(Handler(netx.System{}))
 	defer agent.Close()
@@ -58,6 +76,9 @@ func TestAskReportsMistakes(t *testing.T) {
 	}
 	if _, err := Ask(context.Background(), agent.Client(), agent.URL, &Call{URL: "ftp://x", Send: &Send{}}); err == nil || !strings.Contains(err.Error(), "ftp://x") {
 		t.Errorf("not HTTP: %v", err)
+	}
+	if _, err := Ask(context.Background(), agent.Client(), agent.URL, &Call{Protocol: "smtp", URL: "http://x", Send: &Send{}}); err == nil || !strings.Contains(err.Error(), "smtp") {
+		t.Errorf("unknown protocol: %v", err)
 	}
 	if _, err := Read(strings.NewReader(`{"url": "http://x", "qps": 5}`)); err == nil || !strings.Contains(err.Error(), "qps") {
 		t.Errorf("unknown field: %v", err)
