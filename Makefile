@@ -45,6 +45,22 @@ e2e: ## Run every scenario in the simulator, twice each, as Ginkgo specs with JU
 loopback: $(BIN)/windtunnel ## Run the bookinfo scenarios on loopback sockets, in real time
 	$(BIN)/windtunnel run scenarios/bookinfo --env loopback --out $(OUT)/loopback
 
+.PHONY: netns
+netns: ## Ask the kernel about the capture rules, in network namespaces (needs root)
+	$(GO) test -tags netns ./mesh/capture/nft
+
+##@ Images
+
+.PHONY: images
+images: ## Build the images windtunnel/{meshproxy,meshd,bookinfo,workload} with docker; GOARCH, VERSION
+	VERSION=$(VERSION) OUT=$(OUT) images/build
+
+.PHONY: kind-images
+CLUSTER ?= kind
+kind-images: ## Build the images, besides under the names that manifests have (images/played), and load them into the kind cluster CLUSTER
+	VERSION=$(VERSION) OUT=$(OUT) images/build --played
+	kind load docker-image --name $(CLUSTER) $$(VERSION=$(VERSION) images/build --names)
+
 ##@ Quality
 
 .PHONY: lint

@@ -274,3 +274,11 @@ func collect(callers []*caller) *Result {
 func record(h *hdrhistogram.Histogram, d time.Duration) {
 	_ = h.RecordValue(int64(min(max(d, 0), 24*time.Hour))) // cannot fail: in range
 }
+
+// Restore makes a result out of records that were made elsewhere, in any order, and the
+// first answer and fortio's JSON that go with them.
+func Restore(records []Record, first *Answer, fortio []byte) *Result {
+	res := collect([]*caller{{records: records}})
+	res.First, res.fortio = first, fortio
+	return res
+}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -22,11 +23,15 @@ type settings struct {
 	concurrency int
 	hold        bool
 	keepProbes  bool
-	capture     *capture.Options // nil: interception mode NONE
-	resources   corev1.ResourceRequirements
-	probes      bool
-	readiness   timing
-	config      map[string]any // of proxy.istio.io/config, for the node's metadata
+	native      bool
+	ends        []corev1.EnvVar // how the proxy ends, where the Pod says
+	// mergeMetrics sends Prometheus to the proxy for the application's metrics too.
+	mergeMetrics bool
+	capture      *capture.Options // nil: interception mode NONE
+	resources    corev1.ResourceRequirements
+	probes       bool
+	readiness    timing
+	config       map[string]any // of proxy.istio.io/config, for the node's metadata
 }
 
 // timing of the readiness probe, in seconds; Istio's defaults.
@@ -53,11 +58,13 @@ var annotations = map[string]annotation{
 		s.keepProbes = !rewrite
 		return err
 	},
-	"sidecar.istio.io/nativeSidecar": func(_ *settings, v string) error {
-		if native, err := strconv.ParseBool(v); err != nil || native {
-			return errors.New("only false is supported: the proxy is an ordinary container")
-		}
-		return nil
+	"sidecar.istio.io/nativeSidecar": func(s *settings, v string) (err error) {
+		s.native, err = strconv.ParseBool(v)
+		return err
+	},
+	"prometheus.istio.io/merge-metrics": func(s *settings, v string) (err error) {
+		s.mergeMetrics, err = strconv.ParseBool(v)
+		return err
 	},
 	"sidecar.istio.io/interceptionMode": interceptionMode,
 	// All statistics are kept: what is asked for is there.
@@ -118,12 +125,13 @@ var annotations = map[string]annotation{
 
 // families are the prefixes of annotations that speak to the injector.
 var families = []string{"sidecar.istio.io/", "status.sidecar.istio.io/", "readiness.status.sidecar.istio.io/",
-	"traffic.sidecar.istio.io/", "inject.istio.io/", "proxy.istio.io/"}
+	"traffic.sidecar.istio.io/", "inject.istio.io/", "proxy.istio.io/", "prometheus.istio.io/"}
 
 // annotated applies a Pod's annotations and reports everything that is wrong with them.
 func (o *Options) annotated(pod *corev1.Pod) (*settings, error) {
 	c := *o.Capture
 	s := &settings{image: o.ProxyImage, hold: o.HoldApplication, keepProbes: o.KeepProbes, capture: &c,
+		native: o.NativeSidecars, mergeMetrics: true,
 		probes: true, readiness: timing{period: 15, failures: 4}}
 	none := false
 	var errs []error
@@ -215,6 +223,14 @@ type podConfig struct {
 	HoldApplicationUntilProxyStarts *bool         `json:"holdApplicationUntilProxyStarts,omitempty"`
 	Concurrency                     *uint16       `json:"concurrency,omitempty"`
 	ProxyStatsMatcher               *statsMatcher `json:"proxyStatsMatcher,omitempty"`
+	TerminationDrainDuration        string        `json:"terminationDrainDuration,omitempty"`
+	ProxyMetadata                   *endings      `json:"proxyMetadata,omitempty"`
+}
+
+// endings are the variables of proxyMetadata that are honoured: how a proxy ends.
+type endings struct {
+	ExitOnZero   string `json:"EXIT_ON_ZERO_ACTIVE_CONNECTIONS,omitempty"`
+	MinimumDrain string `json:"MINIMUM_DRAIN_DURATION,omitempty"`
 }
 
 // statsMatcher asks for more statistics than Istio's proxy keeps; ours keeps all.
@@ -227,7 +243,8 @@ type statsMatcher struct {
 func proxyConfig(s *settings, v string) error {
 	var c podConfig
 	if err := yaml.UnmarshalStrict([]byte(v), &c); err != nil {
-		return fmt.Errorf("%w (supported are holdApplicationUntilProxyStarts, concurrency and proxyStatsMatcher)", err)
+		return fmt.Errorf("%w (supported are holdApplicationUntilProxyStarts, concurrency, proxyStatsMatcher, "+
+			"terminationDrainDuration, and of proxyMetadata EXIT_ON_ZERO_ACTIVE_CONNECTIONS and MINIMUM_DRAIN_DURATION)", err)
 	}
 	if c.HoldApplicationUntilProxyStarts != nil {
 		s.hold = *c.HoldApplicationUntilProxyStarts
@@ -235,5 +252,35 @@ func proxyConfig(s *settings, v string) error {
 	if c.Concurrency != nil {
 		s.concurrency = int(*c.Concurrency)
 	}
+	if err := s.ending(&c); err != nil {
+		return err
+	}
 	return yaml.Unmarshal([]byte(v), &s.config)
+}
+
+// ending checks how the proxy is to end, and writes it as the proxy reads it.
+func (s *settings) ending(c *podConfig) error {
+	if v := c.TerminationDrainDuration; v != "" {
+		d, err := time.ParseDuration(v)
+		if err != nil || d < 0 || d%time.Second != 0 {
+			return fmt.Errorf("terminationDrainDuration %q: expected whole seconds, such as 30s", v)
+		}
+		s.ends = append(s.ends, corev1.EnvVar{Name: drainEnv, Value: strconv.Itoa(int(d / time.Second))})
+	}
+	if c.ProxyMetadata == nil {
+		return nil
+	}
+	if v := c.ProxyMetadata.ExitOnZero; v != "" {
+		if _, err := strconv.ParseBool(v); err != nil {
+			return fmt.Errorf("EXIT_ON_ZERO_ACTIVE_CONNECTIONS %q: expected true or false", v)
+		}
+		s.ends = append(s.ends, corev1.EnvVar{Name: "EXIT_ON_ZERO_ACTIVE_CONNECTIONS", Value: v})
+	}
+	if v := c.ProxyMetadata.MinimumDrain; v != "" {
+		if d, err := time.ParseDuration(v); err != nil || d < 0 {
+			return fmt.Errorf("MINIMUM_DRAIN_DURATION %q: expected a duration, such as 5s", v)
+		}
+		s.ends = append(s.ends, corev1.EnvVar{Name: "MINIMUM_DRAIN_DURATION", Value: v})
+	}
+	return nil
 }

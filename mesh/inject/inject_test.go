@@ -189,7 +189,7 @@ func TestAnnotations(t *testing.T) {
 	if proxy.Name != ProxyContainer || proxy.Lifecycle == nil || proxy.Image != "other:1" {
 		t.Errorf("first container is %s of %s, lifecycle %v", proxy.Name, proxy.Image, proxy.Lifecycle)
 	}
-	if got := strings.Join(proxy.Args[8:], " "); got != "--log-level debug --concurrency 2" {
+	if got := strings.Join(proxy.Args[8:], " "); got != "--status-port 15020 --log-level debug --concurrency 2" {
 		t.Errorf("last arguments are %q", got)
 	}
 	if r := proxy.Resources; len(r.Requests) != 1 || r.Requests.Cpu().String() != "50m" || len(r.Limits) != 1 || r.Limits.Memory().String() != "64Mi" {
@@ -241,7 +241,8 @@ func TestMistakesAreReportedByName(t *testing.T) {
 		"sidecar.istio.io/bootstrapOverride":              "x",
 		"sidecar.istio.io/proxyCPU":                       "many",
 		"sidecar.istio.io/interceptionMode":               "TPROXY",
-		"sidecar.istio.io/nativeSidecar":                  "true",
+		"sidecar.istio.io/nativeSidecar":                  "perhaps",
+		"prometheus.istio.io/merge-metrics":               "perhaps",
 		"traffic.sidecar.istio.io/excludeInboundPorts":    "80,http",
 		"traffic.sidecar.istio.io/kubevirtInterfaces":     "eth1",
 		"inject.istio.io/templates":                       "gateway",

@@ -29,9 +29,14 @@ const (
 	// AppProbersEnv has the application's own probes, as JSON by path, for who answers
 	// in their place on HealthPort.
 	AppProbersEnv = "ISTIO_KUBE_APP_PROBERS"
+	// AppMetricsEnv says where the application's own metrics are, which AppPort merges
+	// with the proxy's.
+	AppMetricsEnv = "ISTIO_PROMETHEUS_ANNOTATIONS"
+	// drainEnv is how long the proxy outlives the signal to end, in seconds.
+	drainEnv = "TERMINATION_DRAIN_DURATION_SECONDS"
 
 	AdminPort   = 15000
-	AppPort     = 15020 // the application's rewritten probes
+	AppPort     = 15020 // the application's rewritten probes, merged metrics
 	HealthPort  = 15021 // the proxy's own readiness
 	MetricsPort = 15090
 )
@@ -53,7 +58,10 @@ type Options struct {
 	Capture *capture.Options
 	// HoldApplication starts applications after their proxy is ready.
 	HoldApplication bool
-	// KeepProbes leaves the application's HTTP probes alone. They are sent to the proxy
+	// NativeSidecars makes the proxy an init container that keeps running: it starts before
+	// the application and ends after it. Kubernetes has them since 1.29.
+	NativeSidecars bool
+	// KeepProbes leaves the application's probes alone. They are sent to the proxy
 	// otherwise, which passes them on: kubelet has no mesh certificate.
 	KeepProbes bool
 }

@@ -68,6 +68,11 @@ func (o *Options) add(pod *corev1.Pod, ns *corev1.Namespace, s *settings) error 
 	if pod.Annotations == nil {
 		pod.Annotations = make(map[string]string)
 	}
+	if s.mergeMetrics {
+		if where := mergeMetrics(pod.Annotations); where != "" {
+			proxy.Env = append(proxy.Env, corev1.EnvVar{Name: AppMetricsEnv, Value: escape(where)})
+		}
+	}
 	for _, key := range []string{"kubectl.kubernetes.io/default-container", "kubectl.kubernetes.io/default-logs-container"} {
 		if pod.Annotations[key] == "" && len(pod.Spec.Containers) > 0 {
 			pod.Annotations[key] = pod.Spec.Containers[0].Name
@@ -78,11 +83,18 @@ func (o *Options) add(pod *corev1.Pod, ns *corev1.Namespace, s *settings) error 
 		pod.Spec.InitContainers = append(pod.Spec.InitContainers, o.init(s))
 		added.InitContainers = []string{InitContainer}
 	}
-	if s.hold {
+	switch {
+	case s.native:
+		// The startup probe holds what comes after it.
+		always := corev1.ContainerRestartPolicyAlways
+		proxy.RestartPolicy = &always
+		pod.Spec.InitContainers = append(pod.Spec.InitContainers, *proxy)
+		added.InitContainers, added.Containers = append(added.InitContainers, ProxyContainer), nil
+	case s.hold:
 		proxy.Lifecycle = &corev1.Lifecycle{PostStart: &corev1.LifecycleHandler{
 			Exec: &corev1.ExecAction{Command: []string{"meshproxy", "wait"}}}}
 		pod.Spec.Containers = slices.Insert(pod.Spec.Containers, 0, *proxy)
-	} else {
+	default:
 		pod.Spec.Containers = append(pod.Spec.Containers, *proxy)
 	}
 	for _, v := range volumes() {
@@ -124,7 +136,8 @@ func (o *Options) proxy(b bootstrapOf) (*corev1.Container, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bootstrap: %w", err)
 	}
-	args := []string{"--config-yaml", config, "--ca-address", o.discoveryAddress(), "--token-path", TokenPath, "--ca-root-path", RootCertPath}
+	args := []string{"--config-yaml", config, "--ca-address", o.discoveryAddress(), "--token-path", TokenPath, "--ca-root-path", RootCertPath,
+		"--status-port", fmt.Sprint(AppPort)}
 	if s.logLevel != "" {
 		args = append(args, "--log-level", s.logLevel)
 	}
@@ -134,7 +147,7 @@ func (o *Options) proxy(b bootstrapOf) (*corev1.Container, error) {
 	c := &corev1.Container{
 		Name: ProxyContainer, Image: s.image, ImagePullPolicy: o.ImagePullPolicy,
 		Args:      args,
-		Env:       downward(),
+		Env:       s.environment(),
 		Ports:     []corev1.ContainerPort{{Name: "http-envoy-prom", ContainerPort: MetricsPort, Protocol: corev1.ProtocolTCP}},
 		Resources: s.resources,
 		SecurityContext: &corev1.SecurityContext{
@@ -163,8 +176,8 @@ func healthProbe(t timing) *corev1.Probe {
 	}
 }
 
-// downward are the variables that the bootstrap refers to.
-func downward() []corev1.EnvVar {
+// environment has the variables that the bootstrap refers to, and how the proxy ends.
+func (s *settings) environment() []corev1.EnvVar {
 	var env []corev1.EnvVar
 	for _, v := range []struct{ name, path string }{
 		{"POD_NAME", "metadata.name"}, {"POD_NAMESPACE", "metadata.namespace"}, {"INSTANCE_IP", "status.podIP"},
@@ -173,7 +186,10 @@ func downward() []corev1.EnvVar {
 		env = append(env, corev1.EnvVar{Name: v.name, ValueFrom: &corev1.EnvVarSource{
 			FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: v.path}}})
 	}
-	return env
+	if !slices.ContainsFunc(s.ends, func(v corev1.EnvVar) bool { return v.Name == drainEnv }) {
+		env = append(env, corev1.EnvVar{Name: drainEnv, Value: "5"})
+	}
+	return append(env, s.ends...)
 }
 
 const (

@@ -4,14 +4,19 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/accesslog"
 )
 
-// Main runs a proxy on the operating system's network.
+// Main runs a proxy on the operating system's network, or what the first argument
+// names: "capture" programs the capture rules, "wait" waits until the proxy is ready.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) > 0 && commands[args[0]] != nil {
+		return commands[args[0]](ctx, args[1:], stdout, stderr)
+	}
 	o, err := ParseArgs(args, stderr)
 	if err != nil {
 		return err
@@ -30,6 +35,9 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return stderr, nil
 		}
 		return accesslog.Files(path)
+	}
+	if err := o.environment(os.Getenv); err != nil {
+		return err
 	}
 	p, err := New(o)
 	if err != nil {

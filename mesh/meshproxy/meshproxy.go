@@ -27,6 +27,7 @@ type Proxy struct {
 	proxy    *proxy.Proxy
 	conns    *connections
 	agent    *identity.Agent // nil without an identity
+	status   http.Handler    // nil without a status port
 	client   *client.Client  // nil without a control plane
 	ready    chan struct{}
 	started  time.Time
@@ -62,6 +63,9 @@ func New(o Options) (*Proxy, error) {
 		options.Secrets = p.agent
 	}
 	p.proxy = proxy.New(options)
+	if err := p.newStatus(); err != nil {
+		return nil, err
+	}
 	return p, p.newClient()
 }
 
@@ -131,7 +135,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 		}
 	}
 	stop := func() {
-		for _, what := range []string{"configuration", "identity", "admin"} {
+		for _, what := range []string{"configuration", "identity", "status", "admin"} {
 			if s := stops[what]; s != nil {
 				s()
 			}
@@ -145,6 +149,9 @@ func (p *Proxy) Run(ctx context.Context) error {
 		}
 	}
 	err := p.serveAdmin(ctx, func() { cancel(nil) }, background)
+	if err == nil {
+		err = p.serveStatus(ctx, background)
+	}
 	if err == nil && p.client == nil {
 		err = p.update(p.boot.Static)
 	}
@@ -154,6 +161,9 @@ func (p *Proxy) Run(ctx context.Context) error {
 		background("configuration", p.client.Run)
 	}
 	<-ctx.Done()
+	if err == nil {
+		p.terminate()
+	}
 	stop()
 	err = p.close()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {

@@ -35,6 +35,13 @@ type Options struct {
 	TokenPath   string
 	RootPath    string // trusted root of the control plane
 	DrainTime   time.Duration
+	StatusPort  uint16 // of probes and merged metrics; 0: none
+
+	// AppProbes and AppMetrics are the injector's JSON for the status port.
+	AppProbes  string
+	AppMetrics string
+	// Termination is how the proxy ends when it is asked to; the zero value: at once.
+	Termination Termination
 
 	Network       netx.Network
 	ReadFile      func(path string) ([]byte, error)
@@ -74,6 +81,7 @@ func ParseArgs(args []string, usage io.Writer) (Options, error) {
 	f.StringVar(&o.TokenPath, "token-path", defaultTokenPath, "`file` with the token that proves who this proxy is")
 	f.StringVar(&o.RootPath, "ca-root-path", defaultRootPath, "`file` with the control plane's trusted root")
 	f.DurationVar(&o.DrainTime, "drain-time", 45*time.Second, "time that connections of a listener get to finish when its configuration changes")
+	f.Uint16Var(&o.StatusPort, "status-port", 0, "`port` that answers the application's probes, and metrics of it and the proxy (default: none)")
 	f.StringVar(&lender, "network", "", "Unix `socket` of a process that opens this proxy's sockets (default: the operating system)")
 	if err := f.Parse(args); err != nil {
 		return o, err

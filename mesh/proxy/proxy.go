@@ -194,6 +194,25 @@ func (p *Proxy) Drain() {
 	}
 }
 
+// Active is the number of connections of all listeners but those that are named, the
+// ones that drain among them.
+func (p *Proxy) Active(except func(listener string) bool) int64 {
+	<-p.apply
+	defer func() { p.apply <- struct{}{} }()
+	var n int64
+	for _, l := range p.open {
+		if !except(l.config.Name) {
+			n += l.Active()
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for d := range p.draining {
+		n += d.rest.Active()
+	}
+	return n
+}
+
 // Close unbinds all ports, ends all connections at once and waits for them.
 func (p *Proxy) Close() error {
 	<-p.apply

@@ -249,3 +249,17 @@ func (p *Process) Close() {
 		s.Close()
 	}
 }
+
+// Shutdown ends the process as one that is asked to: listeners are closed, HTTP requests
+// get until ctx ends to finish. Servers of other protocols are closed.
+func (p *Process) Shutdown(ctx context.Context) error {
+	var errs []error
+	for _, s := range p.servers {
+		if polite, ok := s.(interface{ Shutdown(context.Context) error }); ok {
+			errs = append(errs, polite.Shutdown(ctx))
+		} else {
+			errs = append(errs, s.Close())
+		}
+	}
+	return errors.Join(errs...)
+}

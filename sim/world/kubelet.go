@@ -97,6 +97,14 @@ func workloadOf(pod *corev1.Pod) string {
 // startContainers runs the init containers' work, then the containers in order.
 func (w *World) startContainers(ctx context.Context, n *node) error {
 	for _, c := range n.pod.Spec.InitContainers {
+		if c.Name == inject.ProxyContainer { // a native sidecar: what comes next waits for it
+			if err := w.startContainer(ctx, n, c); err != nil {
+				return err
+			}
+			if err := w.WaitReady(ctx, n.pod); err != nil {
+				return err
+			}
+		}
 		if c.Name != inject.InitContainer {
 			continue
 		}
@@ -185,6 +193,7 @@ func (w *World) startProxy(ctx context.Context, n *node, c corev1.Container, env
 	if w.o.Programs != nil {
 		return w.startProgram(ctx, n, c, inject.Expand(c.Args, env), token)
 	}
+	options.AppProbes, options.AppMetrics = env[inject.AppProbersEnv], env[inject.AppMetricsEnv]
 	options.Network = n.host.Network(uid, uid)
 	options.ReadFile = mounts(token, w.ca.RootPEM())
 	options.Seed = w.o.Seed.Sub("proxy/" + n.pod.Name)

@@ -181,7 +181,7 @@ type proxyStart struct{ boot *bootstrap.Bootstrap }
 
 // proxyOf reads the bootstrap that the injector wrote; nil: the Pod has no proxy.
 func proxyOf(n *node) (*proxyStart, error) {
-	for _, c := range n.pod.Spec.Containers {
+	for _, c := range slices.Concat(n.pod.Spec.InitContainers, n.pod.Spec.Containers) {
 		if c.Name != inject.ProxyContainer {
 			continue
 		}

@@ -1,0 +1,284 @@
+//go:build netns && linux
+
+package nft
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
+)
+
+// lab is two network namespaces with a wire between them.
+type lab struct{ pod, remote netns.NsHandle }
+
+// on runs f on a thread of its own in a namespace, as a user: credentials of the file
+// system are a thread's, and are those that a socket gets. The thread ends with f.
+func on(ns netns.NsHandle, user, group int, f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		err := netns.Set(ns)
+		if err == nil && user != 0 {
+			if err = unix.Setfsgid(group); err == nil {
+				err = unix.Setfsuid(user)
+			}
+		}
+		if err == nil {
+			err = f()
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	l := &lab{namespace(t), namespace(t)}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("network namespaces cannot be wired up (this needs root and the kernel's veth): %v", err)
+		}
+	}
+	must(on(l.pod, 0, 0, func() error {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = "eth0"
+		return netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsFd(l.remote)})
+	}))
+	must(on(l.pod, 0, 0, func() error { return configure(pod4+"/24", pod6+"/64", "", remote4, remote6) }))
+	must(on(l.remote, 0, 0, func() error {
+		return configure(remote4+"/24", remote6+"/64", service4+"/32 "+service6+"/128", "", "")
+	}))
+	serve(t, l.pod, "pod", 15001, 15006, 15008, 15020, 15021, 15090, 9080, 2222)
+	serve(t, l.remote, "remote", 9080, 3306, 15012)
+	return l
+}
+
+func namespace(t *testing.T) netns.NsHandle {
+	t.Helper()
+	var ns netns.NsHandle
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		var err error
+		ns, err = netns.New()
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatalf("no network namespace can be made (this needs root): %v", err)
+	}
+	t.Cleanup(func() { ns.Close() })
+	return ns
+}
+
+// configure gives the namespace's eth0 and lo their addresses and a default route.
+func configure(v4, v6, services, gateway4, gateway6 string) error {
+	add := func(name string, addresses ...string) error {
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		for _, text := range addresses {
+			a, err := netlink.ParseAddr(text)
+			if err != nil {
+				return err
+			}
+			if strings.Contains(text, ":") {
+				a.Flags = unix.IFA_F_NODAD
+			}
+			if err := netlink.AddrAdd(link, a); err != nil {
+				return fmt.Errorf("%s on %s: %w", text, name, err)
+			}
+		}
+		return netlink.LinkSetUp(link)
+	}
+	if err := add("lo", append(strings.Fields(services), "::6/128")...); err != nil {
+		return err
+	}
+	if err := add("eth0", v4, v6); err != nil {
+		return err
+	}
+	for _, gateway := range []string{gateway4, gateway6} {
+		if gateway == "" {
+			continue
+		}
+		if err := netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP(gateway)}); err != nil {
+			return fmt.Errorf("default route by %s: %w", gateway, err)
+		}
+	}
+	return nil
+}
+
+// serve tells each client where it was accepted, its address, and where it wanted to go.
+func serve(t *testing.T, ns netns.NsHandle, name string, ports ...int) {
+	t.Helper()
+	for _, port := range ports {
+		for _, network := range []string{"tcp4", "tcp6"} {
+			err := on(ns, 0, 0, func() error {
+				l, err := net.Listen(network, fmt.Sprintf(":%d", port))
+				if err != nil {
+					return err
+				}
+				t.Cleanup(func() { l.Close() })
+				go func() {
+					for {
+						c, err := l.Accept()
+						if err != nil {
+							return
+						}
+						original, redirected := netx.OriginalDst(c)
+						if !redirected {
+							original = netx.AddrPort(c.LocalAddr())
+						}
+						fmt.Fprintf(c, "%s:%d %s %s", name, port, original, netx.AddrPort(c.RemoteAddr()).Addr())
+						c.Close()
+					}
+				}()
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// connect opens the flow's connection and returns what its server says.
+func (l *lab) connect(f *flow) (accepted, original, source string, err error) {
+	ns := l.pod
+	if f.user == 0 {
+		ns = l.remote
+	}
+	err = on(ns, f.user, f.gid(), func() error {
+		d := net.Dialer{Timeout: 3 * time.Second}
+		if f.source != "" {
+			d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(f.source), 0))
+		}
+		c, err := d.DialContext(context.Background(), "tcp", f.to)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		answer, err := io.ReadAll(c)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Sscan(string(answer), &accepted, &original, &source)
+		return err
+	})
+	return accepted, original, source, err
+}
+
+func TestKernelOnTheFlows(t *testing.T) {
+	l := newLab(t)
+	for i := range flowSets {
+		set := &flowSets[i]
+		rules := set.rules(t)
+		// Each set replaces the one before it.
+		err := on(l.pod, 0, 0, func() error {
+			report, err := Program(rules)
+			if err == nil && (report.By != ByNftables || report.IPv4 == 0 || report.IPv6 == 0) {
+				err = fmt.Errorf("programmed %+v", report)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatalf("%s: %v", set.name, err)
+		}
+		for _, f := range set.flows {
+			accepted, original, source, err := l.connect(&f)
+			if err != nil {
+				t.Errorf("%s: %s: %v", set.name, f.name, err)
+				continue
+			}
+			if accepted != f.accepted || original != f.to || source != f.from(netip.MustParseAddrPort(f.to).Addr()).String() {
+				t.Errorf("%s: %s: accepted by %s, as from %s to %s; want %s, to %s", set.name, f.name, accepted, source, original, f.accepted, f.to)
+			}
+			if said := f.interpret(rules); said != accepted {
+				t.Errorf("%s: %s: the interpreter says %s, the kernel does %s", set.name, f.name, said, accepted)
+			}
+		}
+	}
+}
+
+func TestProgramReplacesAndRemoves(t *testing.T) {
+	l := newLab(t)
+	err := on(l.pod, 0, 0, func() error {
+		for range 2 {
+			if _, err := Program(flowSets[0].rules(t)); err != nil {
+				return err
+			}
+		}
+		if err := Remove(); err != nil {
+			return err
+		}
+		return Remove() // nothing is there: no error
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := flow{name: "without rules", to: pod4 + ":9080"}
+	if accepted, _, _, err := l.connect(&plain); err != nil || accepted != "pod:9080" {
+		t.Errorf("without rules: %s, %v", accepted, err)
+	}
+}
+
+// What somebody else did to the table is found.
+func TestVerifyFindsDifferences(t *testing.T) {
+	l := newLab(t)
+	rules := flowSets[0].rules(t)
+	err := on(l.pod, 0, 0, func() error {
+		if _, err := Program(rules); err != nil {
+			return err
+		}
+		conn, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		table := tables(false)[0]
+		if err := verify(conn, table, rules.IPv4); err != nil {
+			return err
+		}
+		other := flowSets[1].rules(t)
+		if err := verify(conn, table, other.IPv4); err == nil || !strings.Contains(err.Error(), "rules, not") {
+			return fmt.Errorf("verify says %v of another number of rules", err)
+		}
+		other = flowSets[len(flowSets)-1].rules(t)
+		if err := verify(conn, table, other.IPv4); err == nil || !strings.Contains(err.Error(), "differs") {
+			return fmt.Errorf("verify says %v of another user", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestProgramNeedsThePrivilege(t *testing.T) {
+	l := newLab(t)
+	err := on(l.pod, 0, 0, func() error {
+		var none [2]unix.CapUserData
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		if err := unix.Capset(&header, &none[0]); err != nil {
+			return err
+		}
+		_, err := Program(flowSets[0].rules(t))
+		return err
+	})
+	if err == nil || !strings.Contains(err.Error(), "NET_ADMIN") {
+		t.Errorf("without capabilities: %v", err)
+	}
+}
