@@ -34,6 +34,8 @@ var rules = []rule{
 	{"mesh/webhook", []string{"mesh/kube", "mesh/model", "mesh/xds", "mesh/proxy", "sim", "scenarios", "k8s.io/client-go"}, "a webhook answers questions; it asks nobody"},
 	{"mesh/incluster", []string{"mesh/proxy/router", "mesh/proxy/http1", "sim", "scenarios"}, "a place for the control plane"},
 	{"mesh/install", []string{"mesh/proxy/router", "mesh/proxy/http1", "sim", "scenarios"}, "an installation is manifests"},
+	{"live", []string{"sim", "mesh/meshd", "mesh/xds", "mesh/proxy/router"}, "a real cluster's world runs nothing of the mesh itself"},
+	{"kind", []string{"mesh", "sim", "scenarios", "load"}, "kind makes clusters, whatever is in them"},
 	{"mesh/xds/dump", []string{"mesh/model", "mesh/config", "mesh/store", "mesh/build", "mesh/kube", "sim", "scenarios", "k8s.io/"}, "a dump may be any proxy's"},
 	{"mesh/meshd", []string{"k8s.io/client-go", "sim", "scenarios"}, "the control plane knows no cluster but by its Place"},
 	{"mesh/explain", []string{"mesh/model", "mesh/config", "mesh/store", "mesh/build", "mesh/xds", "sim", "scenarios", "k8s.io/", "istio.io/"},

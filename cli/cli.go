@@ -80,5 +80,6 @@ func newRoot(s Streams) *cobra.Command {
 	root.AddCommand(newExplainCommand(s), newTranslateCommand(s), newBenchCommand(s))
 	root.AddCommand(newAnalyzeCommand(s), newDiffCommand(s))
 	root.AddCommand(newInstallCommand(s), newUninstallCommand(s), newInjectCommand(s), newProxyConfigCommand(s), newProxyStatusCommand(s), newDoctorCommand(s))
+	root.AddCommand(newKindCommand(s))
 	return root
 }

@@ -20,7 +20,7 @@ import (
 // execute runs the jobs and returns their results in the jobs' order; nil for
 // those that an interrupt left out. The simulator's jobs run in worker processes,
 // each with one processor; the loopback world's one after the other in this one.
-func execute(ctx context.Context, s Streams, jobs []job, o runOptions, done func(*result.Scenario)) []*result.Scenario {
+func execute(ctx context.Context, s Streams, jobs []job, o runOptions, done func(*result.Scenario)) ([]*result.Scenario, error) {
 	results := make([]*result.Scenario, len(jobs))
 	var left []job
 	for _, j := range jobs {
@@ -38,7 +38,15 @@ func execute(ctx context.Context, s Streams, jobs []job, o runOptions, done func
 	}
 	if o.env == "sim" {
 		runWorkers(ctx, s.Err, left, min(o.parallel, len(left)), finished)
-		return results
+		return results, nil
+	}
+	if isCluster(o.env) && len(left) > 0 {
+		env, err := openCluster(ctx, o, s.Err)
+		if err != nil {
+			return nil, err
+		}
+		runCluster(ctx, env, left, o.parallel, finished)
+		return results, nil
 	}
 	for _, j := range left {
 		if ctx.Err() != nil {
@@ -49,7 +57,7 @@ func execute(ctx context.Context, s Streams, jobs []job, o runOptions, done func
 			finished(j, &r)
 		}
 	}
-	return results
+	return results, nil
 }
 
 func runLoopback(ctx context.Context, j job, stderr io.Writer) result.Scenario {

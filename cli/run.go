@@ -13,6 +13,7 @@ import (
 
 	"github.com/windtunnel-mesh/windtunnel/reports"
 	"github.com/windtunnel-mesh/windtunnel/reports/result"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 )
 
@@ -28,6 +29,7 @@ type runOptions struct {
 	checkDeterminism bool
 	timeout          time.Duration
 	verbose          bool
+	cluster          clusterTarget
 }
 
 func newRunCommand(s Streams) *cobra.Command {
@@ -37,14 +39,14 @@ func newRunCommand(s Streams) *cobra.Command {
 		Short: "Run scenarios",
 		Long: "Run the scenarios of files or folders (default: scenarios) and say whether what they expect held.\n\n" +
 			"Exit codes: 0 all held, 1 an expectation failed, 2 bad input, 3 the environment failed, 5 nothing was tested, 130 interrupted.",
-		Example: "  windtunnel run scenarios/bookinfo\n  windtunnel run scenarios/bookinfo --run jason --seed 7 --out out/jason\n  windtunnel run scenarios/bookinfo --env loopback",
+		Example: "  windtunnel run scenarios/bookinfo\n  windtunnel run scenarios/bookinfo --run jason --seed 7 --out out/jason\n  windtunnel run scenarios/bookinfo --env loopback\n  windtunnel run scenarios/bookinfo --env sim,kind --out out/divergence",
 		RunE: func(c *cobra.Command, args []string) error {
 			o.paths = args
 			return runScenarios(c.Context(), s, o)
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.env, "env", "sim", "`world` to run in: sim or loopback")
+	f.StringVar(&o.env, "env", "sim", "`world` to run in: sim, loopback, kind or kube; two of them, as sim,kind, to compare what they make of it")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of all randomness")
 	f.StringVar(&o.name, "run", "", "only scenarios whose name matches this regular `expression`")
 	f.StringVarP(&o.labels, "selector", "l", "", "only scenarios with these labels: `key=value,…`")
@@ -54,18 +56,17 @@ func newRunCommand(s Streams) *cobra.Command {
 	f.StringVarP(&o.output, "output", "o", "table", "`format` of stdout: table, json or jsonl")
 	f.BoolVar(&o.checkDeterminism, "check-determinism", false, "run each scenario twice and compare what happened, event by event (simulator)")
 	f.DurationVar(&o.timeout, "timeout", 2*time.Minute, "wall time that one scenario may take")
+	o.cluster.add(c)
+	f.BoolVar(&o.cluster.keep, "keep", false, "leave what scenarios made in the cluster where it is (kind, kube)")
+	f.StringVar(&o.cluster.clientImage, "client-image", "windtunnel/workload:latest", "`image` of the Pod that plays clients outside the mesh (kind, kube)")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "logs of the control plane and the proxies on stderr, in the world's time")
 	return c
 }
 
 func (o *runOptions) validate() error {
 	var errs []error
-	switch o.env {
-	case "sim", "loopback":
-	case "kind", "kube":
-		errs = append(errs, fmt.Errorf("--env %s is not supported yet: expected sim or loopback", o.env))
-	default:
-		errs = append(errs, fmt.Errorf("--env %s: expected sim or loopback", o.env))
+	if _, err := environments(o.env); err != nil {
+		errs = append(errs, err)
 	}
 	if !slices.Contains([]string{"table", "json", "jsonl"}, o.output) {
 		errs = append(errs, fmt.Errorf("-o %s: expected table, json or jsonl", o.output))
@@ -91,12 +92,13 @@ func runScenarios(ctx context.Context, s Streams, o runOptions) error {
 		return err
 	}
 	start := time.Now()
-	jobs := plan(scenarios, o)
-	p := newProgress(s, o, len(jobs))
-	results := execute(ctx, s, jobs, o, p.done)
-	p.end()
+	results, err := runAll(ctx, s, scenarios, o)
+	if err != nil {
+		return err
+	}
 	run := summarize(results, o, time.Since(start))
 	run.Interrupted = ctx.Err() != nil
+	compareEnvironments(run)
 	if err := emit(s, o, run); err != nil {
 		return &exit{codeEnvironment, err}
 	}
@@ -129,7 +131,7 @@ func plan(scenarios []*spec.Scenario, o runOptions) []job {
 			if s.Seed != nil {
 				j.Seed = *s.Seed + uint64(r)
 			}
-			if len(s.Environments) > 0 && !slices.Contains(s.Environments, o.env) {
+			if !run.RunsIn(s, o.env) {
 				j.skip = fmt.Sprintf("it runs in %s only", strings.Join(s.Environments, ", "))
 			}
 			if o.out != "" && o.env == "sim" {
@@ -201,6 +203,9 @@ func emit(s Streams, o runOptions, run *result.Run) error {
 		return err
 	case "table":
 		fmt.Fprintf(s.Out, "%s: %s\n", o.env, reports.Verdict(run))
+		if run.Comparison != nil {
+			fmt.Fprint(s.Out, reports.Divergence(run.Comparison))
+		}
 		if o.out != "" {
 			fmt.Fprintf(s.Out, "report: %s/%s\n", o.out, reports.HTMLFile)
 		}

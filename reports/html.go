@@ -22,6 +22,7 @@ var script string
 func HTML(run *result.Run) ([]byte, error) {
 	t, err := template.New("report").Funcs(template.FuncMap{
 		"timeline": timeline,
+		"compared": comparisonTable,
 		"seconds":  seconds,
 		"speedup":  speedup,
 		"percent":  func(n, of int) string { return fmt.Sprintf("%.1f", 100*float64(n)/float64(max(of, 1))) },

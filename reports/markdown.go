@@ -21,6 +21,9 @@ func Markdown(run *result.Run) ([]byte, error) {
 		s := &run.Scenarios[i]
 		fmt.Fprintf(&b, "| %s | %s | %.1f s | %.2f s | %d |\n", mark(s.Status), cell(s.Name), s.VirtualSeconds, s.WallSeconds, s.Requests)
 	}
+	if run.Comparison != nil {
+		fmt.Fprintf(&b, "\n```\n%s```\n", strings.ReplaceAll(Divergence(run.Comparison), "```", "'''"))
+	}
 	for i := range run.Scenarios {
 		s := &run.Scenarios[i]
 		if s.Status != result.Failed && s.Status != result.Error {

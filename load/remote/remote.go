@@ -8,6 +8,7 @@ package remote
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,7 +35,9 @@ type Call struct {
 	Body    []byte            `json:"body,omitempty"`
 	Filler  int64             `json:"filler,omitempty"`
 	TLS     *load.TLS         `json:"tls,omitempty"`
-	Timeout time.Duration     `json:"timeout,omitempty"`
+	// Via is a HOST:PORT that is dialled in place of the URL's own: a load balancer's.
+	Via     string        `json:"via,omitempty"`
+	Timeout time.Duration `json:"timeout,omitempty"`
 	// Seed makes the request ids: the same number, the same ids.
 	Seed uint64 `json:"seed,omitempty"`
 
@@ -78,7 +81,9 @@ func (o *Outcome) Result() (*load.Result, error) {
 // Do makes the calls from this process.
 func (c *Call) Do(ctx context.Context, network netx.Network) *Outcome {
 	res, err := c.do(ctx, load.Target{
-		Dial:     func(ctx context.Context, _, addr string) (net.Conn, error) { return network.Dial(ctx, addr) },
+		Dial: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			return network.Dial(ctx, cmp.Or(c.Via, addr))
+		},
 		Protocol: c.Protocol, URL: c.URL, Method: c.Method, Headers: c.Headers, Body: c.Body, Filler: c.Filler, TLS: c.TLS, Timeout: c.Timeout,
 		Seed: seed.New(c.Seed),
 	})

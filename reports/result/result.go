@@ -30,6 +30,8 @@ type Run struct {
 	WallSeconds float64    `json:"wallSeconds"`
 	Interrupted bool       `json:"interrupted,omitempty"`
 	Scenarios   []Scenario `json:"scenarios"`
+	// Comparison is there where the run was in two environments.
+	Comparison *Comparison `json:"comparison,omitempty"`
 }
 
 // Scenario is one scenario's outcome.
@@ -40,7 +42,8 @@ type Scenario struct {
 	Description    string            `json:"description,omitempty"`
 	Labels         map[string]string `json:"labels,omitempty"`
 	Status         Status            `json:"status"`
-	Message        string            `json:"message,omitempty"` // why error or skipped
+	Message        string            `json:"message,omitempty"`     // why error or skipped
+	Environment    string            `json:"environment,omitempty"` // where the run had several
 	Seed           uint64            `json:"seed"`
 	VirtualSeconds float64           `json:"virtualSeconds"` // the world's own time
 	WallSeconds    float64           `json:"wallSeconds"`

@@ -135,3 +135,9 @@ type EndpointState struct {
 	Healthy bool // all of them
 	Active  int  // requests in flight, summed
 }
+
+// UnfitError is a scenario that a world cannot run, for what it needs. The scenario is
+// skipped, not failed.
+type UnfitError struct{ Reason string }
+
+func (e *UnfitError) Error() string { return e.Reason }

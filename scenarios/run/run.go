@@ -70,9 +70,12 @@ func Run(ctx context.Context, env Env, s *spec.Scenario, o Options) result.Scena
 	if last := snapshot.Load(); last != nil {
 		out = *last
 	}
+	var cannot *UnfitError
 	switch {
 	case err != nil && ctx.Err() != nil:
 		out.Status, out.Message = result.Error, "interrupted"
+	case errors.As(err, &cannot):
+		out.Status, out.Message = result.Skipped, cannot.Reason
 	case err != nil && out.Status == result.Passed:
 		out.Status, out.Message = result.Error, err.Error()
 	}
@@ -80,11 +83,17 @@ func Run(ctx context.Context, env Env, s *spec.Scenario, o Options) result.Scena
 	return out
 }
 
+// RunsIn tells whether a scenario names the environment, or none. A cluster of somebody
+// else's is like one of kind's.
+func RunsIn(s *spec.Scenario, env string) bool {
+	return len(s.Environments) == 0 || slices.Contains(s.Environments, env) || env == "kube" && slices.Contains(s.Environments, "kind")
+}
+
 // unfit tells why a scenario cannot run in a kind of world; "" where it can.
 func unfit(s *spec.Scenario, env string) string {
 	n := s.Network
 	switch {
-	case len(s.Environments) > 0 && !slices.Contains(s.Environments, env):
+	case !RunsIn(s, env):
 		return fmt.Sprintf("runs in %s, not in %s", strings.Join(s.Environments, ", "), env)
 	case env != "sim" && (n.Latency > 0 || n.Jitter > 0 || n.Loss > 0 || len(n.Links) > 0):
 		return "declares a network, which only sim has"
@@ -150,6 +159,9 @@ func execute(ctx context.Context, w World, s *spec.Scenario, limit time.Duration
 		out.Status, out.Message = result.Error, err.Error()
 		if refused := (*refusal)(nil); errors.As(err, &refused) {
 			out.Status = result.Failed
+		}
+		if cannot := (*UnfitError)(nil); errors.As(err, &cannot) {
+			out.Status, out.Message = result.Skipped, cannot.Reason
 		}
 	}
 	for i := range s.Steps {

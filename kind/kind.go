@@ -1,0 +1,178 @@
+// Package kind makes Kubernetes clusters out of containers of this machine, with kind's
+// own library, and puts images into them.
+//
+// In: a name, a node image, names of images that Docker has. Out: a cluster in a
+// kubeconfig. It must not import the mesh or scenarios.
+package kind
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/kind/pkg/cluster"
+	"sigs.k8s.io/kind/pkg/cluster/nodeutils"
+	"sigs.k8s.io/kind/pkg/log"
+)
+
+// DefaultName is the name of the cluster where nobody gives another.
+const DefaultName = "windtunnel"
+
+// Options tell which cluster.
+type Options struct {
+	Name       string // DefaultName where it is empty
+	Kubeconfig string // a file; "": as kubectl has it
+	Progress   io.Writer
+}
+
+// Clusters knows the clusters of this machine.
+type Clusters struct {
+	o        Options
+	provider *cluster.Provider
+}
+
+// ErrNoDocker says that there is nothing that could run a cluster.
+var ErrNoDocker = errors.New("no Docker")
+
+// Open says what is wrong with this machine's Docker, where there is something.
+func Open(ctx context.Context, o Options) (*Clusters, error) {
+	if o.Name == "" {
+		o.Name = DefaultName
+	}
+	if o.Progress == nil {
+		o.Progress = io.Discard
+	}
+	if _, err := exec.LookPath("docker"); err != nil {
+		return nil, fmt.Errorf("%w: the program docker is not in PATH", ErrNoDocker)
+	}
+	if out, err := exec.CommandContext(ctx, "docker", "info", "--format", "{{.ServerVersion}}").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%w: Docker does not answer: %s", ErrNoDocker, lastLine(out))
+	}
+	return &Clusters{o: o, provider: cluster.NewProvider(cluster.ProviderWithDocker(), cluster.ProviderWithLogger(logger{o.Progress}))}, nil
+}
+
+func lastLine(out []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	return lines[len(lines)-1]
+}
+
+// Context is the name that the kubeconfig has for the cluster.
+func (c *Clusters) Context() string { return "kind-" + c.o.Name }
+
+// Exists tells whether there is a cluster of the name.
+func (c *Clusters) Exists() (bool, error) {
+	names, err := c.provider.List()
+	if err != nil {
+		return false, fmt.Errorf("list kind clusters: %w", err)
+	}
+	return slices.Contains(names, c.o.Name), nil
+}
+
+// CreateOptions are of a cluster that is made.
+type CreateOptions struct {
+	NodeImage string        // kind's default where it is empty
+	Config    string        // file of kind's configuration; "": one node
+	Wait      time.Duration // for its nodes to be ready
+}
+
+// Create makes the cluster, or takes the one that is there; made tells which. A cluster
+// that did not come up is removed again.
+func (c *Clusters) Create(o CreateOptions) (made bool, err error) {
+	exists, err := c.Exists()
+	if err != nil {
+		return false, err
+	}
+	if exists {
+		return false, c.provider.ExportKubeConfig(c.o.Name, c.o.Kubeconfig, false)
+	}
+	options := []cluster.CreateOption{cluster.CreateWithKubeconfigPath(c.o.Kubeconfig), cluster.CreateWithWaitForReady(o.Wait)}
+	if o.NodeImage != "" {
+		options = append(options, cluster.CreateWithNodeImage(o.NodeImage))
+	}
+	if o.Config != "" {
+		options = append(options, cluster.CreateWithConfigFile(o.Config))
+	}
+	if err := c.provider.Create(c.o.Name, options...); err != nil {
+		return false, fmt.Errorf("create the kind cluster %s: %w", c.o.Name, err)
+	}
+	return true, nil
+}
+
+// Delete removes the cluster and its entries in the kubeconfig; one that is not there is
+// removed already.
+func (c *Clusters) Delete() error {
+	if err := c.provider.Delete(c.o.Name, c.o.Kubeconfig); err != nil {
+		return fmt.Errorf("delete the kind cluster %s: %w", c.o.Name, err)
+	}
+	return nil
+}
+
+// CollectLogs writes the logs of the cluster's nodes and containers into a folder.
+func (c *Clusters) CollectLogs(dir string) error { return c.provider.CollectLogs(c.o.Name, dir) }
+
+// Load puts images that Docker has into all nodes.
+func (c *Clusters) Load(ctx context.Context, images []string) error {
+	nodes, err := c.provider.ListInternalNodes(c.o.Name)
+	if err != nil {
+		return fmt.Errorf("list the nodes of %s: %w", c.o.Name, err)
+	}
+	if len(nodes) == 0 {
+		return fmt.Errorf("there is no kind cluster %s", c.o.Name)
+	}
+	for _, name := range images {
+		if err := exec.CommandContext(ctx, "docker", "image", "inspect", name).Run(); err != nil {
+			return fmt.Errorf("docker has no image %s: make images builds those of windtunnel", name)
+		}
+	}
+	for _, node := range nodes {
+		var stderr bytes.Buffer
+		save := exec.CommandContext(ctx, "docker", append([]string{"save"}, images...)...)
+		save.Stderr = &stderr
+		archive, err := save.StdoutPipe()
+		if err == nil {
+			err = save.Start()
+		}
+		if err != nil {
+			return fmt.Errorf("docker save: %w", err)
+		}
+		err = nodeutils.LoadImageArchive(node, archive)
+		if end := save.Wait(); end != nil && err == nil {
+			err = fmt.Errorf("docker save: %w: %s", end, lastLine(stderr.Bytes()))
+		}
+		if err != nil {
+			return fmt.Errorf("load images into %s: %w", node.String(), err)
+		}
+		fmt.Fprintf(c.o.Progress, "%s has %d images\n", node.String(), len(images))
+	}
+	return nil
+}
+
+// logger writes what kind tells people.
+type logger struct{ w io.Writer }
+
+func (l logger) Warn(message string)              { fmt.Fprintln(l.w, message) }
+func (l logger) Warnf(format string, args ...any) { fmt.Fprintf(l.w, format+"\n", args...) }
+func (l logger) Error(message string)             { fmt.Fprintln(l.w, message) }
+func (l logger) Errorf(format string, args ...any) {
+	fmt.Fprintf(l.w, format+"\n", args...)
+}
+
+// V implements log.Logger: level 0 is for people, the others are for kind's makers.
+func (l logger) V(level log.Level) log.InfoLogger {
+	if level > 0 {
+		return log.NoopInfoLogger{}
+	}
+	return info(l)
+}
+
+type info struct{ w io.Writer }
+
+func (i info) Info(message string)              { fmt.Fprintln(i.w, message) }
+func (i info) Infof(format string, args ...any) { fmt.Fprintf(i.w, format+"\n", args...) }
+func (i info) Enabled() bool                    { return true }

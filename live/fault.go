@@ -1,0 +1,135 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/kube"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
+)
+
+// Fault implements run.World.
+func (w *World) Fault(ctx context.Context, f *spec.Fault) error {
+	switch {
+	case f.Kill != "":
+		return w.kill(ctx, f.Kill)
+	case f.Restart != "":
+		return w.restart(ctx, f.Restart)
+	case f.ControlPlane != "":
+		return w.controlPlaneFault(ctx, f.ControlPlane)
+	case f.Heal != "":
+		if w.down(ctx) {
+			return w.controlPlaneFault(ctx, "up")
+		}
+		return w.converge(ctx)
+	}
+	return fmt.Errorf("%s:%d: this fault works in sim only", f.Position.File, f.Position.Line)
+}
+
+// kill deletes Pods without grace: their processes get SIGKILL. As in the simulator it
+// returns at once, while their controllers replace them.
+func (w *World) kill(ctx context.Context, name string) error {
+	pods, err := w.podsOf(name)
+	if err != nil {
+		return err
+	}
+	for _, p := range pods {
+		w.log.event("fault", "kill %s", p.Name)
+		if err := w.client.Kill(ctx, p.Namespace, p.Name, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restart is kubectl rollout restart.
+func (w *World) restart(ctx context.Context, name string) error {
+	o, err := w.controller(ctx, name)
+	if err != nil {
+		return err
+	}
+	w.log.event("fault", "restart %s", name)
+	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339Nano))
+	if err := w.client.Merge(ctx, o.GetAPIVersion(), o.GetKind(), o.GetNamespace(), o.GetName(), patch, ""); err != nil {
+		return err
+	}
+	if err := w.rollout(ctx, o); err != nil {
+		return err
+	}
+	return w.converge(ctx)
+}
+
+func (w *World) controlPlaneFault(ctx context.Context, action string) error {
+	o, err := w.client.Get(ctx, kube.Resource("apps/v1", "Deployment"), w.env.System, "istiod")
+	if err != nil {
+		return err
+	}
+	if o == nil {
+		return fmt.Errorf("there is no Deployment %s/istiod", w.env.System)
+	}
+	o.SetAPIVersion("apps/v1")
+	o.SetKind("Deployment")
+	w.log.event("fault", "control plane %s", action)
+	switch action {
+	case "down":
+		replicas := replicasOf(o)
+		w.heal = append(w.heal, func(ctx context.Context) error {
+			if !w.down(ctx) {
+				return nil
+			}
+			return w.client.Merge(ctx, "apps/v1", "Deployment", w.env.System, "istiod", fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas), "")
+		})
+		return w.scale(ctx, o, 0)
+	case "up":
+		if err := w.scale(ctx, o, max(replicasOf(o), 1)); err != nil {
+			return err
+		}
+	case "restart":
+		if err := w.restart(ctx, w.env.System+"/istiod"); err != nil {
+			return err
+		}
+	}
+	return w.connected(ctx)
+}
+
+// connected waits until the proxies of all Pods are connected and up to date.
+func (w *World) connected(ctx context.Context) error {
+	err := w.until(ctx, func() (string, error) {
+		body, err := w.controlPlane(ctx, "/debug/syncz")
+		if err != nil {
+			return err.Error(), nil
+		}
+		for _, p := range w.pods() {
+			if proxied, _ := p.proxied(); proxied && p.ready() && !strings.Contains(string(body), p.Name+"."+p.Namespace) {
+				return p.Name + " is not connected to the control plane", nil
+			}
+		}
+		return "", nil
+	})
+	if err != nil {
+		return err
+	}
+	return w.converge(ctx)
+}
+
+func replicasOf(o *unstructured.Unstructured) int {
+	n, found, _ := unstructured.NestedInt64(o.Object, "spec", "replicas")
+	if !found {
+		return 1
+	}
+	return int(n)
+}
+
+// namespaceOfNode is the namespace in a node id: "sidecar~10.0.0.7~reviews-v1-abc.default~…".
+func namespaceOfNode(id string) string {
+	parts := strings.Split(id, "~")
+	if len(parts) != 4 {
+		return ""
+	}
+	_, namespace, _ := strings.Cut(parts[2], ".")
+	return namespace
+}

@@ -1,0 +1,109 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/kube"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
+)
+
+// unfit tells what a scenario needs that a real cluster does not have; nil where it can run.
+func unfit(s *spec.Scenario, docs []document) error {
+	no := func(format string, args ...any) error { return &run.UnfitError{Reason: fmt.Sprintf(format, args...)} }
+	for _, d := range docs {
+		group, _, _ := strings.Cut(d.object.GetAPIVersion(), "/")
+		switch kind := d.object.GetKind(); {
+		case kind == "Node":
+			return no("%s: it makes Nodes, which a cluster has already", d.position)
+		case group == "flagger.app":
+			return no("%s: it needs the canary controller that sim and loopback play", d.position)
+		case group == "gateway.networking.k8s.io" && kind == "Gateway":
+			return no("%s: nothing in the cluster deploys gateways of the Gateway API", d.position)
+		case d.object.GetAnnotations()["external-dns.alpha.kubernetes.io/hostname"] != "":
+			return no("%s: it publishes a host name, which no DNS of the cluster serves", d.position)
+		case d.object.GetKind() == "Telemetry" && hasField(d.object, "spec", "accessLogging"):
+			return no("%s: it chooses access logs: one of them is what results are read from here", d.position)
+		case d.object.GetKind() == "IstioOperator":
+			return no("%s: an IstioOperator installs a mesh, and this cluster has one", d.position)
+		}
+	}
+	if providers, ok := s.Mesh["defaultProviders"].(map[string]any); ok && providers["accessLogging"] != nil {
+		return no("its mesh configuration chooses access logs: one of them is what results are read from here")
+	}
+	for _, st := range s.Steps {
+		switch {
+		case slices.Contains([]string{"explain", "traces", "canary", "query"}, st.Operation):
+			return no("%s:%d: %s works in sim and loopback only", st.Position.File, st.Position.Line, st.Operation)
+		case st.Fault != nil && faultOf(st.Fault) == "":
+			return no("%s:%d: this fault works in sim only", st.Position.File, st.Position.Line)
+		case slices.ContainsFunc(st.Expect, func(e spec.Expression) bool { return strings.Contains(e.Text, "logs(") }):
+			return no("%s:%d: logs() works in sim and loopback only", st.Position.File, st.Position.Line)
+		}
+	}
+	return nil
+}
+
+func hasField(u *unstructured.Unstructured, path ...string) bool {
+	_, found, err := unstructured.NestedFieldNoCopy(u.Object, path...)
+	return found && err == nil
+}
+
+// faultOf names the faults that a real cluster can have; "" for others.
+func faultOf(f *spec.Fault) string {
+	switch {
+	case f.Kill != "":
+		return "kill"
+	case f.Restart != "":
+		return "restart"
+	case f.ControlPlane != "":
+		return "controlPlane"
+	case f.Heal != "":
+		return "heal"
+	}
+	return ""
+}
+
+// alone tells whether a scenario changes what all scenarios of a cluster share: the
+// control plane, its namespace, the gateways, or names that all namespaces see.
+func alone(s *spec.Scenario, docs []document, system string) bool {
+	if len(s.Mesh) > 0 {
+		return true
+	}
+	for _, d := range docs {
+		if d.object.GetNamespace() == system || slices.Contains([]string{"Gateway", "ServiceEntry"}, d.object.GetKind()) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(s.Steps, func(st spec.Step) bool {
+		return st.Fault != nil && (st.Fault.ControlPlane != "" || st.Fault.Heal != "") ||
+			st.Request != nil && st.Request.From == fromIngress || st.Load != nil && st.Load.From == fromIngress
+	})
+}
+
+// Ready says what a cluster lacks before scenarios can run in it.
+func (e *Env) Ready(ctx context.Context) error {
+	if _, _, err := e.Client.Minor(ctx); err != nil {
+		return err
+	}
+	u, err := e.Client.Get(ctx, kube.Resource("apps/v1", "Deployment"), e.System, "istiod")
+	if err != nil {
+		return err
+	}
+	if u == nil {
+		return fmt.Errorf("there is no mesh in this cluster (context %s): run windtunnel install --profile demo first", e.Client.Context())
+	}
+	if u.GetLabels()[kube.OwnerLabel] != kube.OwnerValue {
+		return fmt.Errorf("the mesh in this cluster (context %s) is not windtunnel's: %s does not have the label %s=%s",
+			e.Client.Context(), kube.Name(u), kube.OwnerLabel, kube.OwnerValue)
+	}
+	if n := replicasOf(u); n != 1 {
+		return fmt.Errorf("the mesh in this cluster has %d control planes: scenarios ask one of them whether proxies are up to date", n)
+	}
+	return nil
+}
