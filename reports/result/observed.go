@@ -13,13 +13,13 @@ const (
 	NodeWorkload = "workload"
 	NodeGateway  = "gateway"
 	NodeClient   = "client"   // outside the cluster
-	NodeExternal = "external" // a host that is no Pod
+	NodeExternal = "external" // a service or host for which no Pod answered
 )
 
 // Node is one end of calls.
 type Node struct {
 	Name string `json:"name" doc:"a workload, or a host outside the mesh"`
-	Kind string `json:"kind" doc:"workload, gateway, client (outside the cluster) or external (a host that is no Pod)"`
+	Kind string `json:"kind" doc:"workload, gateway, client (outside the cluster) or external (a service or host for which no Pod answered)"`
 }
 
 // Edge is what one node asked of another.

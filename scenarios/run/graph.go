@@ -91,8 +91,8 @@ func (g *grapher) callee(s *Seen) (name, kind string) {
 		service, _, _ := strings.Cut(parts[3], ".svc.")
 		return service, result.NodeExternal
 	}
-	if s.Authority != "" {
-		return s.Authority, result.NodeExternal
+	if host, _, _ := strings.Cut(s.Authority, ":"); host != "" {
+		return host, result.NodeExternal
 	}
 	return s.UpstreamAddress, result.NodeExternal
 }
