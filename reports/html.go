@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	_ "embed"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"slices"
@@ -41,11 +42,15 @@ func HTML(run *result.Run) ([]byte, error) {
 		virtual += s.VirtualSeconds
 		requests += s.Requests
 	}
+	data, err := json.Marshal(run) // it escapes what could end a script
+	if err != nil {
+		return nil, err
+	}
 	var b bytes.Buffer
 	err = t.Execute(&b, map[string]any{
 		"Run": run, "Verdict": Verdict(run), "Good": run.Failed == 0 && run.Errors == 0 && run.Passed > 0,
 		"Virtual": virtual, "Requests": requests, "Meter": meter(run), "Labels": labels(run), "Alone": len(run.Scenarios) == 1,
-		"Style": template.CSS(style), "Script": template.JS(script),
+		"Data": template.JS(data), "Style": template.CSS(style), "Script": template.JS(script),
 	})
 	return b.Bytes(), err
 }

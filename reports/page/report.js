@@ -81,9 +81,9 @@ function moment(card, bucket) {
   cursor.setAttribute("x1", at + "%");
   cursor.setAttribute("x2", at + "%");
   $(".whole", card).setAttribute("aria-pressed", String(whole));
-  const ok = sum(timeline.series.map(s => whole ? sum(s.ok) : s.ok[bucket] ?? 0));
-  const bad = sum(timeline.series.map(s => whole ? sum(s.errors) : s.errors[bucket] ?? 0));
-  $(".moment", card).textContent = whole ? "whole run" : `${seconds(bucket * width)} to ${seconds((bucket + 1) * width)}: ${ok} answered, ${bad} failed`;
+  const now = timeline.series.filter(s => !whole && s.ok[bucket] + s.errors[bucket] > 0)
+    .map(s => `${s.workload} ${s.ok[bucket]}${s.errors[bucket] ? ` and ${s.errors[bucket]} failed` : ""}`);
+  $(".moment", card).textContent = whole ? "whole run" : `${seconds(bucket * width)} to ${seconds((bucket + 1) * width)}: ${now.join(", ") || "nobody asked"}`;
   const edges = scenario.graph?.edges ?? [];
   const time = whole ? scenario.virtualSeconds : width;
   const counts = edges.map(e => whole ? [e.count, e.bad] : [e.requests[bucket] ?? 0, e.errors[bucket] ?? 0]);

@@ -55,7 +55,7 @@ type graph struct {
 func (d *graph) size() (w, h float64) {
 	layers, most := float64(len(d.layers)), float64(d.most)
 	if d.upright {
-		return most*(nodeWidth*0.82+siblingGap) + 40, layers*(nodeHeight+layerGap*0.5) - layerGap*0.5 + 24
+		return most*(nodeWidth*0.82+siblingGap) + 40, layers*(nodeHeight+layerGap*0.55) - layerGap*0.55 + 24
 	}
 	return layers*(nodeWidth+layerGap) - layerGap + 24, most*(nodeHeight+siblingGap) + 16
 }
@@ -64,7 +64,7 @@ func (d *graph) size() (w, h float64) {
 func (d *graph) at(p place) (x, y float64) {
 	offset := (float64(d.most) - float64(len(d.layers[p.layer]))) / 2
 	if d.upright {
-		return 20 + (float64(p.order)+offset+0.5)*(nodeWidth*0.82+siblingGap), 12 + nodeHeight/2 + float64(p.layer)*(nodeHeight+layerGap*0.5)
+		return 20 + (float64(p.order)+offset+0.5)*(nodeWidth*0.82+siblingGap), 12 + nodeHeight/2 + float64(p.layer)*(nodeHeight+layerGap*0.55)
 	}
 	return 12 + nodeWidth/2 + float64(p.layer)*(nodeWidth+layerGap), 8 + (float64(p.order)+offset+0.5)*(nodeHeight+siblingGap)
 }
@@ -164,7 +164,7 @@ func (d *graph) route(i int) (path string, mx, my float64) {
 		}
 	}
 	// Labels stand nearer to the callee, where fewer edges meet.
-	const share = 0.66
+	const share = 0.68
 	k := last
 	t := share
 	if last > 1 {

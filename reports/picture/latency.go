@@ -1,8 +1,10 @@
 package picture
 
 import (
+	"fmt"
 	"html/template"
 	"math"
+	"strings"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
@@ -152,13 +154,19 @@ func Heat(h *result.Heat, span float64) template.HTML {
 	from := func(r int) float64 { return 1e-6 * math.Pow(10, float64(r)/float64(h.PerDecade)) }
 	var c canvas
 	c.open("plot heat", plotHeight+20, "Calls by latency, over the world's time")
+	const shades = 6
+	var paths [shades]strings.Builder
 	for _, cell := range h.Cells {
-		left := 100 * float64(cell[0]) * h.BucketSeconds / span
-		shade := 0.15 + 0.85*math.Sqrt(float64(cell[2])/float64(most))
-		c.add(`<rect class="cell" x="%.2f%%" y="%.1f" width="%.2f%%" height="%.1f" fill-opacity="%.2f"><title>from %s: %d calls took %s to %s</title></rect>`,
-			left, plotHeight-row*float64(cell[1]-low+1), 100*h.BucketSeconds/span*0.96, row*0.96, shade,
-			Seconds(float64(cell[0])*h.BucketSeconds), cell[2], Seconds(from(cell[1])), Seconds(from(cell[1]+1)))
+		shade := int(shades * math.Sqrt(float64(cell[2])/float64(most)))
+		fmt.Fprintf(&paths[min(shade, shades-1)], "M%d %.1fh.96v%.1fh-.96z", cell[0], plotHeight-row*float64(cell[1]-low+1), row*0.94)
 	}
+	c.add(`<svg x="0" y="0" width="100%%" height="%.0f" viewBox="0 0 %.4g %.0f" preserveAspectRatio="none">`, plotHeight, span/h.BucketSeconds, plotHeight)
+	for i := range paths {
+		if paths[i].Len() > 0 {
+			c.add(`<path class="cell" fill-opacity="%.2f" d="%s"/>`, 0.15+0.85*float64(i+1)/shades, paths[i].String())
+		}
+	}
+	c.add("</svg>")
 	for r := low; r <= high; r++ {
 		if r%h.PerDecade == 0 || high-low < 8 && r > low && r < high && r%3 == 0 {
 			y := plotHeight - row*float64(r-low)

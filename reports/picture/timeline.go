@@ -88,28 +88,30 @@ func (d *timeline) row(s result.Series) {
 	d.label(s.Workload, note)
 	bottom := d.y + barsHeight
 	d.body.add(`<line class="base" x1="0" x2="100%%" y1="%.1f" y2="%.1f"/>`, bottom, bottom)
+	// One path per colour, in a coordinate system that is stretched: a bar is some 20 bytes.
+	d.body.add(`<svg x="0" y="%.1f" width="100%%" height="%d" viewBox="0 0 %.4g %d" preserveAspectRatio="none">`, d.y, barsHeight, d.span/d.width, barsHeight)
+	height := func(n int) float64 {
+		if n == 0 {
+			return 0
+		}
+		return max(barsHeight*float64(n)/float64(d.most), 2)
+	}
+	var good, failed strings.Builder
 	for i := range s.OK {
-		if s.OK[i]+s.Errors[i] == 0 {
-			continue
-		}
-		left := d.x(float64(i) * d.width)
-		width := (d.x(float64(i+1)*d.width) - left) * 0.92
-		height := func(n int) float64 {
-			if n == 0 {
-				return 0
-			}
-			return max(barsHeight*float64(n)/float64(d.most), 2)
-		}
 		okHeight, badHeight := height(s.OK[i]), height(s.Errors[i])
-		d.body.add(`<g><title>%s, from %s: %d answered, %d failed</title>`, escape(s.Workload), Seconds(float64(i)*d.width), s.OK[i], s.Errors[i])
 		if okHeight > 0 {
-			d.body.add(`<rect class="ok" x="%.2f%%" y="%.1f" width="%.2f%%" height="%.1f"/>`, left, bottom-okHeight, width, okHeight)
+			fmt.Fprintf(&good, "M%d %dv%.1fh.92v%.1fz", i, barsHeight, -okHeight, okHeight)
 		}
 		if badHeight > 0 {
-			d.body.add(`<rect class="bad" x="%.2f%%" y="%.1f" width="%.2f%%" height="%.1f"/>`, left, bottom-okHeight-badHeight, width, badHeight)
+			fmt.Fprintf(&failed, "M%d %.1fv%.1fh.92v%.1fz", i, barsHeight-okHeight, -badHeight, badHeight)
 		}
-		d.body.add("</g>")
 	}
+	for _, p := range []struct{ class, path string }{{"ok", good.String()}, {"bad", failed.String()}} {
+		if p.path != "" {
+			d.body.add(`<path class="%s" d="%s"/>`, p.class, p.path)
+		}
+	}
+	d.body.add("</svg>")
 	d.y = bottom + rowGap
 }
 
