@@ -41,6 +41,10 @@ e2e: ## Run every scenario in the simulator, twice each, as Ginkgo specs with JU
 	@mkdir -p $(OUT)/e2e
 	$(GO) run github.com/onsi/ginkgo/v2/ginkgo -p --procs=2 --tags=e2e --junit-report=junit.xml --output-dir=$(OUT)/e2e $(GINKGO) ./e2e
 
+.PHONY: browser
+browser: ## Open a report in Chromium: slider, dark mode, narrow screen, no network
+	$(GO) test -tags=browser -count=1 ./reports/browser
+
 .PHONY: loopback
 loopback: $(BIN)/windtunnel ## Run the bookinfo scenarios on loopback sockets, in real time
 	$(BIN)/windtunnel run scenarios/bookinfo --env loopback --out $(OUT)/loopback
@@ -74,8 +78,8 @@ kind-smoke: ## Build the lab where this machine can, and run a handful of scenar
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not gofmt:"; echo "$$unformatted"; exit 1; fi
-	$(GO) vet -tags=e2e,kind ./...
-	$(GO) tool staticcheck -tags=e2e,kind ./...
+	$(GO) vet -tags=e2e,kind,browser ./...
+	$(GO) tool staticcheck -tags=e2e,kind,browser ./...
 
 .PHONY: race
 race: ## Run the tests of the data plane and the virtual network under the race detector
@@ -112,6 +116,10 @@ schema: $(BIN)/windtunnel ## Write the scenario format's JSON Schema
 .PHONY: support
 support: ## Write what is supported, docs/SUPPORT.md
 	$(GO) test ./mesh/build -run TestSupportPage -update
+
+.PHONY: results
+results: ## Write the format of results.json, docs/RESULTS.md
+	$(GO) test ./reports/result -run TestPage -update
 
 .PHONY: catalogue
 catalogue: $(BIN)/windtunnel ## Write the list of the scenarios, scenarios/README.md

@@ -30,6 +30,7 @@ type runOptions struct {
 	timeout          time.Duration
 	verbose          bool
 	cluster          clusterTarget
+	junit            string
 }
 
 func newRunCommand(s Streams) *cobra.Command {
@@ -53,7 +54,8 @@ func newRunCommand(s Streams) *cobra.Command {
 	f.IntVar(&o.parallel, "parallel", runtime.NumCPU(), "scenarios at one time (simulator)")
 	f.IntVar(&o.repeat, "repeat", 1, "runs of each scenario, each with the next seed")
 	f.StringVar(&o.out, "out", "", "write the report into this `folder`")
-	f.StringVarP(&o.output, "output", "o", "table", "`format` of stdout: table, json or jsonl")
+	f.StringVarP(&o.output, "output", "o", "table", "`format` of stdout: table, json, jsonl or tap")
+	f.StringVar(&o.junit, "junit", "scenario", "what a test case of junit.xml is: scenario or step")
 	f.BoolVar(&o.checkDeterminism, "check-determinism", false, "run each scenario twice and compare what happened, event by event (simulator)")
 	f.DurationVar(&o.timeout, "timeout", 2*time.Minute, "wall time that one scenario may take")
 	o.cluster.add(c)
@@ -68,8 +70,11 @@ func (o *runOptions) validate() error {
 	if _, err := environments(o.env); err != nil {
 		errs = append(errs, err)
 	}
-	if !slices.Contains([]string{"table", "json", "jsonl"}, o.output) {
-		errs = append(errs, fmt.Errorf("-o %s: expected table, json or jsonl", o.output))
+	if !slices.Contains([]string{"table", "json", "jsonl", "tap"}, o.output) {
+		errs = append(errs, fmt.Errorf("-o %s: expected table, json, jsonl or tap", o.output))
+	}
+	if o.junit != "scenario" && o.junit != "step" {
+		errs = append(errs, fmt.Errorf("--junit %s: expected scenario or step", o.junit))
 	}
 	if o.parallel < 1 {
 		errs = append(errs, fmt.Errorf("--parallel %d: expected 1 or more", o.parallel))
@@ -189,13 +194,21 @@ func verdict(run *result.Run) error {
 // emit writes the report and, to stdout, what was asked for.
 func emit(s Streams, o runOptions, run *result.Run) error {
 	if o.out != "" {
-		if err := reports.Write(o.out, run); err != nil {
+		formats := []string{"json", "junit", "markdown", "html", "tap", "badge"}
+		if o.junit == "step" {
+			formats[1] = "junit-step"
+		}
+		if err := reports.Write(o.out, run, formats...); err != nil {
 			return err
 		}
 	}
 	switch o.output {
-	case "json":
-		data, err := reports.JSON(run)
+	case "json", "tap":
+		render := reports.JSON
+		if o.output == "tap" {
+			render = reports.TAP
+		}
+		data, err := render(run)
 		if err != nil {
 			return err
 		}

@@ -3,18 +3,23 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/windtunnel-mesh/windtunnel/reports/result"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 )
 
 func newSchemaCommand(s Streams) *cobra.Command {
 	return &cobra.Command{
-		Use:       "schema scenario",
-		Short:     "Print the JSON Schema of scenario files",
-		Example:   "  windtunnel schema scenario > scenario.v1.json",
+		Use:       "schema scenario|results",
+		Short:     "Print the JSON Schema of scenario files, or of results.json",
+		Example:   "  windtunnel schema scenario > scenario.v1.json\n  windtunnel schema results",
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
-		ValidArgs: []string{"scenario"},
-		RunE: func(*cobra.Command, []string) error {
-			schema, err := spec.Schema()
+		ValidArgs: []string{"scenario", "results"},
+		RunE: func(_ *cobra.Command, args []string) error {
+			render := spec.Schema
+			if args[0] == "results" {
+				render = result.Schema
+			}
+			schema, err := render()
 			if err != nil {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/windtunnel-mesh/windtunnel/reports/picture"
 	"github.com/windtunnel-mesh/windtunnel/reports/result"
 )
 
@@ -129,7 +130,7 @@ func Divergence(c *result.Comparison) string {
 			}
 			fmt.Fprintf(&b, "      %s: %v in %s, %v in %s%s\n", d.What, d.Values[0], c.Environments[0], d.Values[1], c.Environments[1], note)
 		}
-		fmt.Fprintf(&b, "      p50 %s and %s, p99 %s and %s\n", seconds(r.P50[0]), seconds(r.P50[1]), seconds(r.P99[0]), seconds(r.P99[1]))
+		fmt.Fprintf(&b, "      p50 %s and %s, p99 %s and %s\n", picture.Seconds(r.P50[0]), picture.Seconds(r.P50[1]), picture.Seconds(r.P99[0]), picture.Seconds(r.P99[1]))
 	}
 	return b.String()
 }
@@ -152,7 +153,7 @@ func comparisonTable(c *result.Comparison) template.HTML {
 			}
 			b.WriteString("<br>")
 		}
-		fmt.Fprintf(&b, "</td><td class=\"num\">%s, %s</td><td class=\"num\">%s, %s</td></tr>\n", seconds(r.P50[0]), seconds(r.P50[1]), seconds(r.P99[0]), seconds(r.P99[1]))
+		fmt.Fprintf(&b, "</td><td class=\"num\">%s, %s</td><td class=\"num\">%s, %s</td></tr>\n", picture.Seconds(r.P50[0]), picture.Seconds(r.P50[1]), picture.Seconds(r.P99[0]), picture.Seconds(r.P99[1]))
 	}
 	b.WriteString("</tbody></table></section>\n")
 	return template.HTML(b.String()) // every text was escaped

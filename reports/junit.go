@@ -11,6 +11,45 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/reports/result"
 )
 
+// JUnitSteps renders a test suite per scenario with a test case per step. Times of suites
+// are wall time, those of steps the world's.
+func JUnitSteps(run *result.Run) ([]byte, error) {
+	all := reporters.JUnitTestSuites{Time: run.WallSeconds}
+	for i := range run.Scenarios {
+		s := &run.Scenarios[i]
+		suite := reporters.JUnitTestSuite{Name: s.Name, Package: s.File, Time: s.WallSeconds, Timestamp: time.Time{}.Format("2006-01-02T15:04:05")}
+		suite.Properties.Properties = []reporters.JUnitProperty{{Name: "seed", Value: fmt.Sprint(s.Seed)}}
+		told := false
+		for j := range s.Steps {
+			step := &s.Steps[j]
+			c := reporters.JUnitTestCase{Name: step.Name, Classname: s.Name, Status: string(step.Status), Time: step.Seconds}
+			verdictOf(&c, step.Status, stepFailures(step))
+			told = told || step.Status == s.Status
+			suite.TestCases = append(suite.TestCases, c)
+		}
+		if !told { // what no step says: the world did not come up, nothing was tested
+			c := reporters.JUnitTestCase{Name: "scenario", Classname: s.Name, Status: string(s.Status), Time: s.WallSeconds}
+			verdictOf(&c, s.Status, Failures(s))
+			suite.TestCases = append(suite.TestCases, c)
+		}
+		for _, c := range suite.TestCases {
+			suite.Tests++
+			switch {
+			case c.Failure != nil:
+				suite.Failures++
+			case c.Error != nil:
+				suite.Errors++
+			case c.Skipped != nil:
+				suite.Skipped++
+			}
+		}
+		all.Tests, all.Failures, all.Errors = all.Tests+suite.Tests, all.Failures+suite.Failures, all.Errors+suite.Errors
+		all.TestSuites = append(all.TestSuites, suite)
+	}
+	data, err := xml.MarshalIndent(all, "", "  ")
+	return append([]byte(xml.Header), append(data, '\n')...), err
+}
+
 // JUnit renders a test suite with a test case per scenario. Times are wall time.
 func JUnit(run *result.Run) ([]byte, error) {
 	suite := reporters.JUnitTestSuite{
@@ -37,15 +76,33 @@ func JUnit(run *result.Run) ([]byte, error) {
 
 func testCase(s *result.Scenario) reporters.JUnitTestCase {
 	c := reporters.JUnitTestCase{Name: s.Name, Classname: s.File, Status: string(s.Status), Time: s.WallSeconds}
-	switch s.Status {
-	case result.Failed:
-		c.Failure = &reporters.JUnitFailure{Message: firstLine(Failures(s)), Type: "expectation", Description: Failures(s)}
-	case result.Error:
-		c.Error = &reporters.JUnitError{Message: firstLine(Failures(s)), Type: "error", Description: Failures(s)}
-	case result.Skipped:
-		c.Skipped = &reporters.JUnitSkipped{Message: s.Message}
-	}
+	verdictOf(&c, s.Status, Failures(s))
 	return c
+}
+
+func verdictOf(c *reporters.JUnitTestCase, status result.Status, why string) {
+	switch status {
+	case result.Failed:
+		c.Failure = &reporters.JUnitFailure{Message: firstLine(why), Type: "expectation", Description: why}
+	case result.Error:
+		c.Error = &reporters.JUnitError{Message: firstLine(why), Type: "error", Description: why}
+	case result.Skipped:
+		c.Skipped = &reporters.JUnitSkipped{Message: firstLine(why)}
+	}
+}
+
+// stepFailures is what went wrong in a step, or why it was not run.
+func stepFailures(step *result.Step) string {
+	var lines []string
+	if step.Message != "" {
+		lines = append(lines, step.Message)
+	}
+	for _, c := range step.Checks {
+		if c.Status != result.Passed {
+			lines = append(lines, fmt.Sprintf("%s:%d: %s: %s", c.File, c.Line, c.Expression, c.Values()))
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // Failures is all that went wrong in a scenario, a line or more per finding.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/windtunnel-mesh/windtunnel/reports/result"
 )
@@ -18,24 +19,30 @@ const (
 	JUnitFile   = "junit.xml"
 	SummaryFile = "summary.md"
 	HTMLFile    = "report.html"
+	TAPFile     = "results.tap"
+	BadgeFile   = "badge.svg"
 )
 
-// Write writes all files of a report into a folder, which is made where it is missing.
-func Write(dir string, run *result.Run) error {
+// Write writes the files of a report into a folder, which is made where it is missing.
+// Without formats these are results.json, junit.xml, summary.md and report.html.
+func Write(dir string, run *result.Run, formats ...string) error {
 	if err := os.MkdirAll(filepath.Join(dir, "traces"), 0o755); err != nil {
 		return fmt.Errorf("make the report's folder: %w", err)
 	}
+	if len(formats) == 0 {
+		formats = []string{"json", "junit", "markdown", "html"}
+	}
 	var errs []error
-	for _, f := range []struct {
-		name   string
-		render func(*result.Run) ([]byte, error)
-	}{{ResultsFile, JSON}, {JUnitFile, JUnit}, {SummaryFile, Markdown}, {HTMLFile, HTML}} {
-		data, err := f.render(run)
+	for _, f := range Formats() {
+		if !slices.Contains(formats, f.Name) {
+			continue
+		}
+		data, err := f.Render(run)
 		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, f.name), data, 0o644)
+			err = os.WriteFile(filepath.Join(dir, f.File), data, 0o644)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("write %s: %w", f.name, err))
+			errs = append(errs, fmt.Errorf("write %s: %w", f.File, err))
 		}
 	}
 	return errors.Join(errs...)

@@ -127,6 +127,8 @@ type Event struct {
 	Time time.Time
 	Kind string // "apply", "pod", "push", "eject", "uneject", "fault"
 	Text string
+	// Of "eject" and "uneject": who does it to whom (a Pod, or an address), in which cluster.
+	Proxy, Host, Cluster string
 }
 
 // EndpointState is a workload's endpoints as one client sees them.

@@ -129,6 +129,12 @@ type execution struct {
 	traffic  bool // there were traffic steps
 	checked  bool // an expectation was evaluated
 	notes    []result.Event
+	// What the report tells of a step, beside its result.
+	configuration configuration
+	changes       []result.Change          // by the step that runs
+	last          *sent                    // likewise
+	askedBy       map[string]*spec.Explain // background loads
+	bands         []result.Band            // To is negative while they last
 }
 
 // host lets expressions ask the world.
@@ -147,7 +153,8 @@ func execute(ctx context.Context, w World, s *spec.Scenario, limit time.Duration
 		return err
 	}
 	x := &execution{world: w, scenario: s, language: language, start: w.Now(), kept: map[string]expect.Result{},
-		ops: map[string]string{}, loads: map[string]Load{}, log: index{byID: map[string][]int{}}}
+		ops: map[string]string{}, loads: map[string]Load{}, log: index{byID: map[string][]int{}},
+		configuration: configuration{objects: map[string]string{}}, askedBy: map[string]*spec.Explain{}}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("timeout: %v of the world's time are over", limit))
 	defer cancel()
 	publish := func() {
@@ -164,6 +171,7 @@ func execute(ctx context.Context, w World, s *spec.Scenario, limit time.Duration
 			out.Status, out.Message = result.Skipped, cannot.Reason
 		}
 	}
+	out.Resources = x.changes
 	for i := range s.Steps {
 		st := &s.Steps[i]
 		name := st.Name
@@ -173,8 +181,10 @@ func execute(ctx context.Context, w World, s *spec.Scenario, limit time.Duration
 		step := result.Step{Name: name, Operation: st.Operation, Line: st.Position.Line, Start: w.Now().Sub(x.start).Seconds()}
 		if out.Status == result.Passed {
 			before := w.Now()
+			x.changes, x.last = nil, nil
 			x.step(ctx, st, &step)
 			step.Seconds = w.Now().Sub(before).Seconds()
+			x.about(ctx, &step)
 			if step.Status != result.Passed {
 				out.Status, out.Message = step.Status, fmt.Sprintf("%s: %s", name, stepMessage(step))
 			}
@@ -189,7 +199,7 @@ func execute(ctx context.Context, w World, s *spec.Scenario, limit time.Duration
 		out.Status, out.Message = result.Error, NothingTested+": "+why
 	}
 	out.Requests = int64(len(w.Log()))
-	out.Timeline = x.timeline()
+	x.observe(&out)
 	out.Digest = w.Digest()
 	publish()
 	return ctx.Err()
@@ -234,6 +244,12 @@ func (x *execution) resources(ctx context.Context) error {
 		return fmt.Errorf("resources: %w", ended(ctx, err))
 	}
 	x.warn(applied.Warnings)
+	x.changed(x.scenario.Resources, applied.Rejected)
+	for i := range x.changes {
+		if x.changes[i].Action == "created" { // the files say it all
+			x.changes[i].Diff = ""
+		}
+	}
 	if len(applied.Rejected) > 0 {
 		return fmt.Errorf("resources: %w", &refusal{applied.Rejected})
 	}

@@ -129,13 +129,18 @@ func (x *execution) operate(ctx context.Context, st *spec.Step) (expect.Result, 
 			return nil, fmt.Errorf("apply: %w", err)
 		}
 		x.warn(a.Warnings)
+		x.changed(st.Apply.Documents, a.Rejected)
 		return &expect.Applied{Objects: a.Objects, Warnings: a.Warnings, Rejected: a.Rejected}, nil
 	case "delete":
-		return nil, wrap("delete", x.world.Delete(ctx, st.Delete.Refs, st.Delete.Documents))
+		if err := x.world.Delete(ctx, st.Delete.Refs, st.Delete.Documents); err != nil {
+			return nil, wrap("delete", err)
+		}
+		x.removed(st.Delete)
+		return nil, nil
 	case "request":
 		x.traffic = true
 		exchanges, err := x.world.Send(ctx, st.Request)
-		return x.found(ctx, exchanges, wrap("request", err))
+		return x.found(ctx, st, exchanges, wrap("request", err))
 	case "load":
 		x.traffic = true
 		load, err := x.world.Load(ctx, st.Load)
@@ -143,11 +148,11 @@ func (x *execution) operate(ctx context.Context, st *spec.Step) (expect.Result, 
 			return nil, wrap("load", err)
 		}
 		if st.Load.Background {
-			x.loads[st.As] = load
+			x.loads[st.As], x.askedBy[st.As] = load, asked(st)
 			return nil, nil
 		}
 		exchanges, err := load.Traffic(ctx)
-		return x.found(ctx, exchanges, wrap("load", err))
+		return x.found(ctx, st, exchanges, wrap("load", err))
 	case "finish":
 		load := x.loads[st.Finish]
 		if load == nil {
@@ -155,7 +160,7 @@ func (x *execution) operate(ctx context.Context, st *spec.Step) (expect.Result, 
 		}
 		delete(x.loads, st.Finish)
 		exchanges, err := load.Traffic(ctx)
-		return x.found(ctx, exchanges, wrap("finish", err))
+		return x.found(ctx, st, exchanges, wrap("finish", err))
 	case "wait":
 		return nil, wrap("wait", x.world.Sleep(ctx, st.Wait))
 	case "explain":
@@ -163,7 +168,11 @@ func (x *execution) operate(ctx context.Context, st *spec.Step) (expect.Result, 
 	case "scale":
 		return nil, wrap("scale", x.world.Scale(ctx, st.Scale.Workload, st.Scale.Replicas))
 	case "fault":
-		return nil, wrap("fault", x.world.Fault(ctx, st.Fault))
+		if err := x.world.Fault(ctx, st.Fault); err != nil {
+			return nil, wrap("fault", err)
+		}
+		x.broke(st.Fault)
+		return nil, nil
 	case "query":
 		return x.query(ctx, st.Query)
 	case "traces":
@@ -182,7 +191,7 @@ func wrap(operation string, err error) error {
 }
 
 // found makes the traffic result of what a step sent.
-func (x *execution) found(ctx context.Context, exchanges []Exchange, err error) (expect.Result, error) {
+func (x *execution) found(ctx context.Context, st *spec.Step, exchanges []Exchange, err error) (expect.Result, error) {
 	x.sent += int64(len(exchanges))
 	if err != nil {
 		return nil, err
@@ -190,9 +199,7 @@ func (x *execution) found(ctx context.Context, exchanges []Exchange, err error) 
 	if err := x.settle(ctx, exchanges); err != nil {
 		return nil, err
 	}
-	t, answers := x.log.traffic(exchanges)
-	x.answers = append(x.answers, answers...)
-	return t, nil
+	return x.sum(st, exchanges), nil
 }
 
 // A proxy logs an exchange when its stream is over, which may be after the client

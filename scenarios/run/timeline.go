@@ -33,10 +33,9 @@ func bucketWidth(total time.Duration) time.Duration {
 	return hours * time.Hour
 }
 
-// timeline is who answered over the world's time, with what happened to the mesh:
-// every workload that served a request of the scenario's, also of those that other
-// services made on the way, and the calls that nobody answered.
-func (x *execution) timeline() *result.Timeline {
+// observe tells what happened over the world's time: who answered, who called whom,
+// how long it took, and what lasted.
+func (x *execution) observe(out *result.Scenario) {
 	x.log.update(x.world.Log())
 	answers := x.served()
 	total := x.world.Now().Sub(x.start)
@@ -45,6 +44,14 @@ func (x *execution) timeline() *result.Timeline {
 	}
 	width := bucketWidth(total)
 	buckets := int(total/width) + 1
+	out.Timeline = x.timeline(answers, width, buckets)
+	out.Graph, out.Heat = x.graph(width, buckets), x.heat(width)
+}
+
+// timeline is who answered over the world's time, with what happened to the mesh:
+// every workload that served a request of the scenario's, also of those that other
+// services made on the way, and the calls that nobody answered.
+func (x *execution) timeline(answers []answer, width time.Duration, buckets int) *result.Timeline {
 	series := map[string]*result.Series{}
 	for _, a := range answers {
 		s := series[a.workload]
@@ -67,7 +74,15 @@ func (x *execution) timeline() *result.Timeline {
 	for _, name := range slices.Sorted(maps.Keys(series)) {
 		t.Series = append(t.Series, *series[name])
 	}
-	t.Events = x.events()
+	t.Events, t.Bands = x.events(), x.lasting(width)
+	for i := range x.log.log {
+		if s := &x.log.log[i]; !s.Inbound && s.Attempts > 1 {
+			if t.Retries == nil {
+				t.Retries = make([]int, buckets)
+			}
+			t.Retries[min(max(int(s.Time.Sub(x.start)/width), 0), buckets-1)] += s.Attempts - 1
+		}
+	}
 	return t
 }
 

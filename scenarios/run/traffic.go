@@ -143,7 +143,8 @@ func local(flags []string) bool {
 // answer is one call for the timeline.
 type answer struct {
 	done     time.Time
-	workload string // "" where nobody answered
+	took     time.Duration // from the intended start
+	workload string        // "" where nobody answered
 	status   string
 	flags    []string
 }
@@ -161,7 +162,7 @@ func (x *index) traffic(exchanges []Exchange) (*expect.Traffic, []answer) {
 	for _, e := range exchanges {
 		latency.add(e.Done.Sub(e.Intended))
 		service.add(e.Done.Sub(e.Sent))
-		a := answer{done: e.Done, status: "error"}
+		a := answer{done: e.Done, took: e.Done.Sub(e.Intended), status: "error"}
 		if e.Error != "" {
 			if t.Errors++; t.Error == "" {
 				t.Error = e.Error

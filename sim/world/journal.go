@@ -47,14 +47,19 @@ func (j *journal) allEvents() []run.Event {
 }
 
 // event notes something that happened to the mesh.
-func (j *journal) event(kind, who, text string) {
+func (j *journal) event(kind, who, text string) { j.note(run.Event{Kind: kind}, who, text) }
+
+// note is event for one that has more to tell.
+func (j *journal) note(e run.Event, who, text string) {
+	kind := e.Kind
 	j.trace.Add(kind, who, text)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if who != "" {
 		text = who + " " + text
 	}
-	j.events = append(j.events, run.Event{Time: time.Now(), Kind: kind, Text: text})
+	e.Time, e.Text = time.Now(), text
+	j.events = append(j.events, e)
 }
 
 // know remembers a Pod by its address.
@@ -131,9 +136,9 @@ func (j *journal) ejection(proxy string, e upstream.Event) {
 		host = e.Host.String()
 	}
 	if e.Ejected {
-		j.event("eject", proxy, host+" from "+e.Cluster+": "+e.Reason)
+		j.note(run.Event{Kind: "eject", Proxy: proxy, Host: host, Cluster: e.Cluster}, proxy, host+" from "+e.Cluster+": "+e.Reason)
 	} else {
-		j.event("uneject", proxy, host+" in "+e.Cluster)
+		j.note(run.Event{Kind: "uneject", Proxy: proxy, Host: host, Cluster: e.Cluster}, proxy, host+" in "+e.Cluster)
 	}
 }
 
