@@ -40,9 +40,10 @@ type session struct {
 
 // exchange is the memory of one request: one allocation for all of it.
 type exchange struct {
-	request message.Request
-	stream  message.Stream
-	fields  [20]message.Field
+	request  message.Request
+	stream   message.Stream
+	fields   [20]message.Field
+	lifetime lifetime
 }
 
 func newSession(slot *Slot, c Connection) *session {
@@ -135,12 +136,11 @@ func (s *session) one(m *Manager) bool {
 			q.Header.Del("expect")
 		}
 	}
-	ctx, cancel := context.WithCancelCause(context.Background())
 	x.stream.Relax = s.relax
-	s.watch.begin(now, hasBody, deadlinesOf(m, began, hasBody), cancel)
-	p, err := s.handle(ctx, m, q)
+	s.watch.begin(now, hasBody, deadlinesOf(m, began, hasBody), &x.lifetime)
+	p, err := s.handle(&x.lifetime, m, q)
 	ok := s.respond(m, x, p, err)
-	cancel(nil)
+	x.lifetime.end()
 	return ok
 }
 

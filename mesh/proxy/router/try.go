@@ -24,11 +24,13 @@ type try struct {
 	conn    *upstream.Conn
 	request message.Request // as it is sent
 
-	stop   func() bool // ends the watch of the client's context; nil: there is none
-	ctx    context.Context
-	upload chan error // result of the upload; nil: the request was sent at once
-	inner  message.Body
-	done   bool
+	// What watches the client's context: that itself, or the end of a watch. nil: nothing does.
+	watched message.Watched
+	stop    func() bool
+	ctx     context.Context
+	upload  chan error // result of the upload; nil: the request was sent at once
+	inner   message.Body
+	done    bool
 
 	mu        sync.Mutex // guards what follows: an upload has a goroutine of its own
 	begin     time.Time  // when it had a connection, and the whole request
@@ -54,9 +56,7 @@ func (t *try) do(ctx context.Context) (*message.Response, *failure) {
 	if host := t.host.Endpoint().Hostname; c.forward.AutoHostRewrite && host != "" {
 		setHost(c.forward, c.r, host)
 	}
-	if ctx.Done() != nil {
-		t.stop = context.AfterFunc(ctx, t.interrupt)
-	}
+	t.watch(ctx)
 	if c.r.Continue != nil {
 		conn.SetInform(t.inform)
 	}
@@ -92,8 +92,25 @@ func hostOnly(authority string) string {
 	return strings.Trim(authority, "[]")
 }
 
-// interrupt ends whatever waits on the connection.
-func (t *try) interrupt() {
+// watch listens whether the client goes.
+func (t *try) watch(ctx context.Context) {
+	if w, ok := ctx.(message.Watched); ok && w.Watch(t) {
+		t.watched = w
+	} else if ctx.Done() != nil {
+		t.stop = context.AfterFunc(ctx, t.Interrupt)
+	}
+}
+
+// unwatch tells whether nothing was heard.
+func (t *try) unwatch() bool {
+	if t.watched != nil {
+		return t.watched.Unwatch(t)
+	}
+	return t.stop == nil || t.stop()
+}
+
+// Interrupt ends whatever waits on the connection.
+func (t *try) Interrupt() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.broken = true
@@ -145,7 +162,7 @@ func (t *try) stream() {
 	} else {
 		var body *http1.BodyError
 		if errors.As(err, &body) { // the client's fault: nothing will come of this
-			t.interrupt()
+			t.Interrupt()
 		}
 	}
 	t.upload <- err
@@ -245,7 +262,7 @@ func (t *try) release(good bool) {
 		return
 	}
 	t.done = true
-	if t.stop != nil && !t.stop() {
+	if !t.unwatch() {
 		good = false // the interrupt runs, or did
 	}
 	if t.upload != nil {
