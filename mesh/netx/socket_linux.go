@@ -133,3 +133,17 @@ func (s *Socket) wrap(op string, err error) error {
 	}
 	return &net.OpError{Op: op, Net: "tcp", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: err}
 }
+
+// Silent tells whether the peer of an idle connection has said nothing, nor closed it.
+func (s *Socket) Silent() bool {
+	silent := false
+	if s.raw == nil {
+		return true
+	}
+	err := s.raw.Control(func(fd uintptr) {
+		var one [1]byte
+		_, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&one)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+		silent = errno == unix.EAGAIN || errno == unix.EINTR
+	})
+	return silent && err == nil
+}

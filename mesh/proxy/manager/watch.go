@@ -173,7 +173,7 @@ func (w *watch) nextDeadline() time.Time {
 	}
 	earlier(w.limits.request)
 	if w.limits.idle > 0 {
-		earlier(time.Unix(0, w.s.conn.activity.Load()).Add(w.limits.idle))
+		earlier(w.s.conn.active().Add(w.limits.idle))
 	}
 	return next
 }
@@ -237,7 +237,7 @@ func (w *watch) expired(now time.Time) error {
 		return &reply.Reply{Status: 408, Details: "request_overall_timeout", Body: "request timeout"}
 	case passed(l.stream):
 		return &reply.Reply{Status: status, Flag: message.DurationTimeout, Details: "max_duration_timeout", Body: "downstream duration timeout"}
-	case l.idle > 0 && passed(time.Unix(0, w.s.conn.activity.Load()).Add(l.idle)):
+	case l.idle > 0 && passed(w.s.conn.active().Add(l.idle)):
 		return &reply.Reply{Status: status, Flag: message.StreamIdleTimeout, Details: "stream_idle_timeout", Body: "stream timeout"}
 	}
 	return nil

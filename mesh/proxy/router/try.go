@@ -45,13 +45,16 @@ type try struct {
 func (t *try) do(ctx context.Context) (*message.Response, *failure) {
 	c, s := t.call, t.call.r.Stream
 	t.ctx = ctx
-	deadline, which := c.limits.deadline(moment{stream: s.Start, start: c.start, now: time.Now(), complete: !c.body.uploads()})
+	deadline, which := c.limits.deadline(moment{stream: s.Start, start: c.start, now: c.limits.clock(), complete: !c.body.uploads()})
 	s.UpstreamHost, s.UpstreamIdentity, s.UpstreamPeer = t.host.Target(), "", ""
 	conn, f := t.host.Acquire(ctx, t.want(deadline))
 	if f != nil {
 		return nil, failureOf(f, which, ctx.Err() != nil)
 	}
-	t.conn, s.UpstreamHost, s.UpstreamLocal, t.begin = conn, conn.Peer, conn.Local, time.Now()
+	t.conn, s.UpstreamHost, s.UpstreamLocal, t.begin = conn, conn.Peer, conn.Local, c.start
+	if s.Attempts > 1 || !conn.Instantly || !c.cluster.Immediate() {
+		t.begin = time.Now()
+	}
 	s.UpstreamIdentity, s.UpstreamPeer = conn.Identities.Local, conn.Identities.Peer
 	if host := t.host.Endpoint().Hostname; c.forward.AutoHostRewrite && host != "" {
 		setHost(c.forward, c.r, host)
@@ -144,7 +147,9 @@ func (t *try) send() *failure {
 	if err := t.conn.WriteRequest(&t.request); err != nil {
 		return t.classify(err)
 	}
-	t.sent = time.Now()
+	if t.sent = t.begin; t.request.Body != nil {
+		t.sent = time.Now()
+	}
 	return nil
 }
 
@@ -192,7 +197,7 @@ func (t *try) limit() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.call
-	m := moment{stream: c.r.Stream.Start, start: c.start, begin: t.begin, now: time.Now(), complete: true, connected: true, answering: t.answering}
+	m := moment{stream: c.r.Stream.Start, start: c.start, begin: t.begin, now: c.limits.clock(), complete: true, connected: true, answering: t.answering}
 	if t.upload != nil {
 		m.start, m.complete = t.sent, !t.sent.IsZero()
 	}
