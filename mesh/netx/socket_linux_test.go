@@ -98,3 +98,25 @@ func TestSocketEnds(t *testing.T) {
 		t.Errorf("an end reads as %d, %v", n, err)
 	}
 }
+
+func TestSocketSilent(t *testing.T) {
+	silent := func(c net.Conn) bool { return c.(interface{ Silent() bool }).Silent() }
+	for what, end := range map[string]func(net.Conn){
+		"bytes": func(c net.Conn) { _, _ = c.Write([]byte("x")) },
+		"end":   func(c net.Conn) { c.Close() },
+		"reset": func(c net.Conn) { _ = c.(*netx.Socket).SetLinger(0); c.Close() },
+	} {
+		client, server := pair(t)
+		if !silent(client) {
+			t.Errorf("%s: not silent before", what)
+		}
+		end(server)
+		deadline := time.Now().Add(5 * time.Second)
+		for silent(client) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: not seen", what)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
