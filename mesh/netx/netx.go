@@ -59,13 +59,17 @@ var _ Network = System{}
 // Listen implements Network.
 func (System) Listen(ctx context.Context, addr string) (net.Listener, error) {
 	var lc net.ListenConfig
-	return lc.Listen(ctx, "tcp", addr)
+	l, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return sockets{l}, nil
 }
 
 // Dial implements Network.
 func (System) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	var d net.Dialer
-	return d.DialContext(ctx, "tcp", addr)
+	return socket(d.DialContext(ctx, "tcp", addr))
 }
 
 // DialFrom implements Network.
@@ -74,7 +78,7 @@ func (System) DialFrom(ctx context.Context, source netip.Addr, addr string) (net
 	if source.IsValid() {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
 	}
-	return d.DialContext(ctx, "tcp", addr)
+	return socket(d.DialContext(ctx, "tcp", addr))
 }
 
 // LookupHost implements Network.

@@ -16,8 +16,13 @@ const soOriginalDst = 80
 // systemOriginalDst asks netfilter's connection tracking for the address before
 // a REDIRECT. Without such a rule the kernel answers ENOENT or the local address.
 func systemOriginalDst(c net.Conn) (netip.AddrPort, bool) {
-	tcp, ok := c.(*net.TCPConn)
-	if !ok {
+	var tcp *net.TCPConn
+	switch c := c.(type) {
+	case *net.TCPConn:
+		tcp = c
+	case *Socket:
+		tcp = c.TCPConn
+	default:
 		return netip.AddrPort{}, false
 	}
 	raw, err := tcp.SyscallConn()

@@ -128,7 +128,7 @@ func (l *listener) Close() error {
 
 // conn is a socket with the addresses that the host sees.
 type conn struct {
-	*net.TCPConn
+	*netx.Socket
 	local, remote net.Addr
 	original      netip.AddrPort
 }
@@ -136,7 +136,7 @@ type conn struct {
 var _ netx.Redirected = (*conn)(nil)
 
 func newConn(socket net.Conn, f Flow) *conn {
-	return &conn{TCPConn: socket.(*net.TCPConn), local: net.TCPAddrFromAddrPort(f.Local), remote: net.TCPAddrFromAddrPort(f.Remote), original: f.Original}
+	return &conn{Socket: netx.NewSocket(socket.(*net.TCPConn)), local: net.TCPAddrFromAddrPort(f.Local), remote: net.TCPAddrFromAddrPort(f.Remote), original: f.Original}
 }
 
 // LocalAddr implements net.Conn.
@@ -151,15 +151,15 @@ func (c *conn) OriginalDst() (netip.AddrPort, bool) { return c.original, c.origi
 // ReadFrom implements io.ReaderFrom, so that the kernel splices socket to socket.
 func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	if peer, ok := r.(*conn); ok {
-		r = peer.TCPConn
+		r = peer.Socket
 	}
-	return c.TCPConn.ReadFrom(r)
+	return c.Socket.ReadFrom(r)
 }
 
 // WriteTo implements io.WriterTo, for the same.
 func (c *conn) WriteTo(w io.Writer) (int64, error) {
 	if peer, ok := w.(*conn); ok {
-		w = peer.TCPConn
+		w = peer.Socket
 	}
-	return c.TCPConn.WriteTo(w)
+	return c.Socket.WriteTo(w)
 }

@@ -151,8 +151,8 @@ func (x *exchange) end() {
 	x.ended = true
 	h, s := x.handler, x.Request.Stream
 	s.Metadata = x.Metadata
-	now := time.Now()
-	took := float64(now.Sub(s.Start)) / float64(time.Millisecond)
+	lasted := time.Since(s.Start)
+	now, took := s.Start.Add(lasted), float64(lasted)/float64(time.Millisecond)
 	if !s.Times.AnswerBegin.IsZero() {
 		s.Times.AnswerEnd = now
 	}
@@ -160,7 +160,7 @@ func (x *exchange) end() {
 	h.http.codes.Inc(x.status)
 	h.http.time.Record(took)
 	if h.istio != nil {
-		h.istio.record(x, took)
+		h.istio.record(x, now, took)
 	}
 }
 

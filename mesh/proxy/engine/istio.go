@@ -34,7 +34,7 @@ func (r *recorder) shaped(c *stats.Call, x *accesslog.Exchange) {
 }
 
 // record counts one exchange.
-func (r *recorder) record(x *exchange, milliseconds float64) {
+func (r *recorder) record(x *exchange, end time.Time, milliseconds float64) {
 	s := x.Request.Stream
 	c := r.call(s, x.Peer, x.Request.Authority)
 	c.Code, c.Protocol = x.status, "http"
@@ -44,7 +44,7 @@ func (r *recorder) record(x *exchange, milliseconds float64) {
 			c.GRPCStatus = x.response.Header.Get("grpc-status")
 		}
 	}
-	r.shaped(&c, &accesslog.Exchange{Request: x.Request, Response: x.response, Status: x.status, Stream: s, End: time.Now()})
+	r.shaped(&c, &accesslog.Exchange{Request: x.Request, Response: x.response, Status: x.status, Stream: s, End: end})
 	r.istio.Record(c, milliseconds, s.BytesReceived, x.bytes)
 }
 

@@ -11,9 +11,11 @@ import (
 	"log/slog"
 	"net"
 	"sync/atomic"
+	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/http1"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/reply"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
 	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
 )
@@ -42,6 +44,9 @@ type Manager struct {
 	logger  *slog.Logger
 	limits  http1.Limits
 	server  string
+	// headBy is how long a head may take, headLate the answer where it takes longer; nil: for ever.
+	headBy   time.Duration
+	headLate *reply.Reply
 }
 
 // New makes a Manager.
@@ -51,6 +56,7 @@ func New(o Options) *Manager {
 		limits: http1.Limits{HeadBytes: o.Config.MaxRequestHeaderBytes, Fields: o.Config.MaxRequestHeaders},
 		server: o.Config.ServerName,
 	}
+	m.headBy, m.headLate = headDeadline(o.Config)
 	if m.server == "" {
 		m.server = "envoy"
 	}

@@ -23,7 +23,7 @@ func (s *session) completeResponse(m *Manager, q *message.Request, p *message.Re
 		}
 	}
 	if !hasDate {
-		p.Header.Add("date", s.today())
+		p.Header.Add("date", s.today(q.Stream))
 	}
 	if !hasServer {
 		p.Header.Add("server", m.server)
@@ -36,8 +36,11 @@ func (s *session) completeResponse(m *Manager, q *message.Request, p *message.Re
 }
 
 // today is the date field's value, made once per second.
-func (s *session) today() string {
-	now := time.Now()
+func (s *session) today(x *message.Stream) string {
+	now := x.Times.AnswerBegin // a moment ago, where an upstream answered
+	if now.IsZero() {
+		now = time.Now()
+	}
 	if second := now.Unix(); s.dateUntil != second {
 		s.date, s.dateUntil = now.UTC().Format(dateFormat), second
 	}

@@ -28,9 +28,10 @@ type session struct {
 	watch  watch
 	relax  func(idle, duration bool) // of watch
 
-	requests  uint64 // begun so far
-	closing   bool   // no further request
-	preface   bool   // it is HTTP/2 after all
+	requests  uint64    // begun so far
+	ended     time.Time // the last of them, or the connection began
+	closing   bool      // no further request
+	preface   bool      // it is HTTP/2 after all
 	remoteIP  string
 	xfcc      string // this hop's element of x-forwarded-client-cert
 	xfccBy    *Manager
@@ -40,13 +41,15 @@ type session struct {
 
 // exchange is the memory of one request: one allocation for all of it.
 type exchange struct {
-	request message.Request
-	stream  message.Stream
-	fields  [20]message.Field
+	request  message.Request
+	stream   message.Stream
+	fields   [20]message.Field
+	lifetime lifetime
 }
 
 func newSession(slot *Slot, c Connection) *session {
-	s := &session{slot: slot, c: c, conn: &timedConn{Conn: c.Conn}, remoteIP: c.Facts.Remote.Addr().String()}
+	s := &session{slot: slot, c: c, conn: &timedConn{Conn: c.Conn, base: time.Now()}, remoteIP: c.Facts.Remote.Addr().String()}
+	s.ended = s.conn.base
 	s.reader = http1.NewReader(s.conn)
 	s.reader.Yield = http1.OverKernel(s.conn.Conn)
 	s.writer = http1.NewWriter(s.conn)
@@ -91,7 +94,7 @@ func (s *session) await(m *Manager) bool {
 	}
 	var by time.Time
 	if m.config.IdleTimeout > 0 {
-		by = time.Now().Add(m.config.IdleTimeout)
+		by = s.ended.Add(m.config.IdleTimeout)
 	}
 	if limit := s.maxAge(m); !limit.IsZero() && (by.IsZero() || limit.Before(by)) {
 		by = limit
@@ -115,17 +118,24 @@ func (s *session) one(m *Manager) bool {
 	q := &x.request
 	q.Header, q.Stream = x.fields[:0], &x.stream
 	x.stream.Conn, x.stream.Start, x.stream.Remote = s.c.Facts, now, s.c.Facts.Remote
-	by, late := headDeadline(m, now)
-	s.conn.setReadBy(by)
+	late := m.headLate
+	if late != nil {
+		s.conn.setReadBy(now.Add(m.headBy))
+	} else {
+		s.conn.setReadBy(time.Time{})
+	}
 	s.requests++
+	reads := s.reader.Reads
 	if err := s.reader.ReadRequestInto(q, m.limits); err != nil {
 		return s.refuse(m, x, err, late)
 	}
 	s.conn.setReadBy(time.Time{})
 	began := now
-	now = time.Now() // a head may take its time
+	if s.reader.Reads != reads {
+		now = time.Now() // the head took its time
+	}
 	if s.conn.clocked = m.config.StreamIdleTimeout > 0; s.conn.clocked {
-		s.conn.activity.Store(now.UnixNano())
+		s.conn.note(now.Sub(s.conn.base))
 	}
 	hasBody := !s.reader.Complete()
 	if hasBody && q.Header.Get("expect") == "100-continue" {
@@ -135,30 +145,28 @@ func (s *session) one(m *Manager) bool {
 			q.Header.Del("expect")
 		}
 	}
-	ctx, cancel := context.WithCancelCause(context.Background())
 	x.stream.Relax = s.relax
-	s.watch.begin(now, hasBody, deadlinesOf(m, began, hasBody), cancel)
-	p, err := s.handle(ctx, m, q)
+	s.watch.begin(now, hasBody, deadlinesOf(m, began, hasBody), &x.lifetime)
+	p, err := s.handle(&x.lifetime, m, q)
 	ok := s.respond(m, x, p, err)
-	cancel(nil)
+	x.lifetime.end()
 	return ok
 }
 
-// headDeadline is the earliest of the limits that a head has, with its answer: Envoy's
-// stream begins with the first byte of it.
-func headDeadline(m *Manager, now time.Time) (by time.Time, late *reply.Reply) {
-	c := m.config
+// headDeadline is the least of the limits that a head has, with its answer: Envoy's stream
+// begins with the first byte of it. A nil answer: there is none.
+func headDeadline(c *snapshot.HTTPManager) (within time.Duration, late *reply.Reply) {
 	for _, limit := range [...]struct {
 		wait time.Duration
 		late *reply.Reply
 	}{
 		{c.RequestHeadersTimeout, headersLate}, {c.RequestTimeout, requestLate}, {c.MaxStreamDuration, durationOver}, {c.StreamIdleTimeout, idleOver},
 	} {
-		if end := now.Add(limit.wait); limit.wait > 0 && (late == nil || end.Before(by)) {
-			by, late = end, limit.late
+		if limit.wait > 0 && (late == nil || limit.wait < within) {
+			within, late = limit.wait, limit.late
 		}
 	}
-	return by, late
+	return within, late
 }
 
 // The answers to requests that do not come in time.
@@ -357,6 +365,10 @@ func (s *session) finish(m *Manager, x *exchange, p *message.Response, status in
 		x.stream.BytesReceived = s.reader.BodyBytes()
 	}
 	x.stream.Duration = time.Since(x.stream.Start)
+	s.ended = x.stream.Start.Add(x.stream.Duration)
+	if !s.closing { // else an upload may still be reading
+		s.conn.clocked = false
+	}
 	m.done(&x.request, p, status, &x.stream)
 }
 

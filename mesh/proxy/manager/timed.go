@@ -14,9 +14,10 @@ type timedConn struct {
 	readBy   atomic.Int64 // Unix nanoseconds; 0: none
 	armed    atomic.Int64 // what the connection was told
 	aborted  atomic.Bool
-	expects  atomic.Bool // the client waits for a 100
-	activity atomic.Int64
-	clocked  bool // note the time of each read and write in activity
+	expects  atomic.Bool  // the client waits for a 100
+	base     time.Time    // of activity
+	activity atomic.Int64 // the last read or write, in nanoseconds since base
+	clocked  bool         // note that
 }
 
 // Read implements io.Reader.
@@ -60,9 +61,14 @@ func (c *timedConn) WriteBuffers(pieces *net.Buffers) (int64, error) {
 
 func (c *timedConn) touch() {
 	if c.clocked {
-		c.activity.Store(time.Now().UnixNano())
+		c.note(time.Since(c.base))
 	}
 }
+
+func (c *timedConn) note(at time.Duration) { c.activity.Store(int64(at)) }
+
+// active is when the last byte went either way.
+func (c *timedConn) active() time.Time { return c.base.Add(time.Duration(c.activity.Load())) }
 
 func (c *timedConn) arm(by int64) {
 	c.armed.Store(by)

@@ -1,7 +1,6 @@
 package manager
 
 import (
-	"context"
 	"errors"
 	"io"
 	"sync"
@@ -16,7 +15,7 @@ import (
 // goroutine and no timer.
 const patience = 5 * time.Millisecond
 
-// ErrClientGone is the cause of the context of a request whose client went away.
+// ErrClientGone is why a request ends whose client went away.
 var ErrClientGone = errors.New("the client closed its connection")
 
 // watch looks after the exchange in progress once it takes longer: that the client is
@@ -32,7 +31,7 @@ type watch struct {
 	quietBy  time.Time // from then on the connection may be read to see its end
 	bodyDone bool
 	limits   deadlines
-	cancel   context.CancelCauseFunc
+	exchange *lifetime
 	cause    error         // why the exchange was cancelled
 	answers  bool          // the response is being written
 	reading  chan struct{} // not nil while a watcher reads; closed when it has stopped
@@ -46,9 +45,9 @@ type deadlines struct {
 }
 
 // begin starts to look after an exchange.
-func (w *watch) begin(now time.Time, hasBody bool, limits deadlines, cancel context.CancelCauseFunc) {
+func (w *watch) begin(now time.Time, hasBody bool, limits deadlines, exchange *lifetime) {
 	w.mu.Lock()
-	w.running, w.bodyDone, w.quietBy, w.limits, w.cancel, w.cause = true, !hasBody, now.Add(patience), limits, cancel, nil
+	w.running, w.bodyDone, w.quietBy, w.limits, w.exchange, w.cause = true, !hasBody, now.Add(patience), limits, exchange, nil
 	w.answers = false
 	w.schedule(now)
 	w.mu.Unlock()
@@ -59,7 +58,7 @@ func (w *watch) begin(now time.Time, hasBody bool, limits deadlines, cancel cont
 func (w *watch) end() error {
 	w.mu.Lock()
 	w.running = false
-	w.cancel = nil
+	w.exchange = nil
 	cause, reading := w.cause, w.reading
 	w.mu.Unlock()
 	if reading != nil {
@@ -120,7 +119,7 @@ func (w *watch) failLocked(cause error) {
 		return
 	}
 	w.cause = cause
-	w.cancel(cause)
+	w.exchange.end()
 }
 
 // bodyEnd hears from the codec that the request's body has ended.
@@ -174,7 +173,7 @@ func (w *watch) nextDeadline() time.Time {
 	}
 	earlier(w.limits.request)
 	if w.limits.idle > 0 {
-		earlier(time.Unix(0, w.s.conn.activity.Load()).Add(w.limits.idle))
+		earlier(w.s.conn.active().Add(w.limits.idle))
 	}
 	return next
 }
@@ -238,7 +237,7 @@ func (w *watch) expired(now time.Time) error {
 		return &reply.Reply{Status: 408, Details: "request_overall_timeout", Body: "request timeout"}
 	case passed(l.stream):
 		return &reply.Reply{Status: status, Flag: message.DurationTimeout, Details: "max_duration_timeout", Body: "downstream duration timeout"}
-	case l.idle > 0 && passed(time.Unix(0, w.s.conn.activity.Load()).Add(l.idle)):
+	case l.idle > 0 && passed(w.s.conn.active().Add(l.idle)):
 		return &reply.Reply{Status: status, Flag: message.StreamIdleTimeout, Details: "stream_idle_timeout", Body: "stream timeout"}
 	}
 	return nil

@@ -207,3 +207,11 @@ func (t *timeouts) deadline(m moment) (at time.Time, which timer) {
 	consider(m.stream, t.duration, durationTimer)
 	return at, which
 }
+
+// clock is the time where a limit depends on it; else nobody looks at a clock.
+func (t *timeouts) clock() time.Time {
+	if t.idle > 0 || t.perTryIdle > 0 {
+		return time.Now()
+	}
+	return time.Time{}
+}

@@ -382,8 +382,8 @@ func gone() error {
 func (c *call) answer(t *try, p *message.Response) (*message.Response, error) {
 	s := c.r.Stream
 	s.Details = "via_upstream"
-	now := time.Now()
-	s.UpstreamDuration = now.Sub(c.start)
+	s.UpstreamDuration = time.Since(c.start)
+	now := c.start.Add(s.UpstreamDuration)
 	s.Times = message.Times{RequestEnd: c.start, AnswerBegin: now}
 	s.Times.UpstreamBegin, s.Times.UpstreamEnd = t.times()
 	c.cluster.Stats.Codes.Inc(p.Status)

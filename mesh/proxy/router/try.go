@@ -24,11 +24,13 @@ type try struct {
 	conn    *upstream.Conn
 	request message.Request // as it is sent
 
-	stop   func() bool // ends the watch of the client's context; nil: there is none
-	ctx    context.Context
-	upload chan error // result of the upload; nil: the request was sent at once
-	inner  message.Body
-	done   bool
+	// What watches the client's context: that itself, or the end of a watch. nil: nothing does.
+	watched message.Watched
+	stop    func() bool
+	ctx     context.Context
+	upload  chan error // result of the upload; nil: the request was sent at once
+	inner   message.Body
+	done    bool
 
 	mu        sync.Mutex // guards what follows: an upload has a goroutine of its own
 	begin     time.Time  // when it had a connection, and the whole request
@@ -43,20 +45,21 @@ type try struct {
 func (t *try) do(ctx context.Context) (*message.Response, *failure) {
 	c, s := t.call, t.call.r.Stream
 	t.ctx = ctx
-	deadline, which := c.limits.deadline(moment{stream: s.Start, start: c.start, now: time.Now(), complete: !c.body.uploads()})
+	deadline, which := c.limits.deadline(moment{stream: s.Start, start: c.start, now: c.limits.clock(), complete: !c.body.uploads()})
 	s.UpstreamHost, s.UpstreamIdentity, s.UpstreamPeer = t.host.Target(), "", ""
 	conn, f := t.host.Acquire(ctx, t.want(deadline))
 	if f != nil {
 		return nil, failureOf(f, which, ctx.Err() != nil)
 	}
-	t.conn, s.UpstreamHost, s.UpstreamLocal, t.begin = conn, conn.Peer, conn.Local, time.Now()
+	t.conn, s.UpstreamHost, s.UpstreamLocal, t.begin = conn, conn.Peer, conn.Local, c.start
+	if s.Attempts > 1 || !conn.Instantly || !c.cluster.Immediate() {
+		t.begin = time.Now()
+	}
 	s.UpstreamIdentity, s.UpstreamPeer = conn.Identities.Local, conn.Identities.Peer
 	if host := t.host.Endpoint().Hostname; c.forward.AutoHostRewrite && host != "" {
 		setHost(c.forward, c.r, host)
 	}
-	if ctx.Done() != nil {
-		t.stop = context.AfterFunc(ctx, t.interrupt)
-	}
+	t.watch(ctx)
 	if c.r.Continue != nil {
 		conn.SetInform(t.inform)
 	}
@@ -92,8 +95,25 @@ func hostOnly(authority string) string {
 	return strings.Trim(authority, "[]")
 }
 
-// interrupt ends whatever waits on the connection.
-func (t *try) interrupt() {
+// watch listens whether the client goes.
+func (t *try) watch(ctx context.Context) {
+	if w, ok := ctx.(message.Watched); ok && w.Watch(t) {
+		t.watched = w
+	} else if ctx.Done() != nil {
+		t.stop = context.AfterFunc(ctx, t.Interrupt)
+	}
+}
+
+// unwatch tells whether nothing was heard.
+func (t *try) unwatch() bool {
+	if t.watched != nil {
+		return t.watched.Unwatch(t)
+	}
+	return t.stop == nil || t.stop()
+}
+
+// Interrupt ends whatever waits on the connection.
+func (t *try) Interrupt() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.broken = true
@@ -127,7 +147,9 @@ func (t *try) send() *failure {
 	if err := t.conn.WriteRequest(&t.request); err != nil {
 		return t.classify(err)
 	}
-	t.sent = time.Now()
+	if t.sent = t.begin; t.request.Body != nil {
+		t.sent = time.Now()
+	}
 	return nil
 }
 
@@ -145,7 +167,7 @@ func (t *try) stream() {
 	} else {
 		var body *http1.BodyError
 		if errors.As(err, &body) { // the client's fault: nothing will come of this
-			t.interrupt()
+			t.Interrupt()
 		}
 	}
 	t.upload <- err
@@ -175,7 +197,7 @@ func (t *try) limit() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.call
-	m := moment{stream: c.r.Stream.Start, start: c.start, begin: t.begin, now: time.Now(), complete: true, connected: true, answering: t.answering}
+	m := moment{stream: c.r.Stream.Start, start: c.start, begin: t.begin, now: c.limits.clock(), complete: true, connected: true, answering: t.answering}
 	if t.upload != nil {
 		m.start, m.complete = t.sent, !t.sent.IsZero()
 	}
@@ -245,7 +267,7 @@ func (t *try) release(good bool) {
 		return
 	}
 	t.done = true
-	if t.stop != nil && !t.stop() {
+	if !t.unwatch() {
 		good = false // the interrupt runs, or did
 	}
 	if t.upload != nil {

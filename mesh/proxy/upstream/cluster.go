@@ -287,6 +287,9 @@ func (c *Cluster) ejection(h *Host, ejected bool, reason string) {
 	c.onEvent(Event{Time: time.Now(), Cluster: c.Name, Host: h.Address, Ejected: ejected, Reason: reason})
 }
 
+// Immediate tells whether Choose never waits.
+func (c *Cluster) Immediate() bool { return c.ready == nil && c.checkedOnce == nil }
+
 // Choose returns a host for a request, or nil where none can be reached. For a
 // cluster by DNS it waits for the first answer.
 func (c *Cluster) Choose(ctx context.Context, sel *Selection) *Host {

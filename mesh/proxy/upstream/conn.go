@@ -27,6 +27,8 @@ type Conn struct {
 	Local netip.AddrPort
 	// Peer is where it goes: the host's address, or one that its name had before.
 	Peer netip.AddrPort
+	// Instantly tells that the exchange on it did not have to wait for it.
+	Instantly bool
 	// Identities are those of mutual TLS, empty in plain text.
 	Identities Identities
 
@@ -40,14 +42,26 @@ type Conn struct {
 	stream *http2.ClientStream
 	shared *shared
 
+	limit limit
+
 	timer    *time.Timer   // starts the watch of an idle connection
+	ticking  bool          // it is set
+	patience time.Duration // how long it is idle before it is watched
+	silent   silent        // nil: it cannot be asked
 	watched  chan struct{} // closed when the watch has ended; nil: there is none
 	watchErr error         // what the watch saw; valid once watched is closed
 }
 
-// watchAfter is how long a connection is idle before somebody listens whether its
-// peer closes it. Busy connections never pay for that.
-const watchAfter = time.Millisecond
+// watchAfter is how long a connection is idle before somebody listens whether its peer
+// closes it; busy connections never pay for that. One that can be asked is watched later,
+// and asked when it is taken.
+const (
+	watchAfter      = time.Millisecond
+	watchAskedAfter = 25 * time.Millisecond
+)
+
+// silent is a connection that can tell, without waiting, that nothing has come on it.
+type silent interface{ Silent() bool }
 
 // Want is what a request needs of a connection.
 type Want struct {
@@ -78,6 +92,7 @@ func (h *Host) Acquire(ctx context.Context, w Want) (*Conn, *Failure) {
 	if conn != nil {
 		p.mu.Unlock()
 		if conn.wake() {
+			conn.Instantly = true
 			return p.attach(conn, limits)
 		}
 		return h.Acquire(ctx, w) // its peer closed it in this instant
@@ -97,6 +112,7 @@ func (h *Host) Acquire(ctx context.Context, w Want) (*Conn, *Failure) {
 	if failure != nil {
 		return nil, failure
 	}
+	conn.Instantly = false
 	return p.attach(conn, limits)
 }
 
@@ -214,20 +230,35 @@ func (c *Conn) recycle() {
 	}
 	c.since = time.Now()
 	p.idle = append(p.idle, c)
-	if c.timer == nil {
-		c.timer = time.AfterFunc(watchAfter, c.watch)
-	} else {
-		c.timer.Reset(watchAfter)
+	if !c.ticking {
+		c.tick(c.patience)
 	}
 	p.mu.Unlock()
 }
 
+// tick sets the timer. The pool's lock must be held.
+func (c *Conn) tick(wait time.Duration) {
+	c.ticking = true
+	if c.timer == nil {
+		c.timer = time.AfterFunc(wait, c.watch)
+	} else {
+		c.timer.Reset(wait)
+	}
+}
+
 // watch waits while the connection is idle: for its peer to close it, for the idle
-// timeout, or for wake.
+// timeout, or for wake. The timer that begins it is not stopped when the connection is
+// used, but finds that when it fires.
 func (c *Conn) watch() {
 	p := c.pool
 	p.mu.Lock()
-	if !contains(p.idle, c) || c.watched != nil || time.Since(c.since) < watchAfter {
+	c.ticking = false
+	if !contains(p.idle, c) || c.watched != nil {
+		p.mu.Unlock()
+		return
+	}
+	if idle := time.Since(c.since); idle < c.patience {
+		c.tick(c.patience - idle)
 		p.mu.Unlock()
 		return
 	}
@@ -266,7 +297,6 @@ func contains(list []*Conn, c *Conn) bool {
 // wake ends the watch of a connection that was taken out of the idle ones, and tells
 // whether it can be used.
 func (c *Conn) wake() bool {
-	c.timer.Stop()
 	c.pool.mu.Lock()
 	watched := c.watched
 	c.watched = nil
@@ -280,6 +310,10 @@ func (c *Conn) wake() bool {
 			c.end()
 			return false
 		}
+	} else if c.silent != nil && time.Since(c.since) > watchAfter && !c.silent.Silent() {
+		c.pool.host.cluster.Stats.cxDestroyRemote.Inc()
+		c.end()
+		return false
 	}
 	return true
 }
@@ -292,9 +326,12 @@ func Past() time.Time { return past }
 
 // end closes the connection for good.
 func (c *Conn) end() {
+	c.pool.mu.Lock()
 	if c.timer != nil {
 		c.timer.Stop()
 	}
+	c.pool.mu.Unlock()
+	c.limit.stop()
 	_ = c.Conn.Close()
 	c.pool.closed()
 }
@@ -313,8 +350,13 @@ func (p *pool) dial(ctx context.Context, w Want, key string, generation uint64) 
 	}
 	reader := http1.NewReader(raw)
 	reader.Yield = http1.OverKernel(raw)
-	return &Conn{Conn: raw, Reader: reader, Writer: http1.NewWriter(raw), Local: netx.AddrPort(raw.LocalAddr()), Peer: peer, Identities: identitiesOf(raw),
-		pool: p, key: key, generation: generation}, nil
+	conn := &Conn{Conn: raw, Reader: reader, Writer: http1.NewWriter(raw), Local: netx.AddrPort(raw.LocalAddr()), Peer: peer, Identities: identitiesOf(raw),
+		pool: p, key: key, generation: generation, patience: watchAfter}
+	conn.limit.conn = raw
+	if conn.silent, _ = raw.(silent); conn.silent != nil {
+		conn.patience = watchAskedAfter
+	}
+	return conn, nil
 }
 
 // closedFailing is closed for a connection that never came up.

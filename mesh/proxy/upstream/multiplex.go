@@ -385,7 +385,7 @@ func (c *Conn) SetDeadline(at time.Time) error {
 		c.stream.SetDeadline(at)
 		return nil
 	}
-	return c.Conn.SetDeadline(at)
+	return c.limit.set(at)
 }
 
 // SetReadDeadline implements net.Conn, for the one exchange.
