@@ -53,7 +53,7 @@ func newBenchRunCommand(s Streams) *cobra.Command {
 		RunE:    func(c *cobra.Command, _ []string) error { return benchRun(c.Context(), s, f) },
 	}
 	flags := c.Flags()
-	flags.StringVar(&f.out, "out", "", "`folder` for bench.json, base.json, histograms")
+	flags.StringVar(&f.out, "out", "", "`folder` for bench.json, base.json, report.html, histograms")
 	flags.StringVarP(&f.output, "output", "o", "table", "table or json")
 	flags.StringVar(&f.programs, "programs", "", "`folder` with the programs to measure (default: where this one is)")
 	flags.StringVar(&f.against, "against", "", "`folder` with another build's programs, measured in turn and written to base.json")
@@ -260,6 +260,9 @@ func (f benchRunFlags) write(s Streams, found []*result.Benchmark) error {
 			if err := reports.WriteBenchmark(f.out, names[i], b); err != nil {
 				return err
 			}
+		}
+		if err := drawRuns(filepath.Join(f.out, reports.HTMLFile), found); err != nil {
+			return err
 		}
 	}
 	if f.output == "json" {

@@ -12,6 +12,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/windtunnel-mesh/windtunnel/reports/result"
+	"github.com/windtunnel-mesh/windtunnel/reports/stat"
 )
 
 // BenchmarkFile is a benchmark's file in its folder.
@@ -34,6 +35,34 @@ func ReadBenchmark(path string) (*result.Benchmark, error) {
 		return nil, fmt.Errorf("%s: kind %q, version %q; expected kind %q, version %q as `windtunnel bench run` writes them", path, b.Kind, b.Version, result.BenchmarkKind, result.Version)
 	}
 	return &b, nil
+}
+
+// ReadHistory reads a history file: a JSON line for each build.
+func ReadHistory(path string) ([]stat.HistoryEntry, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var all []stat.HistoryEntry
+	number := 0
+	for line := range bytes.Lines(data) {
+		number++
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		var e stat.HistoryEntry
+		if err := json.Unmarshal(line, &e); err != nil {
+			return nil, fmt.Errorf("%s:%d: no line of a history: %w", path, number, err)
+		}
+		if e.Medians == nil {
+			return nil, fmt.Errorf("%s:%d: no line of a history: it has no medians", path, number)
+		}
+		all = append(all, e)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s: the history has no builds yet", path)
+	}
+	return all, nil
 }
 
 // position puts line and column before a JSON error.
