@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -31,6 +32,7 @@ type benchRunFlags struct {
 	payloads    []int
 	policies    []int
 	accessLog   []string
+	protocols   []string
 	suites      []string
 	scales      []string
 	scenarios   []string
@@ -53,7 +55,7 @@ func newBenchRunCommand(s Streams) *cobra.Command {
 		RunE:    func(c *cobra.Command, _ []string) error { return benchRun(c.Context(), s, f) },
 	}
 	flags := c.Flags()
-	flags.StringVar(&f.out, "out", "", "`folder` for bench.json, base.json, report.html, histograms")
+	flags.StringVar(&f.out, "out", "", "`folder` for bench.json, base.json, report.html, histograms/, fortio/")
 	flags.StringVarP(&f.output, "output", "o", "table", "table or json")
 	flags.StringVar(&f.programs, "programs", "", "`folder` with the programs to measure (default: where this one is)")
 	flags.StringVar(&f.against, "against", "", "`folder` with another build's programs, measured in turn and written to base.json")
@@ -68,6 +70,7 @@ func newBenchRunCommand(s Streams) *cobra.Command {
 	flags.IntSliceVar(&f.payloads, "payload", []int{64}, "bytes of an answer")
 	flags.IntSliceVar(&f.policies, "policies", []int{0}, "AuthorizationPolicies at the server's sidecar")
 	flags.StringSliceVar(&f.accessLog, "access-log", []string{"off"}, "access logs of the sidecars: on, off")
+	flags.StringSliceVar(&f.protocols, "protocol", []string{bench.HTTP1}, "http1, http2, grpc")
 	flags.IntVar(&f.repeat, "repeat", 10, "samples of each configuration")
 	flags.DurationVar(&f.duration, "duration", 2*time.Second, "of a sample")
 	flags.DurationVar(&f.warmUp, "warm-up", defaultWarmUp, "before a sample, not measured")
@@ -108,6 +111,8 @@ func runBench(ctx context.Context, plan bench.Plan) ([]*result.Benchmark, error)
 	switch {
 	case errors.Is(err, bench.ErrNothing):
 		return nil, &exit{codeNothing, err}
+	case errors.Is(err, bench.ErrPlan):
+		return nil, &exit{codeUsage, err}
 	case err != nil:
 		return nil, &exit{codeEnvironment, err}
 	}
@@ -144,6 +149,18 @@ func (f benchRunFlags) plan() (bench.Plan, error) {
 		rate, err := parseRate(text)
 		note(err)
 		m.Rates = append(m.Rates, rate)
+	}
+	m.Protocols = f.protocols
+	for _, text := range f.protocols {
+		switch text {
+		case bench.HTTP1, bench.HTTP2:
+		case bench.GRPC:
+			if slices.ContainsFunc(m.Topologies, func(t bench.Topology) bool { return t.Kind != "pair" }) {
+				note(errors.New("--protocol grpc: its servers call nobody; only --topology pair"))
+			}
+		default:
+			note(fmt.Errorf("--protocol %q: expected http1, http2 or grpc", text))
+		}
 	}
 	var err error
 	m.MutualTLS, err = onOff("--mtls", f.mtls)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -89,7 +90,8 @@ func position(data []byte, err error) error {
 
 // WriteBenchmark writes a benchmark's file into a folder, which is made where it is
 // missing, and beside it the latency histograms of every configuration in the form that
-// HdrHistogram's plotters read (.hgrm, milliseconds, from the intended start).
+// HdrHistogram's plotters read (.hgrm, milliseconds, from the intended start), and a
+// sample of each in fortio's own form.
 func WriteBenchmark(dir, name string, b *result.Benchmark) error {
 	histograms := filepath.Join(dir, "histograms")
 	if err := os.MkdirAll(histograms, 0o755); err != nil {
@@ -102,22 +104,38 @@ func WriteBenchmark(dir, name string, b *result.Benchmark) error {
 	if err != nil {
 		return err
 	}
+	stem := strings.TrimSuffix(name, ".json") + "-"
 	for i := range b.Configurations {
 		c := &b.Configurations[i]
-		h, err := Latencies(c)
-		if err != nil {
+		file := stem + strings.ReplaceAll(c.Name, "/", "_")
+		if err := errors.Join(writeHistogram(filepath.Join(histograms, file+".hgrm"), c), writeFortio(filepath.Join(dir, "fortio"), file, c)); err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}
-		if h == nil {
-			continue
-		}
-		var text bytes.Buffer
-		if _, err := h.PercentilesPrint(&text, 5, 1e6); err != nil {
-			return err
-		}
-		file := strings.TrimSuffix(name, ".json") + "-" + strings.ReplaceAll(c.Name, "/", "_") + ".hgrm"
-		if err := os.WriteFile(filepath.Join(histograms, file), text.Bytes(), 0o644); err != nil {
-			return err
+	}
+	return nil
+}
+
+func writeHistogram(path string, c *result.Configuration) error {
+	h, err := Latencies(c)
+	if err != nil || h == nil {
+		return err
+	}
+	var text bytes.Buffer
+	if _, err := h.PercentilesPrint(&text, 5, 1e6); err != nil {
+		return err
+	}
+	return os.WriteFile(path, text.Bytes(), 0o644)
+}
+
+// writeFortio keeps the last sample that is a result as fortio would have written it:
+// `fortio report -data-dir` shows the folder.
+func writeFortio(dir, name string, c *result.Configuration) error {
+	for _, s := range slices.Backward(c.Samples) {
+		if s.Invalid == "" && s.Fortio != nil {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return err
+			}
+			return os.WriteFile(filepath.Join(dir, name+".json"), s.Fortio, 0o644)
 		}
 	}
 	return nil

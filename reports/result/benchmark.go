@@ -89,6 +89,8 @@ type Sample struct {
 	// PerSecond has requests, errors and p99 (in seconds) of each second.
 	PerSecond []Second `json:"perSecond,omitempty"`
 	Invalid   string   `json:"invalid,omitempty"` // why this sample is not a result
+	// Fortio is the sample as fortio writes it, for a file of its own.
+	Fortio []byte `json:"-"`
 }
 
 // Second is one second of a sample.
