@@ -27,12 +27,14 @@ type Plan struct {
 	Scales    []Scale                // of the control plane's suite
 	Again     []result.Configuration // measured before, and to be measured again; no others are
 	Scenarios []string               // files and folders of the simulator's suite
+	Objective *Objective             // nil, or what the highest rate is searched for that holds it; the matrix' rates do not count
 	Repeat    int
 	Duration  time.Duration // of a sample
 	WarmUp    time.Duration // before it
 	Pin       bool          // proxies on processor 0, the rest on the others
 	Dir       string        // for sockets; short
 	Progress  func(Progress)
+	Live      func(Live) // nil, or told twice a second how a load goes
 }
 
 // measurement is one configuration and how a sample of it is taken.
@@ -49,6 +51,10 @@ func (p Plan) measurements() ([]measurement, error) {
 	}
 	var all []measurement
 	for _, c := range p.cells() {
+		if p.Objective != nil {
+			all = append(all, p.ofSearch(c))
+			continue
+		}
 		all = append(all, p.ofCell(c))
 	}
 	for _, s := range p.Scales {
@@ -62,7 +68,7 @@ func (p Plan) measurements() ([]measurement, error) {
 }
 
 func (p Plan) ofCell(c cell) measurement {
-	return measurement{c.name(), "load", c.parameters(), func(ctx context.Context, b Build) (result.Sample, error) { return p.sample(ctx, b, c) }}
+	return measurement{c.name(), "load", c.parameters(), func(ctx context.Context, b Build) (result.Sample, error) { return p.sample(ctx, b, c, p.measure) }}
 }
 
 func (p Plan) ofScale(s Scale) measurement {
@@ -93,6 +99,13 @@ func (p Plan) again() ([]measurement, error) {
 
 func (p Plan) of(c result.Configuration) (measurement, error) {
 	switch c.Suite {
+	case "search":
+		of, err := parseCell(c.Parameters)
+		if err != nil {
+			return measurement{}, err
+		}
+		p.Objective, err = ParseObjective(c.Parameters["objective"])
+		return p.ofSearch(of), err
 	case "load":
 		of, err := parseCell(c.Parameters)
 		return p.ofCell(of), err
@@ -108,8 +121,11 @@ func (p Plan) of(c result.Configuration) (measurement, error) {
 // metrics are those of the suites that are measured, sorted by name.
 func (p Plan) metrics() []result.Metric {
 	all := []result.Metric{}
-	if len(p.cells()) > 0 || p.repeats("load") {
+	if len(p.cells()) > 0 && p.Objective == nil || p.repeats("load") {
 		all = append(all, loadMetrics()...)
+	}
+	if len(p.cells()) > 0 && p.Objective != nil || p.repeats("search") {
+		all = append(all, searchMetrics()...)
 	}
 	if len(p.Scales) > 0 || p.repeats("controlplane") {
 		all = append(all, controlPlaneMetrics()...)
@@ -259,7 +275,7 @@ func parseCell(parameters map[string]string) (cell, error) {
 	c.connections, errs[1] = strconv.Atoi(parameters["connections"])
 	c.payload, errs[2] = strconv.Atoi(parameters["payload"])
 	c.policies, errs[3] = strconv.Atoi(parameters["policies"])
-	if rate := parameters["qps"]; rate != "max" {
+	if rate := parameters["qps"]; rate != "max" && parameters["objective"] == "" {
 		var err error
 		if c.rate, err = strconv.ParseFloat(rate, 64); err != nil {
 			return c, err
@@ -268,12 +284,20 @@ func parseCell(parameters map[string]string) (cell, error) {
 	return c, errors.Join(errs[:]...)
 }
 
-func (c cell) name() string {
+func (c cell) name() string { return c.named("load", c.parameters()) }
+
+// searchName has no rate; the objective is a part of what is measured.
+func (c cell) searchName(o *Objective) string {
 	parameters := c.parameters()
+	delete(parameters, "qps")
+	return c.named("search", parameters) + "/objective=" + strings.ReplaceAll(strings.ReplaceAll(o.text, " ", ""), "/", "_")
+}
+
+func (c cell) named(suite string, parameters map[string]string) string {
 	var b strings.Builder
-	b.WriteString("load")
+	b.WriteString(suite)
 	for _, key := range parameterOrder {
-		if key == "protocol" && c.protocol == HTTP1 {
+		if parameters[key] == "" || key == "protocol" && c.protocol == HTTP1 {
 			continue // as it was before there was a choice: files and histories pair by names
 		}
 		b.WriteString("/" + key + "=" + parameters[key])

@@ -46,7 +46,7 @@ func loadMetrics() []result.Metric {
 
 // sample starts a world of its own, loads it and takes it down. A load that was not
 // served is a sample with a reason why it is no result; an error ends the benchmark.
-func (p Plan) sample(ctx context.Context, b Build, c cell) (result.Sample, error) {
+func (p Plan) sample(ctx context.Context, b Build, c cell, measure func(context.Context, *rig) (result.Sample, error)) (result.Sample, error) {
 	s, err := p.scenario(c)
 	if err != nil {
 		return result.Sample{}, err
@@ -56,8 +56,19 @@ func (p Plan) sample(ctx context.Context, b Build, c cell) (result.Sample, error
 	if err != nil {
 		return result.Sample{}, err
 	}
-	found, err := p.loaded(ctx, w, s, programs, c)
+	var found result.Sample
+	r, err := p.rig(ctx, w, s, programs, c)
+	if err == nil {
+		found, err = measure(ctx, r)
+	}
 	return found, errors.Join(err, w.Close())
+}
+
+// rig is a world that is ready to be loaded.
+type rig struct {
+	cell     cell
+	target   load.Target
+	sidecars []world.Program
 }
 
 // scenario is the cell's manifest, read as every scenario file is.
@@ -73,34 +84,40 @@ func (p Plan) scenario(c cell) (*spec.Scenario, error) {
 	return scenarios[0], nil
 }
 
-func (p Plan) loaded(ctx context.Context, w *world.World, s *spec.Scenario, programs *world.Programs, c cell) (result.Sample, error) {
+func (p Plan) rig(ctx context.Context, w *world.World, s *spec.Scenario, programs *world.Programs, c cell) (*rig, error) {
 	applied, err := w.Apply(ctx, s.Resources)
 	if err != nil {
-		return result.Sample{}, err
+		return nil, err
 	}
 	if len(applied.Rejected) > 0 {
-		return result.Sample{}, errors.New(applied.Rejected[0])
+		return nil, errors.New(applied.Rejected[0])
 	}
-	dial, err := w.Dialer("client")
-	if err != nil {
-		return result.Sample{}, err
+	r := &rig{cell: c, target: c.target(), sidecars: p.sidecars(programs)}
+	r.target.Seed = seed.New(1)
+	if r.target.Dial, err = w.Dialer("client"); err != nil {
+		return nil, err
 	}
-	sidecars := p.sidecars(programs)
-	if p.Pin && len(sidecars) > 0 && runtime.NumCPU() > 1 {
-		if err := pinAll(sidecars); err != nil {
-			return result.Sample{}, err
-		}
+	if p.Pin && len(r.sidecars) > 0 && runtime.NumCPU() > 1 {
+		err = pinAll(r.sidecars)
 	}
-	target := c.target()
-	target.Dial, target.Seed = dial, seed.New(1)
-	options := load.Options{Target: target, QPS: c.rate, Connections: c.connections, Duration: p.WarmUp}
+	return r, err
+}
+
+// measure warms up, loads, and reads before and after what the proxies have used.
+func (p Plan) measure(ctx context.Context, r *rig) (result.Sample, error) {
+	options := load.Options{Target: r.target, QPS: r.cell.rate, Connections: r.cell.connections, Duration: p.WarmUp}
 	if p.WarmUp > 0 {
 		if _, err := load.Run(ctx, options); err != nil {
 			return result.Sample{}, err
 		}
 	}
 	options.Duration = p.Duration
-	before, err := readAll(ctx, sidecars)
+	if p.Live != nil {
+		watch := watch(p.Live, p.Duration)
+		options.Each = watch.note
+		defer watch.stop()
+	}
+	before, err := readAll(ctx, r.sidecars)
 	if err != nil {
 		return result.Sample{}, err
 	}
@@ -108,11 +125,11 @@ func (p Plan) loaded(ctx context.Context, w *world.World, s *spec.Scenario, prog
 	if err != nil {
 		return result.Sample{}, err
 	}
-	after, err := readAll(ctx, sidecars)
+	after, err := readAll(ctx, r.sidecars)
 	if err != nil {
 		return result.Sample{}, err
 	}
-	return evaluate(c, found, sidecars, before, after)
+	return evaluate(r.cell, found, r.sidecars, before, after)
 }
 
 // sidecars are the proxies on the way of a request: not the gateway.

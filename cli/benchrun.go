@@ -40,6 +40,7 @@ type benchRunFlags struct {
 	duration    time.Duration
 	warmUp      time.Duration
 	pin         bool
+	findMax     string
 }
 
 func newBenchRunCommand(s Streams) *cobra.Command {
@@ -52,7 +53,12 @@ func newBenchRunCommand(s Streams) *cobra.Command {
 			"two builds are measured in turn, for `bench compare`.",
 		Example: "  windtunnel bench run --matrix baseline,both --connections 16 --qps max --repeat 3 --duration 1s --out out/bench",
 		Args:    cobra.NoArgs,
-		RunE:    func(c *cobra.Command, _ []string) error { return benchRun(c.Context(), s, f) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if f.findMax != "" && !c.Flags().Changed("repeat") {
+				f.repeat = 3 // a search makes some thirty loads
+			}
+			return benchRun(c.Context(), s, f)
+		},
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.out, "out", "", "`folder` for bench.json, base.json, report.html, histograms/, fortio/")
@@ -71,6 +77,7 @@ func newBenchRunCommand(s Streams) *cobra.Command {
 	flags.IntSliceVar(&f.policies, "policies", []int{0}, "AuthorizationPolicies at the server's sidecar")
 	flags.StringSliceVar(&f.accessLog, "access-log", []string{"off"}, "access logs of the sidecars: on, off")
 	flags.StringSliceVar(&f.protocols, "protocol", []string{bench.HTTP1}, "http1, http2, grpc")
+	flags.StringVar(&f.findMax, "find-max", "", "search for the highest rate that holds an `objective`, such as 'p99 < 10ms && errors == 0' (3 samples unless --repeat says more; --qps does not count)")
 	flags.IntVar(&f.repeat, "repeat", 10, "samples of each configuration")
 	flags.DurationVar(&f.duration, "duration", 2*time.Second, "of a sample")
 	flags.DurationVar(&f.warmUp, "warm-up", defaultWarmUp, "before a sample, not measured")
@@ -86,7 +93,7 @@ func benchRun(ctx context.Context, s Streams, f benchRunFlags) error {
 	if plan.Builds, err = f.builds(); err != nil {
 		return &exit{codeEnvironment, err}
 	}
-	plan.Progress = benchProgress(s)
+	plan.Progress, plan.Live = benchProgress(s), benchLive(s)
 	found, err := runBench(ctx, plan)
 	if err != nil {
 		return err
@@ -172,6 +179,17 @@ func (f benchRunFlags) plan() (bench.Plan, error) {
 	note(atLeast("--policies", f.policies, 0))
 	note(atLeast("--repeat", []int{f.repeat}, 1))
 	note(f.suite(&p))
+	if f.findMax != "" {
+		p.Objective, err = bench.ParseObjective(f.findMax)
+		note(err)
+		m := &p.Matrix
+		m.Rates = nil
+		if len(m.Proxies) > 0 {
+			m.Rates = []float64{0}
+		} else {
+			note(errors.New("--find-max: searches with the load suite only"))
+		}
+	}
 	if f.duration <= 0 || f.warmUp < 0 {
 		note(errors.New("--duration and --warm-up: expected a time such as 2s"))
 	}
@@ -259,14 +277,6 @@ func (f benchRunFlags) builds() ([]bench.Build, error) {
 	}
 	base, err := bench.OpenBuild("base", f.against)
 	return []bench.Build{build, base}, err
-}
-
-// benchProgress is a line per sample: rate, latency, errors, time left.
-func benchProgress(s Streams) func(bench.Progress) {
-	return func(p bench.Progress) {
-		fmt.Fprintf(s.Err, "%*d/%d  %-4s  %s  %s  %s left\n", len(strconv.Itoa(p.Total)), p.Done, p.Total, p.Build,
-			p.Configuration, reports.SampleLine(p.Suite, p.Metrics, p.Sample), p.Left.Round(time.Second))
-	}
 }
 
 // write puts the files into the folder, and the result on stdout.

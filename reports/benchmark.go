@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -107,13 +108,16 @@ func WriteBenchmark(dir, name string, b *result.Benchmark) error {
 	stem := strings.TrimSuffix(name, ".json") + "-"
 	for i := range b.Configurations {
 		c := &b.Configurations[i]
-		file := stem + strings.ReplaceAll(c.Name, "/", "_")
+		file := stem + unsafe.ReplaceAllString(c.Name, "_")
 		if err := errors.Join(writeHistogram(filepath.Join(histograms, file+".hgrm"), c), writeFortio(filepath.Join(dir, "fortio"), file, c)); err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}
 	}
 	return nil
 }
+
+// unsafe is what a file's name does not have on every system.
+var unsafe = regexp.MustCompile(`[^A-Za-z0-9=.-]+`)
 
 func writeHistogram(path string, c *result.Configuration) error {
 	h, err := Latencies(c)
