@@ -140,7 +140,7 @@ func describe(r Run) (section, error) {
 	if err != nil {
 		return s, fmt.Errorf("%s: %w", r.Name, err)
 	}
-	for _, g := range []group{proxyGroup(b), latencies, secondsGroup(b), suiteGroup(b, "controlplane"), suiteGroup(b, "simulator")} {
+	for _, g := range []group{proxyGroup(b), latencies, secondsGroup(b), suiteGroup(b, "search"), suiteGroup(b, "controlplane"), suiteGroup(b, "simulator")} {
 		if len(g.Figures) > 0 {
 			s.Groups = append(s.Groups, g)
 		}

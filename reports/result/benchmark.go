@@ -67,7 +67,7 @@ type Metric struct {
 type Configuration struct {
 	// Name is the key that pairs two files: "load/proxies=both/connections=16/qps=max".
 	Name       string            `json:"name"`
-	Suite      string            `json:"suite"` // load, controlplane, simulator
+	Suite      string            `json:"suite"` // load, search, controlplane, simulator
 	Parameters map[string]string `json:"parameters,omitempty"`
 	// Skipped says why there are no samples.
 	Skipped string   `json:"skipped,omitempty"`
