@@ -109,6 +109,10 @@ bench-compare: build ## Measure this tree against BASE, both builds interleaved 
 	$(BIN)/windtunnel bench run $(BENCH) --programs $(BIN) --against $(OUT)/compare/base --out $(OUT)/compare && \
 	$(BIN)/windtunnel bench compare $(OUT)/compare/base.json $(OUT)/compare/bench.json --confirm $(OUT)/compare/base,$(BIN)
 
+.PHONY: honesty
+honesty: ## Real comparisons of a build with itself, and with one that was made a tenth slower (15 minutes)
+	$(GO) test -tags honesty ./bench -run 'TestAPlantedSlowdownIsFound|TestABuildIsNoSlowerThanItself' -count 1 -v -timeout 60m
+
 .PHONY: schema
 schema: $(BIN)/windtunnel ## Write the scenario format's JSON Schema
 	$(BIN)/windtunnel schema scenario > scenarios/scenario.v1.json

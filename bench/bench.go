@@ -8,6 +8,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,12 +27,14 @@ type Plan struct {
 	Scales    []Scale                // of the control plane's suite
 	Again     []result.Configuration // measured before, and to be measured again; no others are
 	Scenarios []string               // files and folders of the simulator's suite
+	Objective *Objective             // nil, or what the highest rate is searched for that holds it; the matrix' rates do not count
 	Repeat    int
 	Duration  time.Duration // of a sample
 	WarmUp    time.Duration // before it
 	Pin       bool          // proxies on processor 0, the rest on the others
 	Dir       string        // for sockets; short
 	Progress  func(Progress)
+	Live      func(Live) // nil, or told twice a second how a load goes
 }
 
 // measurement is one configuration and how a sample of it is taken.
@@ -48,6 +51,10 @@ func (p Plan) measurements() ([]measurement, error) {
 	}
 	var all []measurement
 	for _, c := range p.cells() {
+		if p.Objective != nil {
+			all = append(all, p.ofSearch(c))
+			continue
+		}
 		all = append(all, p.ofCell(c))
 	}
 	for _, s := range p.Scales {
@@ -61,7 +68,7 @@ func (p Plan) measurements() ([]measurement, error) {
 }
 
 func (p Plan) ofCell(c cell) measurement {
-	return measurement{c.name(), "load", c.parameters(), func(ctx context.Context, b Build) (result.Sample, error) { return p.sample(ctx, b, c) }}
+	return measurement{c.name(), "load", c.parameters(), func(ctx context.Context, b Build) (result.Sample, error) { return p.sample(ctx, b, c, p.measure) }}
 }
 
 func (p Plan) ofScale(s Scale) measurement {
@@ -92,6 +99,13 @@ func (p Plan) again() ([]measurement, error) {
 
 func (p Plan) of(c result.Configuration) (measurement, error) {
 	switch c.Suite {
+	case "search":
+		of, err := parseCell(c.Parameters)
+		if err != nil {
+			return measurement{}, err
+		}
+		p.Objective, err = ParseObjective(c.Parameters["objective"])
+		return p.ofSearch(of), err
 	case "load":
 		of, err := parseCell(c.Parameters)
 		return p.ofCell(of), err
@@ -107,8 +121,11 @@ func (p Plan) of(c result.Configuration) (measurement, error) {
 // metrics are those of the suites that are measured, sorted by name.
 func (p Plan) metrics() []result.Metric {
 	all := []result.Metric{}
-	if len(p.cells()) > 0 || p.repeats("load") {
+	if len(p.cells()) > 0 && p.Objective == nil || p.repeats("load") {
 		all = append(all, loadMetrics()...)
+	}
+	if len(p.cells()) > 0 && p.Objective != nil || p.repeats("search") {
+		all = append(all, searchMetrics()...)
 	}
 	if len(p.Scales) > 0 || p.repeats("controlplane") {
 		all = append(all, controlPlaneMetrics()...)
@@ -140,6 +157,7 @@ type Matrix struct {
 	Payloads    []int // bytes of an answer
 	Policies    []int // AuthorizationPolicies that a request is held against
 	AccessLog   []bool
+	Protocols   []string // http1, http2, grpc; nil: http1
 }
 
 // The places of sidecars.
@@ -148,6 +166,13 @@ const (
 	Client   = "client"
 	Server   = "server"
 	Both     = "both"
+)
+
+// The protocols of a load.
+const (
+	HTTP1 = "http1"
+	HTTP2 = "http2"
+	GRPC  = "grpc"
 )
 
 // Progress is told after every sample.
@@ -171,32 +196,42 @@ type cell struct {
 	payload     int
 	policies    int
 	accessLog   bool
+	protocol    string
 }
 
 // cells are all configurations that make sense, in a fixed order: a parameter of
 // sidecars does not multiply configurations that have none.
 func (m Matrix) cells() []cell {
-	var all []cell
+	all := []cell{{protocol: HTTP1}}
+	all = vary(all, m.Topologies, func(c *cell, v Topology) { c.topology = v })
+	if len(m.Protocols) > 0 {
+		all = vary(all, m.Protocols, func(c *cell, v string) { c.protocol = v })
+	}
+	all = vary(all, m.Proxies, func(c *cell, v string) { c.proxies = v })
+	all = vary(all, m.MutualTLS, func(c *cell, v bool) { c.mtls = v })
+	all = vary(all, m.Policies, func(c *cell, v int) { c.policies = v })
+	all = vary(all, m.AccessLog, func(c *cell, v bool) { c.accessLog = v })
+	all = vary(all, m.Payloads, func(c *cell, v int) { c.payload = v })
+	all = vary(all, m.Connections, func(c *cell, v int) { c.connections = v })
+	all = vary(all, m.Rates, func(c *cell, v float64) { c.rate = v })
 	seen := map[string]bool{}
-	for _, topology := range m.Topologies {
-		for _, proxies := range m.Proxies {
-			for _, mtls := range m.MutualTLS {
-				for _, policies := range m.Policies {
-					for _, log := range m.AccessLog {
-						for _, payload := range m.Payloads {
-							for _, connections := range m.Connections {
-								for _, rate := range m.Rates {
-									c := cell{topology, proxies, connections, rate, mtls, payload, policies, log}.normal()
-									if name := c.name(); !seen[name] {
-										seen[name] = true
-										all = append(all, c)
-									}
-								}
-							}
-						}
-					}
-				}
-			}
+	kept := all[:0]
+	for _, c := range all {
+		if c = c.normal(); !seen[c.name()] {
+			seen[c.name()] = true
+			kept = append(kept, c)
+		}
+	}
+	return kept
+}
+
+// vary multiplies cells by the values of a parameter.
+func vary[V any](cells []cell, values []V, set func(*cell, V)) []cell {
+	all := make([]cell, 0, len(cells)*len(values))
+	for _, c := range cells {
+		for _, v := range values {
+			set(&c, v)
+			all = append(all, c)
 		}
 	}
 	return all
@@ -223,24 +258,24 @@ func (c cell) parameters() map[string]string {
 		rate = strconv.FormatFloat(c.rate, 'f', -1, 64)
 	}
 	return map[string]string{
-		"topology": c.topology.String(), "proxies": c.proxies, "connections": strconv.Itoa(c.connections), "qps": rate,
+		"protocol": c.protocol, "topology": c.topology.String(), "proxies": c.proxies, "connections": strconv.Itoa(c.connections), "qps": rate,
 		"mtls": onOff(c.mtls), "payload": strconv.Itoa(c.payload), "policies": strconv.Itoa(c.policies), "accesslog": onOff(c.accessLog),
 	}
 }
 
 // parameterOrder is how names write parameters.
-var parameterOrder = []string{"topology", "proxies", "mtls", "policies", "accesslog", "payload", "connections", "qps"}
+var parameterOrder = []string{"topology", "protocol", "proxies", "mtls", "policies", "accesslog", "payload", "connections", "qps"}
 
 // parseCell is the cell behind parameters; a parameter that is missing or broken shows
 // in its name.
 func parseCell(parameters map[string]string) (cell, error) {
-	c := cell{proxies: parameters["proxies"], mtls: parameters["mtls"] == "on", accessLog: parameters["accesslog"] == "on"}
+	c := cell{protocol: cmp.Or(parameters["protocol"], HTTP1), proxies: parameters["proxies"], mtls: parameters["mtls"] == "on", accessLog: parameters["accesslog"] == "on"}
 	var errs [4]error
 	c.topology, errs[0] = ParseTopology(parameters["topology"])
 	c.connections, errs[1] = strconv.Atoi(parameters["connections"])
 	c.payload, errs[2] = strconv.Atoi(parameters["payload"])
 	c.policies, errs[3] = strconv.Atoi(parameters["policies"])
-	if rate := parameters["qps"]; rate != "max" {
+	if rate := parameters["qps"]; rate != "max" && parameters["objective"] == "" {
 		var err error
 		if c.rate, err = strconv.ParseFloat(rate, 64); err != nil {
 			return c, err
@@ -249,11 +284,22 @@ func parseCell(parameters map[string]string) (cell, error) {
 	return c, errors.Join(errs[:]...)
 }
 
-func (c cell) name() string {
+func (c cell) name() string { return c.named("load", c.parameters()) }
+
+// searchName has no rate; the objective is a part of what is measured.
+func (c cell) searchName(o *Objective) string {
 	parameters := c.parameters()
+	delete(parameters, "qps")
+	return c.named("search", parameters) + "/objective=" + strings.ReplaceAll(strings.ReplaceAll(o.text, " ", ""), "/", "_")
+}
+
+func (c cell) named(suite string, parameters map[string]string) string {
 	var b strings.Builder
-	b.WriteString("load")
+	b.WriteString(suite)
 	for _, key := range parameterOrder {
+		if parameters[key] == "" || key == "protocol" && c.protocol == HTTP1 {
+			continue // as it was before there was a choice: files and histories pair by names
+		}
 		b.WriteString("/" + key + "=" + parameters[key])
 	}
 	return b.String()
@@ -269,6 +315,9 @@ func onOff(b bool) string {
 // ErrNothing is returned where no sample is a result.
 var ErrNothing = errors.New("nothing was measured")
 
+// ErrPlan is returned where a plan cannot be read: scenarios and earlier results.
+var ErrPlan = errors.New("the plan cannot be read")
+
 // repeats tells whether a suite is among what is measured again.
 func (p Plan) repeats(suite string) bool {
 	return slices.ContainsFunc(p.Again, func(c result.Configuration) bool { return c.Suite == suite })
@@ -280,7 +329,7 @@ func (p Plan) repeats(suite string) bool {
 func Run(ctx context.Context, p Plan) ([]*result.Benchmark, error) {
 	all, err := p.measurements()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrPlan, err)
 	}
 	if len(all) == 0 || p.Repeat < 1 || len(p.Builds) == 0 {
 		return nil, fmt.Errorf("%w: the matrix is empty", ErrNothing)

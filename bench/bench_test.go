@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -66,9 +67,17 @@ func plan(t *testing.T, b Build) Plan {
 		MutualTLS: []bool{true}, Payloads: []int{64}, Policies: []int{2}, AccessLog: []bool{false}}}
 }
 
+// What starts processes shares one build of them.
+func TestWithPrograms(t *testing.T) {
+	b := programs(t)
+	for name, test := range map[string]func(*testing.T, Build){"costs": costsAreTaken, "protocols": everyProtocol, "nobody": nobodyServes} {
+		t.Run(name, func(t *testing.T) { test(t, b) })
+	}
+}
+
 // Proxies run as processes and cost something; without them there is nothing to cost.
-func TestRun(t *testing.T) {
-	found, err := Run(context.Background(), plan(t, programs(t)))
+func costsAreTaken(t *testing.T, b Build) {
+	found, err := Run(context.Background(), plan(t, b))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,14 +90,40 @@ func TestRun(t *testing.T) {
 		if proxied != (cost > 1e-6 && len(s.Proxies) == 2 && s.Metrics["memory-private"] > 1<<20) {
 			t.Errorf("%s: %v, %v", c.Name, s.Metrics, s.Proxies)
 		}
+		if proxied && (s.Metrics["allocations-per-request"] < 1 || s.Metrics["goroutines"] < 10 || s.Proxies["client"]["heap"] < 1<<16) {
+			t.Errorf("%s: what the proxies say of themselves: %v, %v", c.Name, s.Metrics, s.Proxies)
+		}
+		if !bytes.Contains(s.Fortio, []byte(`"RequestedQPS": "200"`)) {
+			t.Errorf("%s: fortio's form: %.300s", c.Name, s.Fortio)
+		}
 		if s.Metrics["errors"] != 0 || s.Metrics["rate"] < 150 || s.Metrics["rate"] > 250 || s.Metrics["latency-p50"] <= 0 {
 			t.Errorf("%s: %v", c.Name, s.Metrics)
 		}
 	}
 }
 
-func TestALoadThatNobodyServedIsNoResult(t *testing.T) {
-	p := plan(t, programs(t))
+func everyProtocol(t *testing.T, b Build) {
+	p := plan(t, b)
+	p.Protocols, p.Proxies = []string{HTTP2, GRPC}, []string{Baseline, Both}
+	found, err := Run(context.Background(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range found[0].Configurations {
+		if s := c.Samples[0]; s.Invalid != "" || s.Metrics["errors"] != 0 {
+			t.Errorf("%s: %+v", c.Name, s)
+		}
+		if again, err := parseCell(c.Parameters); err != nil || again.name() != c.Name {
+			t.Errorf("%s is read as %s, %v", c.Name, again.name(), err)
+		}
+	}
+	if n := len(found[0].Configurations); n != 4 {
+		t.Errorf("%d configurations, want 4", n)
+	}
+}
+
+func nobodyServes(t *testing.T, b Build) {
+	p := plan(t, b)
 	p.Proxies, p.Policies = []string{Server}, []int{1}
 	p.Topologies = []Topology{{"nobody", 0}} // the client calls a service that is not there
 	found, err := Run(context.Background(), p)

@@ -21,6 +21,7 @@ type usage struct {
 	private  int64 // bytes of it that are no file's: heap and stacks
 	switches int64
 	threads  int64
+	own      ownUsage
 }
 
 // read asks the operating system about a process.

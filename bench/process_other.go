@@ -12,6 +12,7 @@ type usage struct {
 	cpu               time.Duration
 	resident, private int64
 	switches, threads int64
+	own               ownUsage
 }
 
 var errNotHere = errors.New("processor time and memory of a process are read on Linux only")

@@ -2,11 +2,13 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -23,9 +25,12 @@ import (
 // somebody would act on.
 func loadMetrics() []result.Metric {
 	return []result.Metric{
+		{Name: "allocations-per-request", Unit: "1/req", Better: result.Lower, Floor: 2, About: "objects that all proxies allocate for each request of the client; knows little of noise"},
 		{Name: "context-switches-per-request", Unit: "1/req", About: "of all proxies"},
 		{Name: "cpu-per-request", Unit: "s/req", Better: result.Lower, Floor: 0.5e-6, About: "processor time of all proxies for each request of the client"},
 		{Name: "errors", Unit: "", Better: result.Lower, Floor: 0.001, About: "part of the calls that were not answered below 400"},
+		{Name: "gc-pause", Unit: "s/s", About: "time in which the garbage collectors of all proxies held them up, for each second"},
+		{Name: "goroutines", About: "of all proxies at the end"},
 		{Name: "latency-p50", Unit: "s", Better: result.Lower, Floor: 20e-6, About: "from the intended start"},
 		{Name: "latency-p90", Unit: "s", About: "from the intended start"},
 		{Name: "latency-p99", Unit: "s", Better: result.Lower, Floor: 100e-6, About: "from the intended start"},
@@ -41,7 +46,7 @@ func loadMetrics() []result.Metric {
 
 // sample starts a world of its own, loads it and takes it down. A load that was not
 // served is a sample with a reason why it is no result; an error ends the benchmark.
-func (p Plan) sample(ctx context.Context, b Build, c cell) (result.Sample, error) {
+func (p Plan) sample(ctx context.Context, b Build, c cell, measure func(context.Context, *rig) (result.Sample, error)) (result.Sample, error) {
 	s, err := p.scenario(c)
 	if err != nil {
 		return result.Sample{}, err
@@ -51,8 +56,19 @@ func (p Plan) sample(ctx context.Context, b Build, c cell) (result.Sample, error
 	if err != nil {
 		return result.Sample{}, err
 	}
-	found, err := p.loaded(ctx, w, s, programs, c)
+	var found result.Sample
+	r, err := p.rig(ctx, w, s, programs, c)
+	if err == nil {
+		found, err = measure(ctx, r)
+	}
 	return found, errors.Join(err, w.Close())
+}
+
+// rig is a world that is ready to be loaded.
+type rig struct {
+	cell     cell
+	target   load.Target
+	sidecars []world.Program
 }
 
 // scenario is the cell's manifest, read as every scenario file is.
@@ -68,35 +84,40 @@ func (p Plan) scenario(c cell) (*spec.Scenario, error) {
 	return scenarios[0], nil
 }
 
-func (p Plan) loaded(ctx context.Context, w *world.World, s *spec.Scenario, programs *world.Programs, c cell) (result.Sample, error) {
+func (p Plan) rig(ctx context.Context, w *world.World, s *spec.Scenario, programs *world.Programs, c cell) (*rig, error) {
 	applied, err := w.Apply(ctx, s.Resources)
 	if err != nil {
-		return result.Sample{}, err
+		return nil, err
 	}
 	if len(applied.Rejected) > 0 {
-		return result.Sample{}, errors.New(applied.Rejected[0])
+		return nil, errors.New(applied.Rejected[0])
 	}
-	dial, err := w.Dialer("client")
-	if err != nil {
-		return result.Sample{}, err
+	r := &rig{cell: c, target: c.target(), sidecars: p.sidecars(programs)}
+	r.target.Seed = seed.New(1)
+	if r.target.Dial, err = w.Dialer("client"); err != nil {
+		return nil, err
 	}
-	sidecars := p.sidecars(programs)
-	if p.Pin && len(sidecars) > 0 && runtime.NumCPU() > 1 {
-		if err := pinAll(sidecars); err != nil {
-			return result.Sample{}, err
-		}
+	if p.Pin && len(r.sidecars) > 0 && runtime.NumCPU() > 1 {
+		err = pinAll(r.sidecars)
 	}
-	options := load.Options{
-		Target: load.Target{Dial: dial, URL: "http://service-0:8080/", Seed: seed.New(1)},
-		QPS:    c.rate, Connections: c.connections, Duration: p.WarmUp,
-	}
+	return r, err
+}
+
+// measure warms up, loads, and reads before and after what the proxies have used.
+func (p Plan) measure(ctx context.Context, r *rig) (result.Sample, error) {
+	options := load.Options{Target: r.target, QPS: r.cell.rate, Connections: r.cell.connections, Duration: p.WarmUp}
 	if p.WarmUp > 0 {
 		if _, err := load.Run(ctx, options); err != nil {
 			return result.Sample{}, err
 		}
 	}
 	options.Duration = p.Duration
-	before, err := readAll(sidecars)
+	if p.Live != nil {
+		watch := watch(p.Live, p.Duration)
+		options.Each = watch.note
+		defer watch.stop()
+	}
+	before, err := readAll(ctx, r.sidecars)
 	if err != nil {
 		return result.Sample{}, err
 	}
@@ -104,11 +125,11 @@ func (p Plan) loaded(ctx context.Context, w *world.World, s *spec.Scenario, prog
 	if err != nil {
 		return result.Sample{}, err
 	}
-	after, err := readAll(sidecars)
+	after, err := readAll(ctx, r.sidecars)
 	if err != nil {
 		return result.Sample{}, err
 	}
-	return evaluate(c, found, sidecars, before, after)
+	return evaluate(r.cell, found, r.sidecars, before, after)
 }
 
 // sidecars are the proxies on the way of a request: not the gateway.
@@ -136,12 +157,19 @@ func pinAll(sidecars []world.Program) error {
 	return pin(os.Getpid(), others...)
 }
 
-func readAll(sidecars []world.Program) ([]usage, error) {
+// readAll asks the operating system about every proxy, and the proxy about itself; one
+// of a build that has no such page is not asked for more.
+func readAll(ctx context.Context, sidecars []world.Program) ([]usage, error) {
 	all := make([]usage, len(sidecars))
 	for i, s := range sidecars {
 		var err error
 		if all[i], err = read(s.PID); err != nil {
 			return nil, fmt.Errorf("the proxy of %s: %w", s.Pod, err)
+		}
+		if page, err := s.Admin(ctx, "/memory"); err == nil {
+			if err := json.Unmarshal(page, &all[i].own); err != nil {
+				return nil, fmt.Errorf("the proxy of %s: /memory: %w", s.Pod, err)
+			}
 		}
 	}
 	return all, nil
@@ -159,9 +187,9 @@ func evaluate(c cell, found *load.Result, sidecars []world.Program, before, afte
 	failed := 0
 	why := ""
 	for _, r := range found.Records {
-		if r.Status == 0 || r.Status >= 400 {
+		if bad(r) {
 			if failed++; why == "" {
-				why = fmt.Sprintf("%d %s", r.Status, r.Error)
+				why = strings.TrimSpace(fmt.Sprintf("%d %s %s", r.Status, r.GRPC, r.Error))
 			}
 		}
 	}
@@ -183,10 +211,16 @@ func evaluate(c cell, found *load.Result, sidecars []world.Program, before, afte
 	}
 	costs(&s, calls, sidecars, before, after)
 	var err error
+	s.Fortio = found.Fortio()
 	if s.Latency, err = encode(found.Latency); err == nil {
 		s.Service, err = encode(found.Service)
 	}
 	return s, err
+}
+
+// bad tells whether a call was not answered as it should be.
+func bad(r load.Record) bool {
+	return r.Status == 0 || r.Status >= 400 || r.GRPC != "" && r.GRPC != "0"
 }
 
 // lasted is the time from the first call's intended start to the last one's end.
@@ -210,6 +244,15 @@ func costs(s *result.Sample, calls int, sidecars []world.Program, before, after 
 		s.Proxies[sidecar.Workload] = map[string]float64{
 			"cpu": used, "cpu-per-request": used / float64(calls), "memory-resident": float64(after[i].resident),
 			"memory-private": float64(after[i].private), "context-switches": float64(after[i].switches - before[i].switches), "threads": float64(after[i].threads),
+		}
+		own, was := after[i].own, before[i].own
+		if own.Allocations > 0 {
+			of := s.Proxies[sidecar.Workload]
+			of["allocations"], of["goroutines"] = float64(own.Allocations-was.Allocations), float64(own.Goroutines)
+			of["gc-cycles"], of["gc-pause"], of["heap"] = float64(own.Collections-was.Collections), own.PauseSeconds-was.PauseSeconds, float64(own.Allocated)
+			m["allocations-per-request"] += of["allocations"] / float64(calls)
+			m["goroutines"] += of["goroutines"]
+			m["gc-pause"] += of["gc-pause"] / s.Seconds
 		}
 		m["cpu-per-request"] += used / float64(calls)
 		m["memory-resident"] += float64(after[i].resident)
@@ -242,7 +285,7 @@ func perSecond(records []load.Record) []result.Second {
 			histograms = append(histograms, hdrhistogram.New(1, int64(time.Hour), 2))
 		}
 		all[i].Requests++
-		if r.Status == 0 || r.Status >= 400 {
+		if bad(r) {
 			all[i].Errors++
 		}
 		_ = histograms[i].RecordValue(int64(min(max(r.Done.Sub(r.Intended), 1), time.Hour))) // cannot fail: in range

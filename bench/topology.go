@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/windtunnel-mesh/windtunnel/load"
 )
 
 // Topology is who calls whom: the client calls the first service.
@@ -72,7 +74,11 @@ func (c cell) manifest() string {
 	for i := range c.topology.services() {
 		name := fmt.Sprintf("service-%d", i)
 		workload(&b, name, image+":"+strconv.Itoa(i), c.proxies == Server || c.proxies == Both)
-		fmt.Fprintf(&b, "apiVersion: v1\nkind: Service\nmetadata: {name: %s}\nspec:\n  selector: {app: %s}\n  ports: [{name: http, port: 8080}]\n---\n", name, name)
+		fmt.Fprintf(&b, "apiVersion: v1\nkind: Service\nmetadata: {name: %s}\nspec:\n  selector: {app: %s}\n  ports: [{name: %s, port: 8080}]\n---\n", name, name, c.portName())
+		if c.protocol == GRPC {
+			behaviours += fmt.Sprintf("  - {image: \"%s:%d\", grpc: {}}\n", image, i)
+			continue
+		}
 		behaviours += fmt.Sprintf("  - image: %s:%d\n    http: {status: 200, body: %q", image, i, strings.Repeat("x", c.payload))
 		var calls []string
 		for _, j := range c.topology.calls(i) {
@@ -91,6 +97,24 @@ func (c cell) manifest() string {
 	b.WriteString("  behaviours:\n  - {image: load, http: {status: 200}}\n" + behaviours)
 	fmt.Fprintf(&b, "  steps:\n  - request: {from: client, url: \"http://service-0:8080/\"}\n    expect: ['ok()']\n")
 	return b.String()
+}
+
+// portName says by its beginning what is spoken there.
+func (c cell) portName() string {
+	if c.protocol == HTTP1 {
+		return "http"
+	}
+	return c.protocol
+}
+
+// target is what the client calls; a gRPC call asks for its answer's size.
+func (c cell) target() load.Target {
+	t := load.Target{Protocol: c.protocol, URL: "http://service-0:8080/"}
+	if c.protocol == GRPC {
+		t.URL += "grpc.testing.TestService/UnaryCall"
+		t.Body = fmt.Appendf(nil, `{"responseSize": %d}`, c.payload)
+	}
+	return t
 }
 
 // rules are the mesh's own resources.

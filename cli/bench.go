@@ -14,6 +14,7 @@ import (
 
 	"github.com/windtunnel-mesh/windtunnel/bench"
 	"github.com/windtunnel-mesh/windtunnel/reports"
+	"github.com/windtunnel-mesh/windtunnel/reports/benchpage"
 	"github.com/windtunnel-mesh/windtunnel/reports/result"
 	"github.com/windtunnel-mesh/windtunnel/reports/stat"
 )
@@ -23,7 +24,7 @@ func newBenchCommand(s Streams) *cobra.Command {
 		Use:   "bench",
 		Short: "Measure what the mesh costs, and whether it got slower",
 	}
-	c.AddCommand(newBenchRunCommand(s), newBenchCompareCommand(s))
+	c.AddCommand(newBenchRunCommand(s), newBenchCompareCommand(s), newBenchReportCommand(s))
 	return c
 }
 
@@ -37,6 +38,7 @@ type compareFlags struct {
 	annotate bool
 	history  string
 	confirm  []string
+	out      string
 }
 
 func newBenchCompareCommand(s Streams) *cobra.Command {
@@ -59,6 +61,7 @@ func newBenchCompareCommand(s Streams) *cobra.Command {
 	flags.BoolVar(&f.all, "all", false, "show the rows without a change, too")
 	flags.BoolVar(&f.annotate, "annotate", os.Getenv("GITHUB_ACTIONS") == "true", "write annotations for GitHub Actions to stderr")
 	flags.StringSliceVar(&f.confirm, "confirm", nil, "`BASE_DIR,NEW_DIR` with the programs of both builds: measure what got worse a second time, interleaved, before failing")
+	flags.StringVar(&f.out, "out", "", "draw the comparison: an HTML `file`")
 	flags.StringVar(&f.history, "history", "", "append NEW's medians to this file, a JSON line per build")
 	return c
 }
@@ -92,6 +95,11 @@ func compare(ctx context.Context, s Streams, basePath, newPath string, f compare
 	}
 	if f.history != "" {
 		if err := appendHistory(f.history, next); err != nil {
+			return &exit{codeEnvironment, err}
+		}
+	}
+	if f.out != "" {
+		if err := drawComparison(f, c, base, next); err != nil {
 			return &exit{codeEnvironment, err}
 		}
 	}
@@ -175,6 +183,18 @@ func writeComparison(s Streams, c *stat.Comparison, base, next *result.Benchmark
 		return &exit{codeEnvironment, err}
 	}
 	return nil
+}
+
+// drawComparison writes the page; a history that was appended to is on it.
+func drawComparison(f compareFlags, c *stat.Comparison, base, next *result.Benchmark) error {
+	in := benchpage.Input{Comparison: c, Base: base, New: next, Runs: []benchpage.Run{{Name: "The new build", Benchmark: next}}}
+	if f.history != "" {
+		var err error
+		if in.History, err = reports.ReadHistory(f.history); err != nil {
+			return err
+		}
+	}
+	return writePage(f.out, in)
 }
 
 // appendHistory adds a line for one build: the file grows by a line per commit, and

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -31,6 +32,7 @@ type benchRunFlags struct {
 	payloads    []int
 	policies    []int
 	accessLog   []string
+	protocols   []string
 	suites      []string
 	scales      []string
 	scenarios   []string
@@ -38,6 +40,7 @@ type benchRunFlags struct {
 	duration    time.Duration
 	warmUp      time.Duration
 	pin         bool
+	findMax     string
 }
 
 func newBenchRunCommand(s Streams) *cobra.Command {
@@ -50,10 +53,15 @@ func newBenchRunCommand(s Streams) *cobra.Command {
 			"two builds are measured in turn, for `bench compare`.",
 		Example: "  windtunnel bench run --matrix baseline,both --connections 16 --qps max --repeat 3 --duration 1s --out out/bench",
 		Args:    cobra.NoArgs,
-		RunE:    func(c *cobra.Command, _ []string) error { return benchRun(c.Context(), s, f) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if f.findMax != "" && !c.Flags().Changed("repeat") {
+				f.repeat = 3 // a search makes some thirty loads
+			}
+			return benchRun(c.Context(), s, f)
+		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&f.out, "out", "", "`folder` for bench.json, base.json, histograms")
+	flags.StringVar(&f.out, "out", "", "`folder` for bench.json, base.json, report.html, histograms/, fortio/")
 	flags.StringVarP(&f.output, "output", "o", "table", "table or json")
 	flags.StringVar(&f.programs, "programs", "", "`folder` with the programs to measure (default: where this one is)")
 	flags.StringVar(&f.against, "against", "", "`folder` with another build's programs, measured in turn and written to base.json")
@@ -68,6 +76,8 @@ func newBenchRunCommand(s Streams) *cobra.Command {
 	flags.IntSliceVar(&f.payloads, "payload", []int{64}, "bytes of an answer")
 	flags.IntSliceVar(&f.policies, "policies", []int{0}, "AuthorizationPolicies at the server's sidecar")
 	flags.StringSliceVar(&f.accessLog, "access-log", []string{"off"}, "access logs of the sidecars: on, off")
+	flags.StringSliceVar(&f.protocols, "protocol", []string{bench.HTTP1}, "http1, http2, grpc")
+	flags.StringVar(&f.findMax, "find-max", "", "search for the highest rate that holds an `objective`, such as 'p99 < 10ms && errors == 0' (3 samples unless --repeat says more; --qps does not count)")
 	flags.IntVar(&f.repeat, "repeat", 10, "samples of each configuration")
 	flags.DurationVar(&f.duration, "duration", 2*time.Second, "of a sample")
 	flags.DurationVar(&f.warmUp, "warm-up", defaultWarmUp, "before a sample, not measured")
@@ -83,7 +93,7 @@ func benchRun(ctx context.Context, s Streams, f benchRunFlags) error {
 	if plan.Builds, err = f.builds(); err != nil {
 		return &exit{codeEnvironment, err}
 	}
-	plan.Progress = benchProgress(s)
+	plan.Progress, plan.Live = benchProgress(s), benchLive(s)
 	found, err := runBench(ctx, plan)
 	if err != nil {
 		return err
@@ -108,6 +118,8 @@ func runBench(ctx context.Context, plan bench.Plan) ([]*result.Benchmark, error)
 	switch {
 	case errors.Is(err, bench.ErrNothing):
 		return nil, &exit{codeNothing, err}
+	case errors.Is(err, bench.ErrPlan):
+		return nil, &exit{codeUsage, err}
 	case err != nil:
 		return nil, &exit{codeEnvironment, err}
 	}
@@ -145,6 +157,18 @@ func (f benchRunFlags) plan() (bench.Plan, error) {
 		note(err)
 		m.Rates = append(m.Rates, rate)
 	}
+	m.Protocols = f.protocols
+	for _, text := range f.protocols {
+		switch text {
+		case bench.HTTP1, bench.HTTP2:
+		case bench.GRPC:
+			if slices.ContainsFunc(m.Topologies, func(t bench.Topology) bool { return t.Kind != "pair" }) {
+				note(errors.New("--protocol grpc: its servers call nobody; only --topology pair"))
+			}
+		default:
+			note(fmt.Errorf("--protocol %q: expected http1, http2 or grpc", text))
+		}
+	}
 	var err error
 	m.MutualTLS, err = onOff("--mtls", f.mtls)
 	note(err)
@@ -155,6 +179,17 @@ func (f benchRunFlags) plan() (bench.Plan, error) {
 	note(atLeast("--policies", f.policies, 0))
 	note(atLeast("--repeat", []int{f.repeat}, 1))
 	note(f.suite(&p))
+	if f.findMax != "" {
+		p.Objective, err = bench.ParseObjective(f.findMax)
+		note(err)
+		m := &p.Matrix
+		m.Rates = nil
+		if len(m.Proxies) > 0 {
+			m.Rates = []float64{0}
+		} else {
+			note(errors.New("--find-max: searches with the load suite only"))
+		}
+	}
 	if f.duration <= 0 || f.warmUp < 0 {
 		note(errors.New("--duration and --warm-up: expected a time such as 2s"))
 	}
@@ -244,14 +279,6 @@ func (f benchRunFlags) builds() ([]bench.Build, error) {
 	return []bench.Build{build, base}, err
 }
 
-// benchProgress is a line per sample: rate, latency, errors, time left.
-func benchProgress(s Streams) func(bench.Progress) {
-	return func(p bench.Progress) {
-		fmt.Fprintf(s.Err, "%*d/%d  %-4s  %s  %s  %s left\n", len(strconv.Itoa(p.Total)), p.Done, p.Total, p.Build,
-			p.Configuration, reports.SampleLine(p.Suite, p.Metrics, p.Sample), p.Left.Round(time.Second))
-	}
-}
-
 // write puts the files into the folder, and the result on stdout.
 func (f benchRunFlags) write(s Streams, found []*result.Benchmark) error {
 	if f.out != "" {
@@ -260,6 +287,9 @@ func (f benchRunFlags) write(s Streams, found []*result.Benchmark) error {
 			if err := reports.WriteBenchmark(f.out, names[i], b); err != nil {
 				return err
 			}
+		}
+		if err := drawRuns(filepath.Join(f.out, reports.HTMLFile), found); err != nil {
+			return err
 		}
 	}
 	if f.output == "json" {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"slices"
@@ -125,6 +126,62 @@ func TestCoordinatedOmission(t *testing.T) {
 			t.Errorf("the last call waited %v, want two seconds", l)
 		}
 	})
+}
+
+// A stall of 200 ms in a closed loop is one slow call of a thousand from the send; from
+// the intended start it is all those that should have gone out meanwhile.
+func TestAStallShowsFromTheIntendedStart(t *testing.T) {
+	calls := 0
+	stall := func(http.ResponseWriter, *http.Request) {
+		if calls++; calls == 300 {
+			time.Sleep(200 * time.Millisecond)
+		}
+	}
+	in(t, stall, func(t *testing.T, to Target) {
+		r, err := Run(t.Context(), Options{Target: to, QPS: 1000, Connections: 1, Calls: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := time.Duration(r.Service.ValueAtQuantile(99)); s > time.Millisecond {
+			t.Errorf("p99 from the send is %v: one call of a thousand stalled", s)
+		}
+		if most := time.Duration(r.Service.Max()); most < 200*time.Millisecond || most > 201*time.Millisecond {
+			t.Errorf("the stalled call took %v", most)
+		}
+		// 200 calls of 1000 were held up, the first for 200 ms, the last for none.
+		for q, want := range map[float64]time.Duration{99: 190 * time.Millisecond, 90: 100 * time.Millisecond} {
+			if l := time.Duration(r.Latency.ValueAtQuantile(q)); (l - want).Abs() > 3*time.Millisecond {
+				t.Errorf("p%v from the intended start is %v, want about %v", q, l, want)
+			}
+		}
+	})
+}
+
+// Known distributions have known percentiles, to the histogram's three digits.
+func TestKnownPercentiles(t *testing.T) {
+	const n = 200000
+	for name, inverse := range map[string]func(q float64) float64{
+		"uniform":     func(q float64) float64 { return 1e6 + q*99e6 },
+		"exponential": func(q float64) float64 { return -2e6 * math.Log(1-q) },
+		"pareto":      func(q float64) float64 { return 1e6 * math.Pow(1-q, -0.5) },
+		"two modes":   func(q float64) float64 { return 1e6 + q*1e5 + 50e6*math.Floor(q+0.04) },
+	} {
+		start := time.Unix(0, 0)
+		c := &caller{}
+		for i := range n {
+			d := time.Duration(inverse((float64(i) + 0.5) / n))
+			c.records = append(c.records, Record{Intended: start, Sent: start.Add(d / 2), Done: start.Add(d)})
+		}
+		r := collect([]*caller{c})
+		for _, q := range []float64{1, 25, 50, 90, 95, 99, 99.9} {
+			want := inverse(q / 100)
+			for what, got := range map[string]float64{"latency": float64(r.Latency.ValueAtPercentile(q)), "service": 2 * float64(r.Service.ValueAtPercentile(q))} {
+				if math.Abs(got-want)/want > 0.0015 {
+					t.Errorf("%s: p%v of %s is %.0f, want %.0f", name, q, what, got, want)
+				}
+			}
+		}
+	}
 }
 
 func TestWithoutARate(t *testing.T) {

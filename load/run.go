@@ -20,6 +20,9 @@ type Options struct {
 	// Calls or Duration, one of the two.
 	Calls    int64
 	Duration time.Duration
+	// Each, where it is set, is told of every call at its end, by all callers at once. The
+	// intended start is not known yet.
+	Each func(Record)
 }
 
 // errorPause keeps a load without a rate from turning on the spot, in time that
@@ -69,7 +72,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	runners := make([]periodic.Runnable, threads)
 	for i := range callers {
 		callers[i] = &caller{request: r, thread: i, keepAlive: true}
-		runners[i] = &thread{caller: callers[i], ctx: ctx, rated: rate > 0}
+		runners[i] = &thread{caller: callers[i], ctx: ctx, rated: rate > 0, each: o.Each}
 	}
 	runner.Options().Runners = runners
 	unwatch := context.AfterFunc(ctx, func() { stop.Abort(false) })
@@ -111,6 +114,7 @@ type thread struct {
 	ctx    context.Context // of the whole run: fortio's has no end
 	rated  bool
 	iter   int64
+	each   func(Record)
 }
 
 // Run implements periodic.Runnable.
@@ -123,6 +127,9 @@ func (t *thread) Run(_ context.Context, _ periodic.ThreadID) (bool, string) {
 	}
 	r := t.caller.call(t.ctx, t.iter, time.Time{})
 	t.iter++
+	if t.each != nil {
+		t.each(*r)
+	}
 	if r.Error != "" && !t.rated && r.Done.Sub(r.Sent) < errorPause {
 		sleepUntil(t.ctx, r.Done.Add(errorPause))
 	}

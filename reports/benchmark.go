@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/windtunnel-mesh/windtunnel/reports/result"
+	"github.com/windtunnel-mesh/windtunnel/reports/stat"
 )
 
 // BenchmarkFile is a benchmark's file in its folder.
@@ -34,6 +37,34 @@ func ReadBenchmark(path string) (*result.Benchmark, error) {
 		return nil, fmt.Errorf("%s: kind %q, version %q; expected kind %q, version %q as `windtunnel bench run` writes them", path, b.Kind, b.Version, result.BenchmarkKind, result.Version)
 	}
 	return &b, nil
+}
+
+// ReadHistory reads a history file: a JSON line for each build.
+func ReadHistory(path string) ([]stat.HistoryEntry, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var all []stat.HistoryEntry
+	number := 0
+	for line := range bytes.Lines(data) {
+		number++
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		var e stat.HistoryEntry
+		if err := json.Unmarshal(line, &e); err != nil {
+			return nil, fmt.Errorf("%s:%d: no line of a history: %w", path, number, err)
+		}
+		if e.Medians == nil {
+			return nil, fmt.Errorf("%s:%d: no line of a history: it has no medians", path, number)
+		}
+		all = append(all, e)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s: the history has no builds yet", path)
+	}
+	return all, nil
 }
 
 // position puts line and column before a JSON error.
@@ -60,7 +91,8 @@ func position(data []byte, err error) error {
 
 // WriteBenchmark writes a benchmark's file into a folder, which is made where it is
 // missing, and beside it the latency histograms of every configuration in the form that
-// HdrHistogram's plotters read (.hgrm, milliseconds, from the intended start).
+// HdrHistogram's plotters read (.hgrm, milliseconds, from the intended start), and a
+// sample of each in fortio's own form.
 func WriteBenchmark(dir, name string, b *result.Benchmark) error {
 	histograms := filepath.Join(dir, "histograms")
 	if err := os.MkdirAll(histograms, 0o755); err != nil {
@@ -73,22 +105,41 @@ func WriteBenchmark(dir, name string, b *result.Benchmark) error {
 	if err != nil {
 		return err
 	}
+	stem := strings.TrimSuffix(name, ".json") + "-"
 	for i := range b.Configurations {
 		c := &b.Configurations[i]
-		h, err := Latencies(c)
-		if err != nil {
+		file := stem + unsafe.ReplaceAllString(c.Name, "_")
+		if err := errors.Join(writeHistogram(filepath.Join(histograms, file+".hgrm"), c), writeFortio(filepath.Join(dir, "fortio"), file, c)); err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}
-		if h == nil {
-			continue
-		}
-		var text bytes.Buffer
-		if _, err := h.PercentilesPrint(&text, 5, 1e6); err != nil {
-			return err
-		}
-		file := strings.TrimSuffix(name, ".json") + "-" + strings.ReplaceAll(c.Name, "/", "_") + ".hgrm"
-		if err := os.WriteFile(filepath.Join(histograms, file), text.Bytes(), 0o644); err != nil {
-			return err
+	}
+	return nil
+}
+
+// unsafe is what a file's name does not have on every system.
+var unsafe = regexp.MustCompile(`[^A-Za-z0-9=.-]+`)
+
+func writeHistogram(path string, c *result.Configuration) error {
+	h, err := Latencies(c)
+	if err != nil || h == nil {
+		return err
+	}
+	var text bytes.Buffer
+	if _, err := h.PercentilesPrint(&text, 5, 1e6); err != nil {
+		return err
+	}
+	return os.WriteFile(path, text.Bytes(), 0o644)
+}
+
+// writeFortio keeps the last sample that is a result as fortio would have written it:
+// `fortio report -data-dir` shows the folder.
+func writeFortio(dir, name string, c *result.Configuration) error {
+	for _, s := range slices.Backward(c.Samples) {
+		if s.Invalid == "" && s.Fortio != nil {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return err
+			}
+			return os.WriteFile(filepath.Join(dir, name+".json"), s.Fortio, 0o644)
 		}
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -19,51 +18,91 @@ type column struct {
 	value func(*result.Configuration) string
 }
 
-// BenchmarkTable renders medians for a terminal, a table for each suite; the load's
-// has what each configuration adds to the one without sidecars.
-func BenchmarkTable(b *result.Benchmark) []byte {
-	var out bytes.Buffer
+// Table is a suite's medians as text.
+type Table struct {
+	Suite   string
+	Columns []string
+	Rows    []TableRow
+}
+
+// TableRow is a configuration's. One without a result has no cells.
+type TableRow struct {
+	Name    string // what tells it from the others
+	Cells   []string
+	N       int    // samples that are a result
+	Without string // why there is no result
+}
+
+// Tables are a benchmark's, one for each suite; the load's has what each configuration
+// adds to the one without sidecars.
+func Tables(b *result.Benchmark) []Table {
+	var all []Table
 	for _, suite := range suites(b) {
-		if out.Len() > 0 {
-			fmt.Fprintln(&out)
-		}
 		columns := loadColumns(b)
 		if suite != "load" {
 			columns = metricColumns(b, suite)
 		}
-		writeTable(&out, b, suite, columns)
+		t := Table{Suite: suite}
+		for _, c := range columns {
+			t.Columns = append(t.Columns, c.title)
+		}
+		short := ShortNames(b, suite)
+		for i := range b.Configurations {
+			if c := &b.Configurations[i]; c.Suite == suite {
+				t.Rows = append(t.Rows, tableRow(c, short(c), columns))
+			}
+		}
+		all = append(all, t)
+	}
+	return all
+}
+
+func tableRow(c *result.Configuration, name string, columns []column) TableRow {
+	r := TableRow{Name: name}
+	for _, s := range c.Samples {
+		if s.Invalid == "" {
+			r.N++
+		} else if r.Without == "" {
+			r.Without = "no result: " + s.Invalid
+		}
+	}
+	if r.N == 0 {
+		r.Without = cmp.Or(c.Skipped, r.Without, "no result")
+		return r
+	}
+	r.Without = ""
+	for _, column := range columns {
+		r.Cells = append(r.Cells, column.value(c))
+	}
+	return r
+}
+
+// BenchmarkTable renders a benchmark's tables for a terminal.
+func BenchmarkTable(b *result.Benchmark) []byte {
+	var out bytes.Buffer
+	for i, t := range Tables(b) {
+		if i > 0 {
+			fmt.Fprintln(&out)
+		}
+		w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+		fmt.Fprint(w, strings.ToUpper(t.Suite))
+		for _, title := range t.Columns {
+			fmt.Fprint(w, "\t", strings.ToUpper(title))
+		}
+		fmt.Fprintln(w, "\tN")
+		for _, r := range t.Rows {
+			if r.N == 0 {
+				fmt.Fprintf(w, "%s\t%s\n", r.Name, r.Without)
+				continue
+			}
+			fmt.Fprintf(w, "%s\t%s\t%d\n", r.Name, strings.Join(r.Cells, "\t"), r.N)
+		}
+		w.Flush()
 	}
 	for _, note := range b.Machine.Notes {
 		fmt.Fprintln(&out, "note:", note)
 	}
 	return out.Bytes()
-}
-
-func writeTable(out io.Writer, b *result.Benchmark, suite string, columns []column) {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprint(w, strings.ToUpper(suite))
-	for _, c := range columns {
-		fmt.Fprint(w, "\t", c.title)
-	}
-	fmt.Fprintln(w, "\tN")
-	short := shortNames(b, suite)
-	for i := range b.Configurations {
-		c := &b.Configurations[i]
-		if c.Suite != suite {
-			continue
-		}
-		n := len(c.Samples) - len(slices.DeleteFunc(slices.Clone(c.Samples), func(s result.Sample) bool { return s.Invalid == "" }))
-		fmt.Fprint(w, short(c))
-		if n == 0 {
-			fmt.Fprintf(w, "\t%s\n", cmp.Or(c.Skipped, "no result"))
-			continue
-		}
-		for _, column := range columns {
-			fmt.Fprint(w, "\t", column.value(c))
-		}
-		fmt.Fprintf(w, "\t%d\n", n)
-	}
-	w.Flush()
 }
 
 // suites are those of a benchmark, in order of their names.
@@ -82,11 +121,11 @@ func loadColumns(b *result.Benchmark) []column {
 		return column{title, func(c *result.Configuration) string { return median(c, metric, unit) }}
 	}
 	return []column{
-		{"REQ/S", func(c *result.Configuration) string { return median(c, "throughput", "") + median(c, "rate", "") }},
-		value("P50", "latency-p50", "s"), value("P99", "latency-p99", "s"),
-		{"ADDED P50", func(c *result.Configuration) string { return added(b, c, "latency-p50") }},
-		{"ADDED P99", func(c *result.Configuration) string { return added(b, c, "latency-p99") }},
-		value("CPU/REQ", "cpu-per-request", "s"), value("MEMORY", "memory-private", "B"), value("ERRORS", "errors", ""),
+		{"req/s", func(c *result.Configuration) string { return median(c, "throughput", "") + median(c, "rate", "") }},
+		value("p50", "latency-p50", "s"), value("p99", "latency-p99", "s"),
+		{"added p50", func(c *result.Configuration) string { return added(b, c, "latency-p50") }},
+		{"added p99", func(c *result.Configuration) string { return added(b, c, "latency-p99") }},
+		value("cpu/req", "cpu-per-request", "s"), value("memory", "memory-private", "B"), value("errors", "errors", ""),
 	}
 }
 
@@ -96,14 +135,14 @@ func metricColumns(b *result.Benchmark, suite string) []column {
 	for _, m := range b.Metrics {
 		has := func(c result.Configuration) bool { return c.Suite == suite && len(c.Values(m.Name)) > 0 }
 		if slices.ContainsFunc(b.Configurations, has) {
-			columns = append(columns, column{strings.ToUpper(m.Name), func(c *result.Configuration) string { return median(c, m.Name, m.Unit) }})
+			columns = append(columns, column{m.Name, func(c *result.Configuration) string { return median(c, m.Name, m.Unit) }})
 		}
 	}
 	return columns
 }
 
-// shortNames leaves out of a suite's names the parameters that all configurations share.
-func shortNames(b *result.Benchmark, suite string) func(*result.Configuration) string {
+// ShortNames leaves out of a suite's names the parameters that all configurations share.
+func ShortNames(b *result.Benchmark, suite string) func(*result.Configuration) string {
 	count := map[string]int{}
 	total := 0
 	for _, c := range b.Configurations {

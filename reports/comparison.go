@@ -163,7 +163,7 @@ func Quantity(v float64, unit string) string {
 	case unit != "":
 		per = " " + unit
 	}
-	if a := math.Abs(v); a >= 1000 && a < 1e7 {
+	if a := math.Abs(v); a >= 999.5 && a < 1e7 {
 		return thousands(v) + per
 	}
 	return strconv.FormatFloat(v, 'g', 3, 64) + per

@@ -67,7 +67,7 @@ type Metric struct {
 type Configuration struct {
 	// Name is the key that pairs two files: "load/proxies=both/connections=16/qps=max".
 	Name       string            `json:"name"`
-	Suite      string            `json:"suite"` // load, controlplane, simulator
+	Suite      string            `json:"suite"` // load, search, controlplane, simulator
 	Parameters map[string]string `json:"parameters,omitempty"`
 	// Skipped says why there are no samples.
 	Skipped string   `json:"skipped,omitempty"`
@@ -89,6 +89,8 @@ type Sample struct {
 	// PerSecond has requests, errors and p99 (in seconds) of each second.
 	PerSecond []Second `json:"perSecond,omitempty"`
 	Invalid   string   `json:"invalid,omitempty"` // why this sample is not a result
+	// Fortio is the sample as fortio writes it, for a file of its own.
+	Fortio []byte `json:"-"`
 }
 
 // Second is one second of a sample.

@@ -70,6 +70,7 @@ func Handler(o Options) http.Handler {
 		{"/drain_listeners", "drain listeners", true, s.drain},
 		{"/listeners", "print listener info", false, s.listeners},
 		{"/logging", "query/change logging levels", true, s.logging},
+		{"/memory", "print current allocation/heap usage", false, s.memory},
 		{"/quitquitquit", "exit the server", true, s.quit},
 		{"/ready", "print server state, return 200 if LIVE, otherwise return 503", false, s.ready},
 		{"/reset_counters", "reset all counters to zero", true, s.reset},
