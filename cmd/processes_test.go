@@ -229,7 +229,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"meshproxy", "no configuration", nil},
 		{"meshproxy", "no such file", []string{"-c", "/nowhere.yaml"}},
 		{"meshproxy", `unknown field "nod"`, []string{"--config-yaml", "nod: {}", "--mode", "validate"}},
-		{"meshd", "--config FOLDER is needed", nil},
+		{"meshd", "--config FOLDER, --kubeconfig FILE or --in-cluster is needed", nil},
 	} {
 		out, err := exec.Command(programs[c.program], c.args...).CombinedOutput()
 		if err == nil || !strings.Contains(string(out), c.want) {

@@ -65,7 +65,7 @@ func TestCallHasTheFieldsOfLoad(t *testing.T) {
 	}
 	has(reflect.TypeFor[Call](), reflect.TypeFor[load.Target](), "Dial", "RequestID")
 	has(reflect.TypeFor[Send](), reflect.TypeFor[load.SendOptions](), "Target")
-	has(reflect.TypeFor[Load](), reflect.TypeFor[load.Options](), "Target")
+	has(reflect.TypeFor[Load](), reflect.TypeFor[load.Options](), "Target", "Each")
 }
 
 func TestAskReportsMistakes(t *testing.T) {
