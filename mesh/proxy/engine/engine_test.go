@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,7 +37,7 @@ type world struct {
 	vhost     *snapshot.VirtualHost
 	cluster   *snapshot.Cluster
 	events    []upstream.Event
-	calls     uint64
+	calls     atomic.Uint64
 	servers   []*http.Server
 	listeners []net.Listener
 	idle      time.Duration // of the servers to come
@@ -126,9 +127,9 @@ type result struct {
 }
 
 func (w *world) request() *message.Request {
-	w.calls++
+	call := w.calls.Add(1)
 	return &message.Request{Method: "GET", Scheme: "http", Authority: "web", Path: "/",
-		Header: message.Header{{Name: "x-request-id", Value: fmt.Sprint(w.calls)}},
+		Header: message.Header{{Name: "x-request-id", Value: fmt.Sprint(call)}},
 		Stream: &message.Stream{Start: time.Now(), Conn: &message.Conn{Remote: netip.MustParseAddrPort("10.0.0.9:1000")}}}
 }
 
