@@ -43,15 +43,24 @@ func New(filters []*model.EnvoyFilter, n model.Node) *Set {
 
 // Cluster patches a cluster; false where it is removed.
 func (s *Set) Cluster(c *clusterpb.Cluster) bool {
+	return s.whole("CLUSTER", s.clusterContext(c.GetName()), c, func(p *patch) bool { return matchCluster(p.Cluster, c) })
+}
+
+// whole patches a message as such; false where it is removed. Which operations a target
+// has is checked where EnvoyFilters are read.
+func (s *Set) whole(target, context string, m proto.Message, matches func(*patch) bool) bool {
 	for _, p := range s.patches {
-		if !s.applies(p, "CLUSTER", s.clusterContext(c.GetName())) || !matchCluster(p.Cluster, c) {
+		if !s.applies(p, target, context) || !matches(p) {
 			continue
 		}
 		switch p.Operation {
 		case "REMOVE":
 			return false
 		case "MERGE":
-			merge(c.ProtoReflect(), p.value.ProtoReflect())
+			merge(m.ProtoReflect(), p.value.ProtoReflect())
+		case "REPLACE":
+			proto.Reset(m)
+			proto.Merge(m, p.value)
 		}
 	}
 	return true
@@ -105,16 +114,8 @@ func (s *Set) Listener(l *listenerpb.Listener) bool {
 	if context == outbound && l.GetTrafficDirection() == corepb.TrafficDirection_INBOUND {
 		context = inbound
 	}
-	for _, p := range s.patches {
-		if !s.applies(p, "LISTENER", context) || !matchListener(p.Listener, l) {
-			continue
-		}
-		switch p.Operation {
-		case "REMOVE":
-			return false
-		case "MERGE":
-			merge(l.ProtoReflect(), p.value.ProtoReflect())
-		}
+	if !s.whole("LISTENER", context, l, func(p *patch) bool { return matchListener(p.Listener, l) }) {
+		return false
 	}
 	for _, p := range s.patches {
 		if s.applies(p, "LISTENER_FILTER", context) && matchListener(p.Listener, l) {
@@ -137,16 +138,8 @@ func (s *Set) Listener(l *listenerpb.Listener) bool {
 
 // chain patches a filter chain; false where it is removed.
 func (s *Set) chain(context string, l *listenerpb.Listener, c *listenerpb.FilterChain) bool {
-	for _, p := range s.patches {
-		if !s.applies(p, "FILTER_CHAIN", context) || !matchListener(p.Listener, l) || !matchChain(p.Listener, l, c) {
-			continue
-		}
-		switch p.Operation {
-		case "REMOVE":
-			return false
-		case "MERGE":
-			merge(c.ProtoReflect(), p.value.ProtoReflect())
-		}
+	if !s.whole("FILTER_CHAIN", context, c, func(p *patch) bool { return matchListener(p.Listener, l) && matchChain(p.Listener, l, c) }) {
+		return false
 	}
 	for _, p := range s.patches {
 		if s.applies(p, "NETWORK_FILTER", context) && matchListener(p.Listener, l) && matchChain(p.Listener, l, c) {
@@ -197,19 +190,8 @@ func (s *Set) table(context string, r *routepb.RouteConfiguration) {
 
 // host patches a virtual host; false where it is removed.
 func (s *Set) host(context string, r *routepb.RouteConfiguration, h *routepb.VirtualHost) bool {
-	for _, p := range s.patches {
-		if !s.applies(p, "VIRTUAL_HOST", context) || !s.matchTable(p.Route, context, r) || !matchHost(p.Route, h) {
-			continue
-		}
-		switch p.Operation {
-		case "REMOVE":
-			return false
-		case "MERGE":
-			merge(h.ProtoReflect(), p.value.ProtoReflect())
-		case "REPLACE":
-			proto.Reset(h)
-			proto.Merge(h, p.value)
-		}
+	if !s.whole("VIRTUAL_HOST", context, h, func(p *patch) bool { return s.matchTable(p.Route, context, r) && matchHost(p.Route, h) }) {
+		return false
 	}
 	for _, p := range s.patches {
 		if s.applies(p, "HTTP_ROUTE", context) && s.matchTable(p.Route, context, r) && matchHost(p.Route, h) {
