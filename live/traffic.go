@@ -237,27 +237,5 @@ func (w *World) Load(ctx context.Context, l *spec.Load) (run.Load, error) {
 	}
 	c := w.call(l.URL, l.Method, l.Headers, l.Body, l.TLS, l.Protocol, o.via)
 	c.Load = &remote.Load{QPS: l.QPS, Connections: l.Connections, Calls: l.Calls, Duration: l.Duration}
-	running := &background{done: make(chan struct{})}
-	go func() {
-		defer close(running.done)
-		running.exchanges, running.err = w.ask(ctx, o, c)
-	}()
-	return running, nil
-}
-
-// background is a load that runs.
-type background struct {
-	done      chan struct{}
-	exchanges []run.Exchange // after done
-	err       error
-}
-
-// Traffic implements run.Load.
-func (b *background) Traffic(ctx context.Context) ([]run.Exchange, error) {
-	select {
-	case <-b.done:
-		return b.exchanges, b.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
+	return run.Background(func() ([]run.Exchange, error) { return w.ask(ctx, o, c) }), nil
 }

@@ -108,35 +108,15 @@ func (w *World) Load(ctx context.Context, l *spec.Load) (run.Load, error) {
 	}
 	target.TLS, target.Protocol = clientTLS(l.TLS), l.Protocol
 	target.Body = []byte(l.Body)
-	running := &background{done: make(chan struct{})}
-	go func() {
-		defer close(running.done)
+	return run.Background(func() ([]run.Exchange, error) {
 		found, err := load.Run(ctx, load.Options{
 			Target: target, QPS: l.QPS, Connections: l.Connections, Calls: l.Calls, Duration: l.Duration,
 		})
-		if found != nil {
-			running.exchanges = exchanges(from.pod, found)
+		if found == nil {
+			return nil, err
 		}
-		running.err = err
-	}()
-	return running, nil
-}
-
-// background is a load that runs.
-type background struct {
-	done      chan struct{}
-	exchanges []run.Exchange // after done
-	err       error
-}
-
-// Traffic implements run.Load.
-func (b *background) Traffic(ctx context.Context) ([]run.Exchange, error) {
-	select {
-	case <-b.done:
-		return b.exchanges, b.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
+		return exchanges(from.pod, found), err
+	}), nil
 }
 
 // target is what the calls of one step have in common.
