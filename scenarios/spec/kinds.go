@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -161,14 +162,20 @@ func text() kind[string] {
 	}
 }
 
+// compiled returns what compiles a pattern when it is first asked for: a format
+// names dozens, a file uses a few.
+func compiled(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
+
 // word is a text that matches a pattern; what says what that is.
 func word(what, pattern string) kind[string] {
-	re := regexp.MustCompile(pattern)
+	re := compiled(pattern)
 	return kind[string]{
 		schema: func() schema { return schema{"type": "string", "pattern": pattern} },
 		decode: func(d *decoder, n *yaml.Node, v *string) {
 			s, ok := d.scalar(n, what)
-			if ok && !re.MatchString(s) {
+			if ok && !re().MatchString(s) {
 				d.problem(n, "expected %s, found %q", what, s)
 				return
 			}
@@ -268,7 +275,7 @@ const durationPattern = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
 
 // duration is a time.Duration as Go writes it, not negative.
 func duration() kind[time.Duration] {
-	re := regexp.MustCompile(durationPattern)
+	re := compiled(durationPattern)
 	return kind[time.Duration]{
 		schema: func() schema { return schema{"type": "string", "pattern": durationPattern} },
 		decode: func(d *decoder, n *yaml.Node, v *time.Duration) {
@@ -278,9 +285,9 @@ func duration() kind[time.Duration] {
 				return
 			}
 			t, err := time.ParseDuration(s)
-			if err != nil || !re.MatchString(s) {
+			if err != nil || !re().MatchString(s) {
 				hint := ""
-				if re.MatchString(s + "s") {
+				if re().MatchString(s + "s") {
 					hint = fmt.Sprintf(" (did you mean %ss?)", s)
 				}
 				d.problem(n, "expected %s, found %q%s", expected, s, hint)

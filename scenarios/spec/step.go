@@ -40,14 +40,16 @@ func stepFormat() object[Step] {
 		at("eventually", "Repeats the operation and its expectations until all hold, or this time is over.",
 			positive(), func(s *Step) *time.Duration { return &s.Eventually }),
 	}
-	return object[Step]{what: "a step", fields: append(about, operations()...), rules: stepRules, extend: stepSchema}
+	all := operations()
+	rules := func(d *decoder, n *yaml.Node, keys map[string]*yaml.Node, s *Step) { stepRules(d, n, keys, s, all) }
+	return object[Step]{what: "a step", fields: append(about, all...), rules: rules, extend: stepSchema}
 }
 
 // stepRules finds the one operation and what may stand beside it.
-func stepRules(d *decoder, n *yaml.Node, keys map[string]*yaml.Node, s *Step) {
+func stepRules(d *decoder, n *yaml.Node, keys map[string]*yaml.Node, s *Step, operations []field[Step]) {
 	s.Position = d.at(n)
 	var found []string
-	for _, o := range operations() {
+	for _, o := range operations {
 		if keys[o.name] != nil {
 			found = append(found, o.name)
 		}

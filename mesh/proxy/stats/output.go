@@ -127,14 +127,16 @@ func sanitize(name string) string {
 	}, name)
 }
 
+// escaped writes a label's value as the text format wants it.
+var escaped = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+
 func renderLabels(labels []Label) string {
 	var b strings.Builder
-	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 	for i, l := range labels {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		b.WriteString(sanitize(l.Name) + `="` + escape.Replace(l.Value) + `"`)
+		b.WriteString(sanitize(l.Name) + `="` + escaped.Replace(l.Value) + `"`)
 	}
 	return b.String()
 }

@@ -23,15 +23,13 @@ type session struct {
 	ended   error
 
 	heard bool
-	refs  map[*resource.Resource][]resource.Reference
 	// deadline is when to stop waiting for what is missing; zero while nothing is.
 	deadline time.Time
 	timer    *time.Timer
 }
 
 func newSession(c *Client, w wire) *session {
-	s := &session{c: c, wire: w, kinds: map[resource.Type]*kind{}, wake: make(chan struct{}, 1),
-		refs: map[*resource.Resource][]resource.Reference{}}
+	s := &session{c: c, wire: w, kinds: map[resource.Type]*kind{}, wake: make(chan struct{}, 1)}
 	inForce := c.Set()
 	for _, t := range resource.Types {
 		s.kinds[t] = newKind(t, inForce, c.o.Static)
@@ -159,20 +157,14 @@ func (s *session) wait() bool {
 // needed returns the names that the candidate's clusters and listeners refer to, by type.
 func (s *session) needed() (map[resource.Type]map[string]bool, error) {
 	needed := map[resource.Type]map[string]bool{}
-	refs := make(map[*resource.Resource][]resource.Reference, len(s.refs))
 	for _, t := range []resource.Type{resource.Cluster, resource.Listener} {
 		wanting := maps.Clone(s.kinds[t].candidate)
 		maps.Copy(wanting, s.c.o.Static[t])
 		for _, name := range slices.Sorted(maps.Keys(wanting)) {
-			res := wanting[name]
-			found, ok := s.refs[res]
-			if !ok {
-				var err error
-				if found, err = res.References(t); err != nil {
-					return nil, err
-				}
+			found, err := wanting[name].References(t)
+			if err != nil {
+				return nil, err
 			}
-			refs[res] = found
 			for _, ref := range found {
 				if needed[ref.Type] == nil {
 					needed[ref.Type] = map[string]bool{}
@@ -183,7 +175,6 @@ func (s *session) needed() (map[resource.Type]map[string]bool, error) {
 			}
 		}
 	}
-	s.refs = refs
 	return needed, nil
 }
 

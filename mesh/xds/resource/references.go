@@ -6,6 +6,7 @@ import (
 
 	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routepb "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tlspb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
@@ -23,15 +24,21 @@ type Reference struct {
 // an EDS cluster, the routes of a connection manager with rds, the secrets of a
 // transport socket. Secrets and routes from elsewhere (files, a local agent) are
 // not in it. Sorted, without duplicates; other types refer to nothing.
+// It is found once, and not to be changed.
 func (r *Resource) References(t Type) ([]Reference, error) {
 	if t != Cluster && t != Listener {
 		return nil, nil
+	}
+	if found := r.references.Load(); found != nil {
+		return *found, nil
 	}
 	m, err := r.Unmarshal(t)
 	if err != nil {
 		return nil, err
 	}
-	return ReferencesOf(m), nil
+	found := ReferencesOf(m)
+	r.references.Store(&found)
+	return found, nil
 }
 
 // ReferencesOf is References for a message at hand.
@@ -57,6 +64,8 @@ func collect(m protoreflect.Message, refs *[]Reference) {
 			collect(inner.ProtoReflect(), refs)
 		}
 		return
+	case *routepb.RouteConfiguration:
+		return // routes name clusters, which are all asked for
 	case *clusterpb.Cluster:
 		if v.GetType() == clusterpb.Cluster_EDS && OverADS(v.GetEdsClusterConfig().GetEdsConfig()) {
 			*refs = append(*refs, Reference{Endpoint, EndpointName(v)})

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"maps"
 	"slices"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -33,6 +34,8 @@ type Resource struct {
 	Name    string
 	Version string // hex of the content's hash
 	Body    *anypb.Any
+
+	references atomic.Pointer[[]Reference] // found once
 }
 
 // New marshals a message deterministically.

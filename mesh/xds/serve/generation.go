@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"maps"
 	"sync"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/xds/resource"
@@ -15,7 +14,6 @@ type generation struct {
 
 	mu      sync.Mutex
 	results map[string]*result
-	refs    *references
 }
 
 // result is what Generate made for one key.
@@ -43,45 +41,12 @@ func (g *generation) generate(n Node) (resource.Set, error) {
 	return r.set, r.err
 }
 
-// references remembers what resources refer to; they do not change, and are the
-// same from one generation to the next wherever content is.
-type references struct {
-	mu sync.Mutex
-	by map[*resource.Resource][]resource.Reference
-	// before is the previous generation's; it is not chained any further.
-	before map[*resource.Resource][]resource.Reference
-}
-
-func (r *references) next() *references {
-	n := &references{by: map[*resource.Resource][]resource.Reference{}}
-	if r != nil {
-		r.mu.Lock()
-		n.before = maps.Clone(r.by)
-		r.mu.Unlock()
-	}
-	return n
-}
-
-// of returns the references of a resource. One that does not parse has none: the
-// proxy will say what it thinks of it.
-func (r *references) of(t resource.Type, res *resource.Resource) []resource.Reference {
-	r.mu.Lock()
-	refs, ok := r.by[res]
-	if !ok {
-		if refs, ok = r.before[res]; ok {
-			r.by[res] = refs
-		}
-	}
-	r.mu.Unlock()
-	if ok {
-		return refs
-	}
+// references returns what a resource refers to. One that does not parse refers to
+// nothing: the proxy will say what it thinks of it.
+func references(t resource.Type, res *resource.Resource) []resource.Reference {
 	refs, err := res.References(t)
 	if err != nil {
-		refs = nil
+		return nil
 	}
-	r.mu.Lock()
-	r.by[res] = refs
-	r.mu.Unlock()
 	return refs
 }

@@ -71,12 +71,11 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 // A revision that comes before a slow proxy has got the last one replaces it.
 func (s *Server) Update(gen Generator, revision string) {
 	s.mu.Lock()
-	var before *references
 	seq := uint64(1)
 	if s.current != nil {
-		before, seq = s.current.refs, s.current.seq+1
+		seq = s.current.seq + 1
 	}
-	s.current = &generation{gen: gen, revision: revision, seq: seq, results: map[string]*result{}, refs: before.next()}
+	s.current = &generation{gen: gen, revision: revision, seq: seq, results: map[string]*result{}}
 	s.remember(revision, seq)
 	s.bump()
 	streams := slices.Clone(s.streams)

@@ -246,7 +246,7 @@ func (st *stream) changedClusters(sub *subscription) []string {
 		if known == nil || known.Version == res.Version {
 			continue
 		}
-		for _, ref := range st.gen.refs.of(sub.typ, res) {
+		for _, ref := range references(sub.typ, res) {
 			if ref.Type == resource.Endpoint {
 				names = append(names, ref.Name)
 			}
@@ -307,7 +307,7 @@ func (st *stream) asked(strict bool) bool {
 			continue
 		}
 		for _, name := range sub.wanted(st.set) {
-			for _, ref := range st.gen.refs.of(t, st.set[t][name]) {
+			for _, ref := range references(t, st.set[t][name]) {
 				if target := st.subs[ref.Type]; target == nil && strict || target != nil && !target.wants(ref.Name) {
 					return false
 				}
