@@ -21,6 +21,7 @@ import (
 	listenerpb "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routepb "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
 	"github.com/windtunnel-mesh/windtunnel/mesh/xds/resource"
@@ -38,7 +39,8 @@ type Compiler struct {
 	// they are refused; who only wants to see the other problems returns no bytes.
 	ReadFile func(name string) ([]byte, error)
 
-	last map[resource.Type]map[string]compiled
+	last    map[resource.Type]map[string]compiled
+	cleaner cleaner
 }
 
 // compiled is one result and what it was made of.
@@ -49,7 +51,9 @@ type compiled struct {
 }
 
 // NewCompiler returns a compiler that has seen nothing.
-func NewCompiler() *Compiler { return &Compiler{last: map[resource.Type]map[string]compiled{}} }
+func NewCompiler() *Compiler {
+	return &Compiler{last: map[resource.Type]map[string]compiled{}, cleaner: cleaner{map[protoreflect.FullName]accepted{}}}
+}
 
 // build is one run of a compiler.
 type build struct {
@@ -121,10 +125,7 @@ func (b *build) one(t resource.Type, name string, f func(place, proto.Message, *
 	if own := resource.NameOf(m); own != name {
 		at.errorf("the resource calls itself %q", own)
 	}
-	strict(at, m.ProtoReflect())
-	if v, ok := m.(interface{ ValidateAll() error }); ok {
-		invalid(at, v.ValidateAll())
-	}
+	b.strict(at, res, m)
 	done := compiled{inputs: b.inputs(t, res)}
 	if len(problems) == 0 {
 		done.value = f(at, m, &done)
@@ -215,10 +216,18 @@ func (b *build) assignment(at place, name string) *endpointpb.ClusterLoadAssignm
 		return nil // checkEndpoints reports it
 	}
 	before := len(*at.errs)
-	strict(at, m.ProtoReflect())
-	if cla := m.(*endpointpb.ClusterLoadAssignment); len(*at.errs) == before {
-		invalid(at, cla.ValidateAll())
-		return cla
+	if b.strict(at, res, m); len(*at.errs) == before {
+		return m.(*endpointpb.ClusterLoadAssignment)
 	}
 	return nil
+}
+
+// strict reports what is not understood in a resource, and what the protos do not allow.
+func (b *build) strict(at place, res *resource.Resource, m proto.Message) {
+	if !b.cleaner.clean(res.Body.GetValue(), m.ProtoReflect().Descriptor()) {
+		strict(at, m.ProtoReflect())
+	}
+	if v, ok := m.(interface{ ValidateAll() error }); ok {
+		invalid(at, v.ValidateAll())
+	}
 }

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -59,6 +60,9 @@ func compareReferences(a, b Reference) int {
 func collect(m protoreflect.Message, refs *[]Reference) {
 	switch v := m.Interface().(type) {
 	case *anypb.Any:
+		if !mayRefer(v.GetValue()) {
+			return
+		}
 		// What is linked in is looked into; what is not cannot refer to anything that we know.
 		if inner, err := v.UnmarshalNew(); err == nil {
 			collect(inner.ProtoReflect(), refs)
@@ -70,6 +74,13 @@ func collect(m protoreflect.Message, refs *[]Reference) {
 		if v.GetType() == clusterpb.Cluster_EDS && OverADS(v.GetEdsClusterConfig().GetEdsConfig()) {
 			*refs = append(*refs, Reference{Endpoint, EndpointName(v)})
 		}
+		if socket := v.GetTransportSocket(); socket != nil {
+			collect(socket.ProtoReflect(), refs)
+		}
+		for _, match := range v.GetTransportSocketMatches() {
+			collect(match.ProtoReflect(), refs)
+		}
+		return
 	case *hcmpb.Rds:
 		if OverADS(v.GetConfigSource()) {
 			*refs = append(*refs, Reference{Route, v.GetRouteConfigName()})
@@ -85,6 +96,12 @@ func collect(m protoreflect.Message, refs *[]Reference) {
 		collectField(f, value, refs)
 		return true
 	})
+}
+
+// mayRefer tells whether there can be a reference in a message's bytes: a
+// ConfigSource over ADS holds an empty message, in field 3 (ads) or 5 (self).
+func mayRefer(raw []byte) bool {
+	return bytes.Contains(raw, []byte{3<<3 | 2, 0}) || bytes.Contains(raw, []byte{5<<3 | 2, 0})
 }
 
 func collectField(f protoreflect.FieldDescriptor, value protoreflect.Value, refs *[]Reference) {
