@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -24,14 +25,21 @@ type setField struct {
 
 // walker finds the fields of values that are not simply supported.
 type walker struct {
-	table  supportTable
-	shapes map[shape][]shapeField
-	found  []setField
+	*surface
+	found []setField
 }
 
-func newWalker() *walker {
-	return &walker{table: newSupportTable(), shapes: map[shape][]shapeField{}}
+// surface is what there is to know about types: the verdicts, and the fields of each
+// shape once it has been seen. It is the same for all walkers, and costs more to put
+// together than most objects to walk.
+type surface struct {
+	table  supportTable
+	shapes sync.Map // []shapeField by shape
 }
+
+var wholeSurface = sync.OnceValue(func() *surface { return &surface{table: newSupportTable()} })
+
+func newWalker() *walker { return &walker{surface: wholeSurface()} }
 
 // object walks an object and returns what it found.
 func (w *walker) object(value any) []setField {
@@ -50,11 +58,11 @@ func (w *walker) meshConfig(c, defaults proto.Message) []setField {
 }
 
 func (w *walker) fields(s shape) []shapeField {
-	list, ok := w.shapes[s]
-	if !ok {
-		list = s.fields()
-		w.shapes[s] = list
+	if list, ok := w.shapes.Load(s); ok {
+		return list.([]shapeField)
 	}
+	list := s.fields()
+	w.shapes.Store(s, list)
 	return list
 }
 
