@@ -45,6 +45,10 @@ read stands here, each message once, below the first kind that has it. Of every 
 | no effect | a warning, WT0111: it would change something in a real cluster, but does not here |
 | not about requests | accepted; told by ` + "`windtunnel analyze --info`" + ` only |
 
+Objects of other kinds may stand in the same files. What says nothing about requests (permissions, volumes, custom resource definitions and the
+like) is passed over; what another controller would act on (Job, HorizontalPodAutoscaler, the resources of APIs that are neither Kubernetes' nor
+Istio's) too, with a warning, WT0112. Ingress, NetworkPolicy and WasmPlugin decide about requests, and are refused.
+
 `
 
 // supportPage writes the table as Markdown.

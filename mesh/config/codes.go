@@ -22,6 +22,7 @@ const (
 	CodeRange         = "WT0109"
 	CodeNotAnObject   = "WT0110"
 	CodeIgnoredFields = "WT0111"
+	CodeBystander     = "WT0112"
 
 	CodeName        = "WT0201"
 	CodeHost        = "WT0202"
@@ -67,6 +68,7 @@ var codes = map[string]string{
 	CodeRange:         "A number out of its type's range.",
 	CodeNotAnObject:   "A document that is not an object with apiVersion, kind and metadata.",
 	CodeIgnoredFields: "Fields that are accepted, but have no effect here.",
+	CodeBystander:     "An object of a kind that has no effect here.",
 
 	CodeName:        "A name, label or namespace in a form that Kubernetes refuses.",
 	CodeHost:        "A host name in a form that Istio refuses.",

@@ -224,6 +224,10 @@ func (d *document) kindOf(h *head) *kind {
 				"there is no kind %s in apiVersion %q", h.kind, clip(apiVersion))
 			return nil
 		}
+		if instead := refusedKinds[h.group+"/"+h.kind]; instead != "" {
+			d.errorf(CodeUnknownKind, h.kindNode, instead, "%s is not supported", h.kind)
+			return nil
+		}
 		if !knownGroup(h.group) {
 			d.errorf(CodeUnknownAPI, h.apiNode, didYouMean(apiVersion, apiVersions()), "unknown apiVersion %q (kind %s)", clip(apiVersion), clip(h.kind))
 			return nil
@@ -245,6 +249,12 @@ func (d *document) kindOf(h *head) *kind {
 
 // object decodes, completes and validates one object; nil where it has an error.
 func (d *document) object(n *yaml.Node, h *head, raw []byte) *Object {
+	if len(named(h.kind)) == 0 {
+		if severity, what, ok := bystander(h); ok {
+			d.report(severity, CodeBystander, h.kindNode, "", "%s", what)
+			return d.finish(n, h, raw, &Bystander{})
+		}
+	}
 	k := d.kindOf(h)
 	if k == nil {
 		return nil

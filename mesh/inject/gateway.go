@@ -31,7 +31,8 @@ type GatewayOptions struct {
 	Account string
 	// ServiceType is LoadBalancer, and ClusterIP for names that end in "egressgateway".
 	ServiceType corev1.ServiceType
-	// Ports are 15021, http2 80 to 8080 and https 443 to 8443 by default.
+	// Ports are 15021, http2 80 to 8080 and https 443 to 8443 by default, and tcp 31400
+	// for names that end in "ingressgateway": Istio's demo profile has them.
 	Ports []corev1.ServicePort
 }
 
@@ -55,11 +56,16 @@ func (g *GatewayOptions) setDefaults() {
 		}
 	}
 	if g.Ports == nil {
-		for _, p := range []struct {
-			name     string
-			port, to int32
-		}{{"status-port", HealthPort, HealthPort}, {"http2", 80, 8080}, {"https", 443, 8443}} {
-			g.Ports = append(g.Ports, corev1.ServicePort{Name: p.name, Port: p.port, TargetPort: intstr.FromInt32(p.to), Protocol: corev1.ProtocolTCP})
+		type port struct {
+			name       string
+			number, to int32
+		}
+		ports := []port{{"status-port", HealthPort, HealthPort}, {"http2", 80, 8080}, {"https", 443, 8443}}
+		if strings.HasSuffix(g.Name, "ingressgateway") {
+			ports = append(ports, port{"tcp", 31400, 31400})
+		}
+		for _, p := range ports {
+			g.Ports = append(g.Ports, corev1.ServicePort{Name: p.name, Port: p.number, TargetPort: intstr.FromInt32(p.to), Protocol: corev1.ProtocolTCP})
 		}
 	}
 }

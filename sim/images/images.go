@@ -97,7 +97,12 @@ func (c *Catalogue) Find(workload, image string) (Image, error) {
 func known(image string) (Image, bool) {
 	repository := Repository(image)
 	for _, entry := range table {
-		if ok, _ := path.Match(entry.pattern, repository); ok {
+		name := repository
+		pattern, anywhere := strings.CutPrefix(entry.pattern, "**/")
+		if anywhere {
+			name = path.Base(repository)
+		}
+		if ok, _ := path.Match(pattern, name); ok {
 			return entry.image(repository), true
 		}
 	}

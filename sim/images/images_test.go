@@ -34,7 +34,9 @@ func TestFind(t *testing.T) {
 		{Workload: "mine", HTTP: spec.HTTPBehaviour{Status: 202}},
 	})
 	for _, image := range []string{"istio/examples-bookinfo-reviews-v2:1.15.0", "docker.io/kennethreitz/httpbin", "fortio/fortio:latest_release",
-		"curlimages/curl", "nginx:1.14-alpine", "docker.io/kubeguide/tomcat-app:v1", "kubeguide/tomcat-app:v1"} {
+		"curlimages/curl", "nginx:1.14-alpine", "docker.io/kubeguide/tomcat-app:v1", "kubeguide/tomcat-app:v1",
+		"registry.istio.io/release/examples-bookinfo-details-v1:1.20.3", "mirror.example.com/istio/examples-helloworld-v2:1.0",
+		"registry.istio.io/testing/ext-authz:latest", "docker.io/mccutchen/go-httpbin:v2.15.0", "registry.istio.io/release/tcp-echo-server:1.3"} {
 		if _, err := c.Find("other", image); err != nil {
 			t.Errorf("%s: %v", image, err)
 		}

@@ -13,19 +13,19 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 )
 
-// table has the images that the catalogue knows, by repository pattern.
+// table has the images that the catalogue knows, by repository pattern. One that
+// begins with "**/" is about the last part of the name only: images that are like no
+// other keep it wherever they are mirrored.
 var table = []struct {
 	pattern string
 	image   func(repository string) Image
 }{
-	{"istio/examples-bookinfo-*", bookinfoImage},
-	{"*/istio/examples-bookinfo-*", bookinfoImage},
+	{"**/examples-bookinfo-*", bookinfoImage},
+	{"**/examples-helloworld-*", helloworld},
 	{"kennethreitz/httpbin", func(string) Image { return Image{Ports: []int{80}, Handler: httpbinHandler} }},
-	{"mccutchen/go-httpbin", func(string) Image { return Image{Ports: []int{8080}, Handler: httpbinHandler} }},
-	{"ghcr.io/mccutchen/go-httpbin", func(string) Image { return Image{Ports: []int{8080}, Handler: httpbinHandler} }},
+	{"**/go-httpbin", func(string) Image { return Image{Ports: []int{8080}, Handler: httpbinHandler} }},
 	{"fortio/fortio", fortio},
-	{"istio/tcp-echo-server", func(string) Image { return Image{Ports: []int{9000}, Default: newPrefixEcho} }},
-	{"istio/tcp-echo", func(string) Image { return Image{Ports: []int{9000}, Default: newPrefixEcho} }},
+	{"**/tcp-echo-server", func(string) Image { return Image{Ports: []int{9000}, Default: newPrefixEcho} }},
 	{"nginx", func(string) Image {
 		return Image{Ports: []int{80}, Handler: page("nginx", "<h1>Welcome to nginx!</h1>\n")}
 	}},
@@ -35,12 +35,13 @@ var table = []struct {
 	{"jaegertracing/*", collects},
 	{"otel/opentelemetry-collector*", collects},
 	{"envoyproxy/ratelimit", rateLimitService},
-	{"gcr.io/istio-testing/ext-authz", externalAuthorizer},
-	{"istio/ext-authz", externalAuthorizer},
+	{"**/ext-authz", externalAuthorizer},
 	{"curlimages/curl", waits},
 	{"governmentpaas/curl-ssl", waits},
 	{"tutum/curl", waits},
+	{"redis", waits}, // beside the rate limit service, which here counts by itself
 	{"busybox", waits},
+	{"registry.k8s.io/busybox", waits},
 	{"alpine", waits},
 }
 
@@ -75,6 +76,28 @@ func bookinfoImage(repository string) Image {
 			Seed:      c.Seed,
 			Hostname:  c.Pod.Name,
 		})
+	}}
+}
+
+var helloworldName = regexp.MustCompile(`examples-helloworld-(v\d+)$`)
+
+// helloworld is Istio's sample of a service in versions: which one, and which Pod, /hello says.
+func helloworld(repository string) Image {
+	return Image{Ports: []int{5000}, Handler: func(c Container) (http.Handler, error) {
+		name := helloworldName.FindStringSubmatch(repository)
+		if name == nil {
+			return nil, fmt.Errorf("%w %q: of helloworld there are -v1 and up", ErrUnknown, repository)
+		}
+		version := name[1]
+		if v := c.Env["SERVICE_VERSION"]; v != "" {
+			version = v
+		}
+		mux := http.NewServeMux()
+		mux.HandleFunc("GET /hello", func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintf(w, "Hello version: %s, instance: %s\n", version, c.Pod.Name)
+		})
+		mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "Helloworld is healthy") })
+		return mux, nil
 	}}
 }
 
