@@ -30,7 +30,8 @@ type FolderOptions struct {
 // left out (a mounted ConfigMap keeps its versions under such names).
 //
 // It looks at the files' sizes and times at an interval, which works on every file
-// system (network mounts and ConfigMaps, too), and reads those that changed. A file
+// system (network mounts and ConfigMaps, too), and reads those that changed, once
+// nobody is writing to them any more: many an editor empties a file first. A file
 // with an error keeps what it had when it was last without. Where two files have an
 // object with the same key, the later file's counts, and that is a warning.
 type Folder struct {
@@ -82,6 +83,7 @@ func (f *Folder) watch(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
+		f.calm(ctx)
 		changed, err := f.read()
 		problem := ""
 		if err != nil {
@@ -92,6 +94,56 @@ func (f *Folder) watch(ctx context.Context) {
 			f.publish()
 		}
 	}
+}
+
+// settling is how long the files have to be the same before a change is taken for whole.
+const settling = 50 * time.Millisecond
+
+// calm returns at once where no file has changed since it was read, and otherwise when
+// none changes any more.
+func (f *Folder) calm(ctx context.Context) {
+	last := make(map[string]stamp, len(f.files))
+	for path, known := range f.files {
+		last[path] = stamp{known.size, known.changed.UnixNano()}
+	}
+	for {
+		now, err := stamps(f.dir)
+		if err != nil || maps.Equal(now, last) && !f.emptied(now) {
+			return
+		}
+		last = now
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(settling):
+		}
+	}
+}
+
+// emptied reports whether a file has lost all it had within the last second: as good
+// as always, somebody is about to write it anew.
+func (f *Folder) emptied(now map[string]stamp) bool {
+	for path, s := range now {
+		if known := f.files[path]; known != nil && known.size > 0 && s.size == 0 && time.Since(time.Unix(0, s.changed)) < time.Second {
+			return true
+		}
+	}
+	return false
+}
+
+// stamp is what tells versions of a file apart without reading it: its size, and the
+// nanosecond when it was written to.
+type stamp struct{ size, changed int64 }
+
+func stamps(dir string) (map[string]stamp, error) {
+	paths, err := list(dir)
+	found := make(map[string]stamp, len(paths))
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil {
+			found[path] = stamp{info.Size(), info.ModTime().UnixNano()}
+		}
+	}
+	return found, err
 }
 
 // read brings the files up to date and reports whether one has changed. Where the
