@@ -22,17 +22,7 @@ import (
 // Explain tells the way of a request through the mesh as it is now, without sending
 // it: by the snapshots that the sidecars run, the capture rules of the Pods, and DNS.
 func (w *World) Explain(ctx context.Context, q *spec.Explain) (map[string]any, error) {
-	leave, err := w.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	way, err := w.explain(q, func(n *node) (*snapshot.Proxy, error) {
-		if n.proxy == nil {
-			return nil, nil
-		}
-		return n.proxy.Snapshot(), nil
-	})
+	way, err := w.Way(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +32,21 @@ func (w *World) Explain(ctx context.Context, q *spec.Explain) (map[string]any, e
 	}
 	var object map[string]any
 	return object, json.Unmarshal(text, &object)
+}
+
+// Way is Explain's answer for callers in Go.
+func (w *World) Way(ctx context.Context, q *spec.Explain) (*explain.Way, error) {
+	leave, err := w.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return w.explain(q, func(n *node) (*snapshot.Proxy, error) {
+		if n.proxy == nil {
+			return nil, nil
+		}
+		return n.proxy.Snapshot(), nil
+	})
 }
 
 // explain follows a request. snapshots are what the Pods' proxies run; nil: there is none.
