@@ -62,7 +62,9 @@ func (w *World) explain(q *spec.Explain, snapshots func(*node) (*snapshot.Proxy,
 		v.names = append(v.names, named{p.Name, peer})
 	}
 	o := explain.Options{Mesh: v, Request: explain.Request{From: q.From, Method: q.Method, URL: q.URL, Headers: q.Headers},
-		PolicySource: func(kind, name string) string { return policySource(w.store.View(), kind, name) }}
+		PolicySource:  func(kind, name string) string { return policySource(w.store.View(), kind, name) },
+		FilterSource:  w.filterSource,
+		SettingSource: w.settingSource}
 	switch q.From {
 	case fromIngress:
 		ip, err := w.ingressOf(q.URL)
@@ -126,7 +128,7 @@ func (w *World) peerOf(n *node, snapshots func(*node) (*snapshot.Proxy, error)) 
 }
 
 // ruleName is what the control plane calls a rule of an AuthorizationPolicy in RBAC.
-var ruleName = regexp.MustCompile(`^ns\[(.+)\]-policy\[(.+)\]-rule\[(\d+)\]$`)
+var ruleName = regexp.MustCompile(`^(?:istio-ext-authz-.+-)?ns\[(.+)\]-policy\[(.+)\]-rule\[(\d+)\]$`)
 
 // policySource finds the YAML behind a rule of RBAC, or that of an issuer of tokens.
 func policySource(v *store.View, kind, name string) string {

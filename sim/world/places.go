@@ -163,7 +163,7 @@ func placeOf(n *node) WorkloadPlace {
 			continue
 		case inject.ProxyContainer:
 			p.Admin = host.Real(adminPort)
-			if p.Proxy = "sidecar"; len(n.pod.Spec.Containers) == 1 && len(n.pod.Spec.InitContainers) == 0 {
+			if p.Proxy = "sidecar"; isGateway(n.pod) {
 				p.Proxy = "gateway"
 			}
 			continue
@@ -173,6 +173,11 @@ func placeOf(n *node) WorkloadPlace {
 		}
 	}
 	return p
+}
+
+// isGateway tells whether a Pod is a proxy and nothing else.
+func isGateway(pod *corev1.Pod) bool {
+	return len(pod.Spec.InitContainers) == 0 && len(pod.Spec.Containers) == 1 && pod.Spec.Containers[0].Name == inject.ProxyContainer
 }
 
 // adminPort is that of adminAddress.
