@@ -116,6 +116,9 @@ func TestASavedFileIsApplied(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "new.yaml")); err != nil {
 		t.Fatal(err)
 	}
+	if r := s.next(t); r.Changes() || !slices.Equal(r.Held, []string{routes}) {
+		t.Errorf("the new file is gone: %+v", r)
+	}
 	second := strings.Replace(fmt.Sprintf(toV, "v1"), "name: reviews", "name: second", 1)
 	save(t, routes, "# a comment\n"+fmt.Sprintf(toV, "v3")+"---\n"+second)
 	if r := s.next(t); !r.Failed() || len(r.Rejected) != 1 || !strings.HasPrefix(r.Rejected[0], routes+":14:11: error: host") || len(r.Created) > 0 {
@@ -126,10 +129,14 @@ func TestASavedFileIsApplied(t *testing.T) {
 		t.Errorf("a second object: %+v", r)
 	}
 
-	if err := os.Remove(routes); err != nil {
+	all := filepath.Join(dir, "all.yaml")
+	if err := os.Rename(routes, all); err != nil {
 		t.Fatal(err)
 	}
-	save(t, filepath.Join(dir, "all.yaml"), fmt.Sprintf(toV, "v1"))
+	if r := s.next(t); r.Failed() || r.Changes() {
+		t.Errorf("another name: %+v", r)
+	}
+	save(t, all, fmt.Sprintf(toV, "v1"))
 	r := s.next(t)
 	if r.Failed() || fmt.Sprint(r.Deleted) != "[VirtualService default/second]" || fmt.Sprint(r.Changed) != "[VirtualService default/reviews]" {
 		t.Errorf("another file: %+v", r)
