@@ -42,8 +42,8 @@ e2e: ## Run every scenario in the simulator, twice each, as Ginkgo specs with JU
 	$(GO) run github.com/onsi/ginkgo/v2/ginkgo -p --procs=2 --tags=e2e --junit-report=junit.xml --output-dir=$(OUT)/e2e $(GINKGO) ./e2e
 
 .PHONY: browser
-browser: ## Open a report in Chromium: slider, dark mode, narrow screen, no network
-	$(GO) test -tags=browser -count=1 ./reports/browser
+browser: ## Open a report and the dashboard in Chromium: slider, live requests, dark mode, narrow screen, no network
+	$(GO) test -tags=browser -count=1 ./reports/browser ./dashboard
 
 .PHONY: loopback
 loopback: $(BIN)/windtunnel ## Run the bookinfo scenarios on loopback sockets, in real time

@@ -56,6 +56,8 @@ var rules = []rule{
 	{"sim/canary", []string{"sim/world", "sim/cluster", "sim/prometheus", "scenarios", "mesh/model", "mesh/xds", "mesh/proxy"}, "the canary controller sees a cluster by its interface"},
 	{"scenarios/spec", []string{"mesh/", "sim", "scenarios/run", "k8s.io/", "istio.io/"}, "the format knows no worlds"},
 	{"scenarios/run", []string{"mesh/", "sim", "load", "k8s.io/", "istio.io/"}, "the engine knows worlds by its Env only"},
+	{"session", []string{"dashboard", "cli"}, "a session is shown by others"},
+	{"dashboard", []string{"session", "cli"}, "the dashboard asks a mesh, whoever keeps it up"},
 	{"bookinfo", []string{"sim", "scenarios", "mesh/proxy", "mesh/xds", "k8s.io/", "istio.io/"}, "bookinfo is plain http.Handlers"},
 	{"reports/result", []string{"mesh/", "sim", "scenarios", "github.com/"}, "the schema imports the standard library only"},
 }

@@ -81,5 +81,6 @@ func newRoot(s Streams) *cobra.Command {
 	root.AddCommand(newAnalyzeCommand(s), newDiffCommand(s))
 	root.AddCommand(newInstallCommand(s), newUninstallCommand(s), newInjectCommand(s), newProxyConfigCommand(s), newProxyStatusCommand(s), newDoctorCommand(s))
 	root.AddCommand(newKindCommand(s))
+	root.AddCommand(newUpCommand(s))
 	return root
 }

@@ -20,13 +20,41 @@ func Aspects(w *explain.Way) []Aspect {
 	if len(w.Hops) > 0 {
 		h := w.Hops[0]
 		list = append(list, Aspect{"destinations", destinations(h)}, Aspect{"timeout", duration(h.Timeout)}, Aspect{"retries", retries(h.Retry)},
-			Aspect{"fault", fault(h.Fault)}, Aspect{"mirrors", mirrors(h.Mirrors)}, Aspect{"changes", strings.Join(h.Changes, "; ")})
+			Aspect{"fault", fault(h.Fault)}, Aspect{"mirrors", mirrors(h.Mirrors)}, Aspect{"changes", strings.Join(h.Changes, "; ")},
+			Aspect{"breakers", breakers(h)})
 	}
 	security := "plaintext"
 	if w.MutualTLS {
 		security = "mTLS"
 	}
-	return append(list, Aspect{"transport", security}, Aspect{"authorization", authorization(w)})
+	return append(list, Aspect{"transport", security}, Aspect{"authorization", authorization(w)}, Aspect{"rate limits", rateLimits(w)})
+}
+
+// breakers are the limits of the destinations, and when endpoints are ejected.
+func breakers(h *explain.Hop) string {
+	var parts []string
+	for i := range h.Clusters {
+		c := &h.Clusters[i]
+		text := strings.Join(slices.DeleteFunc([]string{c.Limits.String(), c.Outlier.String()}, func(t string) bool { return t == "" }), ", ")
+		if len(h.Clusters) > 1 && text != "" {
+			text = c.Name + ": " + text
+		}
+		if text != "" {
+			parts = append(parts, text)
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// rateLimits are those of all proxies on the way.
+func rateLimits(w *explain.Way) string {
+	seen := map[string]bool{}
+	for _, h := range w.Hops {
+		for i := range h.RateLimits {
+			seen[h.Workload+": "+h.RateLimits[i].String()] = true
+		}
+	}
+	return strings.Join(slices.Sorted(maps.Keys(seen)), "; ")
 }
 
 func answer(w *explain.Way) string {
@@ -111,7 +139,9 @@ func authorization(w *explain.Way) string {
 			if !p.Passed {
 				word = "turned away"
 			}
-			if p.Name != "" {
+			if p.Action == "custom" {
+				seen["up to "+p.Name+": "+p.Reason] = true
+			} else if p.Name != "" {
 				seen[word+" by "+p.Name] = true
 			} else if !p.Passed {
 				seen[word+": "+p.Reason] = true

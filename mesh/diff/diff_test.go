@@ -37,6 +37,34 @@ apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: p}
 spec: {rules: [{to: [{operation: {methods: [DELETE], paths: [/admin*]}}]}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: api}
+spec:
+  gatewayClassName: istio
+  listeners:
+  - {name: http, port: 8080, protocol: HTTP, hostname: "*.shop.example"}
+  - {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: c}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: r}
+spec:
+  parentRefs: [{name: api, sectionName: http}, {group: "", kind: Service, name: reviews, port: 9080}]
+  rules:
+  - matches: [{path: {value: /cart}, method: POST, headers: [{name: User, type: RegularExpression, value: "j.+"}], queryParams: [{name: q, value: "1"}]}]
+    backendRefs: [{name: reviews, port: 9080}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: r}
+spec:
+  parentRefs: [{name: api}]
+  hostnames: [grpc.shop.example]
+  rules:
+  - matches: [{method: {service: shop.Cart, method: Add}}]
+    backendRefs: [{name: reviews, port: 9080}]
 `
 
 // Probes have each match, each of its boundaries, and what policies ask for.
@@ -65,6 +93,15 @@ func TestProbes(t *testing.T) {
 		"false DELETE http://reviews.default:9080/adminx",
 		"false GET http://reviews.default:9080/adminx",
 		"true GET https://books.example/a/?q=v0 user: jason",
+		"true POST http://any.shop.example:8080/cart?q=1 user: jx",
+		"true POST http://any.shop.example:8080/cart/x?q=1 user: jx", // below the prefix
+		"true POST http://any.shop.example:8080/cartx?q=1 user: jx",  // not below it
+		"true POST http://any.shop.example:8080/cart user: jx",       // without the parameter
+		"true PUT http://any.shop.example:8080/cart?q=1 user: jx",
+		"false POST http://reviews.default:9080/cart?q=1 user: jx", // a Service is the parent
+		"true POST http://grpc.shop.example:8080/shop.Cart/Add content-type: application/grpc",
+		"true POST https://grpc.shop.example/shop.Cart/Add content-type: application/grpc",
+		"true POST https://grpc.shop.example/shop.Cart/Addx content-type: application/grpc",
 	} {
 		if !slices.Contains(got, want) {
 			t.Errorf("%q is not asked, of\n%s", want, strings.Join(got, "\n"))

@@ -69,6 +69,9 @@ func Probes(objects []*config.Object) ([]Probe, error) {
 		if v, ok := o.Value.(*networkingv1.VirtualService); ok {
 			d.routes(o, &v.Spec, objects)
 		}
+		if r := apiRouteOf(o); r != nil {
+			d.apiRoutes(r, objects)
+		}
 	}
 	if len(d.probes) > limit {
 		return nil, fmt.Errorf("%d requests would have to be compared, more than %d: compare smaller configurations", len(d.probes), limit)

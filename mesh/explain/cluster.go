@@ -79,6 +79,7 @@ func (s *stop) cluster(name string, percent float64, f *snapshot.Forward, alpn *
 	if config.Service != "" && out.Service == "" {
 		out.Service = config.Service
 	}
+	s.limits(&out, config)
 	var chosen *snapshot.Endpoint
 	for _, e := range s.endpoints(config) {
 		described, healthy := s.endpoint(config, e)

@@ -61,6 +61,11 @@ type Options struct {
 	// PolicySource is file:line of an authorization rule by its name in RBAC, or of the
 	// rule of an issuer (kind "authentication"). nil: nobody knows.
 	PolicySource func(kind, name string) string
+	// FilterSource is file:line of what added an HTTP filter to a peer's proxy, SettingSource
+	// of a setting (tls, connectionPool, outlierDetection) for a peer's cluster; "" where the
+	// mesh does so by itself. nil: nobody knows.
+	FilterSource  func(p *Peer, filter string) string
+	SettingSource func(p *Peer, cluster, setting string) string
 }
 
 // walk is the work on one way.
@@ -211,7 +216,7 @@ func (w *walk) arrive(c connection) error {
 // hop adds a proxy to the way.
 func (w *walk) hop(p *Peer, role string) *Hop {
 	h := &Hop{Role: role, Pod: p.Name, Workload: p.Workload, Flags: []string{},
-		Chains: []Chain{}, Policies: []Policy{}, Routes: []Rule{}, Clusters: []Cluster{}, Mirrors: []Mirror{}, Changes: []string{}}
+		Chains: []Chain{}, Policies: []Policy{}, RateLimits: []RateLimit{}, Routes: []Rule{}, Clusters: []Cluster{}, Mirrors: []Mirror{}, Changes: []string{}}
 	w.way.Hops = append(w.way.Hops, h)
 	return h
 }

@@ -52,7 +52,9 @@ type stop struct {
 
 // through follows a connection through a proxy that gets it on a port.
 func (w *walk) through(h *Hop, p *Peer, port uint16, c connection) error {
-	h.Security = securityOf(c.tls)
+	if h.Security = securityOf(c.tls); h.Security == "mTLS" {
+		h.Peer = c.identity
+	}
 	l := findListener(p.Snapshot, port, c.dst)
 	if l == nil {
 		return w.refuse(h, fmt.Sprintf("there is no listener for port %d", port))

@@ -29,7 +29,14 @@ func (s *stop) policies(x *filter.Exchange) (stopped bool, err error) {
 		case snapshot.JWT:
 			stopped, err = s.authentication(c, x)
 		case snapshot.RBAC:
+			filter.NoteShadow(&c, x)
 			stopped, err = s.authorization(&c, x)
+		case *snapshot.ExtAuthz:
+			s.custom(c, x)
+		case *snapshot.LocalRateLimit:
+			s.localLimit(c, x)
+		case *snapshot.GlobalRateLimit:
+			s.globalLimit(c, x)
 		case snapshot.Fault, *snapshot.Fault:
 			stopped = s.fault(f, x)
 		}

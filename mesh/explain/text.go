@@ -85,7 +85,11 @@ func (p *printer) hop(h *Hop) {
 	if h.Capture != "" {
 		p.line("capture", "", "%s", h.Capture)
 	}
-	p.line("listener", "", "%s, %s comes in", h.Listener, h.Security)
+	peer := ""
+	if h.Peer != "" {
+		peer = " from " + h.Peer
+	}
+	p.line("listener", "", "%s, %s comes in%s", h.Listener, h.Security, peer)
 	p.chains(h)
 	if h.RouteConfig == "" { // else they come after the route
 		p.policies(h)
@@ -108,6 +112,7 @@ func (p *printer) hop(h *Hop) {
 	if h.RouteConfig != "" {
 		p.policies(h)
 	}
+	p.rateLimits(h)
 	if h.Fault != nil {
 		p.line("fault", h.Source, "%s", h.Fault.text())
 	}
@@ -202,6 +207,7 @@ func (p *printer) clusters(list []Cluster) {
 			continue
 		}
 		p.labelled(&label, c.Source, "%s%s, %s", share, c.Name, c.Balancer)
+		p.limits(&c)
 		if len(c.Endpoints) == 0 {
 			p.line("", "", "  no endpoints")
 		}

@@ -46,6 +46,7 @@ type Hop struct {
 	Capture  string  `json:"capture"` // the rule, in iptables' notation
 	Listener string  `json:"listener"`
 	Security string  `json:"security"` // of the connection that it takes: mTLS, TLS, plaintext
+	Peer     string  `json:"peer"`     // of mTLS: the name in the client's certificate
 	Chains   []Chain `json:"chains"`
 	Refused  string  `json:"refused"` // why the connection is closed
 
@@ -58,6 +59,8 @@ type Hop struct {
 	Source      string `json:"source"`
 
 	Policies []Policy `json:"policies"` // that were asked, in order; the last one may have turned the request away
+	// RateLimits are those that count the request; whether it is over them nobody knows before.
+	RateLimits []RateLimit `json:"rateLimits"`
 
 	Action   string    `json:"action"` // forward, direct, redirect, abort, tcp; empty: none
 	Status   int       `json:"status"` // that this proxy answers itself; 0: it does not
@@ -90,7 +93,7 @@ type Rule struct {
 // Policy is what the policies of one kind and action say about the request.
 type Policy struct {
 	Kind   string `json:"kind"`   // authentication (of tokens), authorization
-	Action string `json:"action"` // of authorization: allow, deny or audit
+	Action string `json:"action"` // of authorization: allow, deny, audit, or custom, where a service is asked
 	Passed bool   `json:"passed"`
 	Name   string `json:"name"` // of the rule that matched: ns[default]-policy[readers]-rule[0]; empty: none did
 	Reason string `json:"reason"`
@@ -108,6 +111,58 @@ type Cluster struct {
 	Balancer  string     `json:"balancer"`
 	Missing   bool       `json:"missing"` // the proxy knows no such cluster
 	Endpoints []Endpoint `json:"endpoints"`
+	Limits    *Limits    `json:"limits"`  // the circuit breaker; null: it is never open
+	Outlier   *Outlier   `json:"outlier"` // when endpoints are ejected; null: never
+	// Certificate is what this proxy shows to endpoints with mTLS: the name in its own
+	// certificate, or that of a configured one. TLSSource is the file:line of the settings
+	// that decide about TLS; empty where the mesh does it by itself.
+	Certificate string `json:"certificate"`
+	TLSSource   string `json:"tlsSource"`
+}
+
+// Limits are what a circuit breaker lets through at one time; 0: no limit.
+type Limits struct {
+	Connections           uint32 `json:"connections"`
+	PendingRequests       uint32 `json:"pendingRequests"`
+	Requests              uint32 `json:"requests"`
+	Retries               uint32 `json:"retries"`
+	RequestsPerConnection int    `json:"requestsPerConnection"`
+	Source                string `json:"source"` // file:line of the DestinationRule's connectionPool
+}
+
+// Outlier is when an endpoint is ejected; counts of 0 never do it.
+type Outlier struct {
+	Consecutive5xx     uint32  `json:"consecutive5xx"`
+	ConsecutiveGateway uint32  `json:"consecutiveGateway"`
+	ConsecutiveLocal   uint32  `json:"consecutiveLocal"`
+	Interval           float64 `json:"interval"`
+	BaseEjection       float64 `json:"baseEjection"`
+	MaxEjectionPercent uint32  `json:"maxEjectionPercent"`
+	Source             string  `json:"source"` // file:line of outlierDetection
+}
+
+// RateLimit is a limit that counts the request.
+type RateLimit struct {
+	Kind string `json:"kind"` // local: the proxy's own buckets; global: a service's
+	// Buckets are those of a local limit that the request takes a token from.
+	Buckets []Bucket `json:"buckets"`
+	// Domain, Descriptors (as "key=value, key=value") and Service, a cluster, are what a
+	// global limit asks about and whom. FailOpen lets requests pass where nobody answers.
+	Domain      string   `json:"domain"`
+	Descriptors []string `json:"descriptors"`
+	Service     string   `json:"service"`
+	FailOpen    bool     `json:"failOpen"`
+	Status      int      `json:"status"`  // over the limit
+	Percent     float64  `json:"percent"` // of requests over the limit that are turned away
+	Source      string   `json:"source"`  // file:line of the patches that made it
+}
+
+// Bucket is a bucket of tokens.
+type Bucket struct {
+	Descriptor string  `json:"descriptor"` // "key=value, key=value"; empty: all requests
+	Tokens     uint32  `json:"tokens"`     // at most
+	PerFill    uint32  `json:"perFill"`
+	Interval   float64 `json:"interval"`
 }
 
 // Endpoint is one host of a cluster.

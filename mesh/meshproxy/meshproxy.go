@@ -55,7 +55,7 @@ func New(o Options) (*Proxy, error) {
 		return nil, err
 	}
 	options := proxy.Options{
-		Network: o.Network, Seed: o.Seed, AccessLog: o.AccessLog, OpenLog: o.OpenLog, Logger: o.Logger,
+		Network: o.Network, Seed: o.Seed, AccessLog: o.AccessLog, LogHeader: o.LogHeader, OpenLog: o.OpenLog, Logger: o.Logger,
 		DrainTimeout: o.DrainTime, Workload: workload(p.boot), NodeID: p.boot.Node.GetId(), OnEvent: o.OnEvent,
 		Service: p.boot.Node.GetCluster(), Zone: p.boot.Node.GetLocality().GetZone(), Getenv: o.Getenv,
 	}

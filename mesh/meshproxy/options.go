@@ -49,6 +49,7 @@ type Options struct {
 	KeyType       identity.KeyType
 	Deterministic bool
 	AccessLog     accesslog.Sink
+	LogHeader     bool                 // what AccessLog gets has the request's header
 	OpenLog       accesslog.Open       // files of configured access logs; nil: none is written
 	OnEvent       func(upstream.Event) // ejections
 	Getenv        func(string) string  // the environment, for spans' tags; nil: the process's

@@ -243,7 +243,11 @@ func (p *Proxy) manager(config *snapshot.HTTPManager, routes map[string]*snapsho
 func (p *Proxy) log(logs *accesslog.Logger, x *accesslog.Exchange) {
 	logs.Log(x)
 	if p.o.AccessLog != nil {
-		p.o.AccessLog(accesslog.FromExchange(x))
+		e := accesslog.FromExchange(x)
+		if p.o.LogHeader && x.Request != nil {
+			e.Header = x.Request.Header.Clone()
+		}
+		p.o.AccessLog(e)
 	}
 }
 

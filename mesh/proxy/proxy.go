@@ -50,6 +50,8 @@ type Options struct {
 	Secrets secret.Source
 	// AccessLog gets every finished exchange and connection; nil: nobody wants them.
 	AccessLog accesslog.Sink
+	// LogHeader has the entries for AccessLog carry the request's header.
+	LogHeader bool
 	// OpenLog opens the files of configured access logs; nil: none is written.
 	OpenLog accesslog.Open
 	Logger  *slog.Logger

@@ -47,6 +47,28 @@ func (x *execution) graph(width time.Duration, buckets int) *result.Graph {
 	return out
 }
 
+// GraphOf draws what proxies saw as a service graph with so many buckets of a width,
+// from start on; nil: nobody called.
+func GraphOf(log []Seen, start time.Time, width time.Duration, buckets int) *result.Graph {
+	x := execution{start: start, log: index{byID: map[string][]int{}}}
+	x.log.update(log)
+	return x.graph(width, buckets)
+}
+
+// Ends are the two nodes of the service graph between which a proxy saw an exchange: a
+// gateway's and a client's are themselves and whom they asked, a server's whoever asked
+// it and itself.
+func Ends(s *Seen) (from, to string) {
+	if s.Inbound {
+		if s.DownstreamWorkload == "" {
+			return outside, s.Workload
+		}
+		return s.DownstreamWorkload, s.Workload
+	}
+	to, _ = callee(s)
+	return s.Workload, to
+}
+
 func (g *grapher) add(s *Seen) {
 	bad := failed(s)
 	if s.Inbound {
@@ -67,7 +89,7 @@ func (g *grapher) add(s *Seen) {
 			e.MutualTLS++
 		}
 	}
-	if to, kind := g.callee(s); to != "" && !g.told(s) {
+	if to, kind := callee(s); to != "" && !g.told(s) {
 		g.count(g.edge(s.Workload, to, kind), s, bad)
 	}
 }
@@ -83,7 +105,7 @@ func (g *grapher) caller(s *Seen) string {
 }
 
 // callee is the node that a proxy asked, or would have.
-func (g *grapher) callee(s *Seen) (name, kind string) {
+func callee(s *Seen) (name, kind string) {
 	if s.UpstreamWorkload != "" {
 		return s.UpstreamWorkload, result.NodeWorkload
 	}

@@ -59,6 +59,16 @@ func New() *Net {
 	return n
 }
 
+// Mapped is the loopback address that stands for an address of the network, whether a
+// host has it or not: that of a Service has none. It is not valid where there is none.
+func (n *Net) Mapped(addr netip.Addr) netip.Addr {
+	mapped, ok := n.mapped(addr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return mapped
+}
+
 // mapped is the loopback address that stands for a host's: its first byte becomes
 // 127, the second depends on the network's place. Addresses that are not private IPv4
 // have none, nor has 10.0.0.0/24, which would meet 127.0.0.1.

@@ -98,6 +98,11 @@ func (w *World) Delete(ctx context.Context, refs []spec.Ref, docs []spec.Documen
 		}
 		keys = append(keys, k)
 	}
+	return w.remove(ctx, keys)
+}
+
+// remove deletes objects that are there.
+func (w *World) remove(ctx context.Context, keys []config.Key) error {
 	for _, k := range keys {
 		w.log.event("delete", "", k.String())
 	}

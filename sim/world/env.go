@@ -88,6 +88,7 @@ func logger(l *slog.Logger) *slog.Logger {
 type Loopback struct {
 	Logger   *slog.Logger
 	Programs *Programs // nil: proxies run in this process
+	Watcher  Watcher   // nil: nobody watches
 }
 
 var _ run.Env = (*Loopback)(nil)
@@ -113,6 +114,6 @@ func (e *Loopback) Do(ctx context.Context, s *spec.Scenario, o run.Options, f fu
 // sends what it likes, until Close.
 func (e *Loopback) Open(ctx context.Context, s *spec.Scenario, n uint64) (*World, error) {
 	return newWorld(ctx, options{
-		Scenario: s, Fabric: loopnet.New(), Seed: seed.New(n), Programs: e.Programs, Logger: logger(e.Logger),
+		Scenario: s, Fabric: loopnet.New(), Seed: seed.New(n), Programs: e.Programs, Watcher: e.Watcher, Logger: logger(e.Logger),
 	})
 }

@@ -22,17 +22,7 @@ import (
 // Explain tells the way of a request through the mesh as it is now, without sending
 // it: by the snapshots that the sidecars run, the capture rules of the Pods, and DNS.
 func (w *World) Explain(ctx context.Context, q *spec.Explain) (map[string]any, error) {
-	leave, err := w.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	way, err := w.explain(q, func(n *node) (*snapshot.Proxy, error) {
-		if n.proxy == nil {
-			return nil, nil
-		}
-		return n.proxy.Snapshot(), nil
-	})
+	way, err := w.Way(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +32,21 @@ func (w *World) Explain(ctx context.Context, q *spec.Explain) (map[string]any, e
 	}
 	var object map[string]any
 	return object, json.Unmarshal(text, &object)
+}
+
+// Way is Explain's answer for callers in Go.
+func (w *World) Way(ctx context.Context, q *spec.Explain) (*explain.Way, error) {
+	leave, err := w.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return w.explain(q, func(n *node) (*snapshot.Proxy, error) {
+		if n.proxy == nil {
+			return nil, nil
+		}
+		return n.proxy.Snapshot(), nil
+	})
 }
 
 // explain follows a request. snapshots are what the Pods' proxies run; nil: there is none.
@@ -57,7 +62,9 @@ func (w *World) explain(q *spec.Explain, snapshots func(*node) (*snapshot.Proxy,
 		v.names = append(v.names, named{p.Name, peer})
 	}
 	o := explain.Options{Mesh: v, Request: explain.Request{From: q.From, Method: q.Method, URL: q.URL, Headers: q.Headers},
-		PolicySource: func(kind, name string) string { return policySource(w.store.View(), kind, name) }}
+		PolicySource:  func(kind, name string) string { return policySource(w.store.View(), kind, name) },
+		FilterSource:  w.filterSource,
+		SettingSource: w.settingSource}
 	switch q.From {
 	case fromIngress:
 		ip, err := w.ingressOf(q.URL)
@@ -121,7 +128,7 @@ func (w *World) peerOf(n *node, snapshots func(*node) (*snapshot.Proxy, error)) 
 }
 
 // ruleName is what the control plane calls a rule of an AuthorizationPolicy in RBAC.
-var ruleName = regexp.MustCompile(`^ns\[(.+)\]-policy\[(.+)\]-rule\[(\d+)\]$`)
+var ruleName = regexp.MustCompile(`^(?:istio-ext-authz-.+-)?ns\[(.+)\]-policy\[(.+)\]-rule\[(\d+)\]$`)
 
 // policySource finds the YAML behind a rule of RBAC, or that of an issuer of tokens.
 func policySource(v *store.View, kind, name string) string {

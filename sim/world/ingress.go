@@ -91,8 +91,9 @@ func (w *World) ingressRank(host string, port uint32) int {
 }
 
 func (w *World) selectsIngress(selector map[string]string) bool {
-	for _, p := range w.cluster.Pods() {
-		if p.Workload() != ingressGateway || p.Namespace != systemNamespace {
+	for _, o := range w.store.View().Of("Pod") {
+		p := o.Value.(*corev1.Pod)
+		if workloadOf(p) != ingressGateway || p.Namespace != systemNamespace {
 			continue
 		}
 		for k, v := range selector {

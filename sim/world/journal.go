@@ -3,6 +3,7 @@ package world
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,9 +19,11 @@ import (
 
 // journal collects what the proxies saw and what happened to the mesh.
 type journal struct {
-	trace *trace.Recorder // nil: none
+	trace   *trace.Recorder // nil: none
+	watcher Watcher         // nil: none
 
 	mu     sync.Mutex
+	keep   int // so many entries of seen; 0: all
 	seen   []run.Seen
 	events []run.Event
 	pods   map[netip.Addr]place // also those that are gone: addresses are not used twice
@@ -53,12 +56,15 @@ func (j *journal) event(kind, who, text string) { j.note(run.Event{Kind: kind}, 
 func (j *journal) note(e run.Event, who, text string) {
 	kind := e.Kind
 	j.trace.Add(kind, who, text)
-	j.mu.Lock()
-	defer j.mu.Unlock()
 	if who != "" {
 		text = who + " " + text
 	}
 	e.Time, e.Text = time.Now(), text
+	if j.watcher != nil {
+		j.watcher.Event(e)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	j.events = append(j.events, e)
 }
 
@@ -92,10 +98,24 @@ func (j *journal) add(p place, e accesslog.Entry) {
 	if j.trace != nil {
 		j.trace.Add("exchange", p.pod, describe(&e))
 	}
+	seen := j.seenAs(p, &e)
+	if j.watcher != nil {
+		j.watcher.Exchange(seen, e)
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.seen = append(j.seen, seen)
+	if j.keep > 0 && len(j.seen) >= 2*j.keep {
+		j.seen = slices.Clone(j.seen[len(j.seen)-j.keep:]) // others may still read what was before
+	}
+}
+
+// seenAs is an entry as the engine knows it.
+func (j *journal) seenAs(p place, e *accesslog.Entry) run.Seen {
+	j.mu.Lock()
 	up, down := j.pods[e.UpstreamHost.Addr()], j.pods[e.DownstreamRemote.Addr()]
-	j.seen = append(j.seen, run.Seen{
+	j.mu.Unlock()
+	return run.Seen{
 		RequestID: e.RequestID, Time: e.Start.Add(e.Duration), Duration: e.Duration,
 		Workload: p.workload, Namespace: p.namespace, Pod: p.pod, Inbound: e.Inbound,
 		Method: e.Method, Authority: e.Authority, Path: e.Path, Status: e.Status, Flags: flags(e.Flags),
@@ -103,7 +123,7 @@ func (j *journal) add(p place, e accesslog.Entry) {
 		UpstreamPod: up.pod, UpstreamWorkload: up.workload, DownstreamPod: down.pod, DownstreamWorkload: down.workload,
 		UpstreamAddress: address(e.UpstreamHost), DownstreamAddress: address(e.DownstreamRemote),
 		UpstreamLocalAddress: address(e.UpstreamLocal),
-	})
+	}
 }
 
 func flags(s string) []string {

@@ -200,6 +200,7 @@ func (w *World) startProxy(ctx context.Context, n *node, c corev1.Container, env
 	options.KeyType = w.keyType()
 	options.Deterministic = w.o.Deterministic
 	options.AccessLog = w.log.sink(place{n.pod.Name, n.pod.Namespace, n.workload})
+	options.LogHeader = w.o.Watcher != nil
 	options.Getenv = func(name string) string { return env[name] }
 	options.OpenLog = w.access.opener(n.pod.Name)
 	options.OnEvent = func(e upstream.Event) { w.log.ejection(n.pod.Name, e) }

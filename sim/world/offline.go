@@ -140,7 +140,7 @@ func (o *Offline) snapshot(n *node) (*snapshot.Proxy, error) {
 func (o *Offline) Clients() []string {
 	var list []string
 	for _, p := range o.world.cluster.Pods() {
-		if p.Namespace == systemNamespace {
+		if p.Namespace == systemNamespace || isGateway(p.Pod) {
 			continue
 		}
 		name := p.Workload()

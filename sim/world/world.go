@@ -37,6 +37,7 @@ type options struct {
 	Deterministic bool
 	Trace         *trace.Recorder // nil: none
 	Programs      *Programs       // nil: proxies run in this process
+	Watcher       Watcher         // nil: none
 	Logger        *slog.Logger
 }
 
@@ -89,6 +90,7 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 		nodes:   make(map[string]*node),
 		clients: make(map[string]fabric.Host),
 	}
+	w.log.watcher = o.Watcher
 	w.ctx, w.cancel = context.WithCancel(ctx)
 	mesh, err := w.meshConfig()
 	if err != nil {

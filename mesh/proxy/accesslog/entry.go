@@ -5,6 +5,8 @@ package accesslog
 import (
 	"net/netip"
 	"time"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
 )
 
 // Entry is one finished exchange (or TCP connection) as one proxy saw it.
@@ -47,6 +49,10 @@ type Entry struct {
 	ServerName       string // requested SNI
 	MutualTLS        bool   // downstream's connection carried a verified peer
 	PeerURI          string // SPIFFE id of the downstream peer
+
+	// Header is the request's, as it was when the exchange ended; nil unless the proxy was
+	// asked to keep it.
+	Header message.Header
 }
 
 // Sink takes finished entries. It is called from many goroutines and must not block.
