@@ -108,15 +108,31 @@ func (w *World) Load(ctx context.Context, l *spec.Load) (run.Load, error) {
 	}
 	target.TLS, target.Protocol = clientTLS(l.TLS), l.Protocol
 	target.Body = []byte(l.Body)
+	for _, u := range l.URLs {
+		of := load.URL{URL: u.URL, Method: u.Method, Headers: u.Headers, Weight: u.Weight}
+		if u.Body != "" {
+			of.Body = []byte(u.Body)
+		}
+		target.URLs = append(target.URLs, of)
+	}
 	return run.Background(func() ([]run.Exchange, error) {
 		found, err := load.Run(ctx, load.Options{
-			Target: target, QPS: l.QPS, Connections: l.Connections, Calls: l.Calls, Duration: l.Duration,
+			Target: target, QPS: l.QPS, Connections: l.Connections, Calls: l.Calls, Duration: l.Duration, Shape: shape(l), WarmUp: l.WarmUp,
 		})
 		if found == nil {
 			return nil, err
 		}
 		return exchanges(from.pod, found), err
 	}), nil
+}
+
+// shape is how the rate of a load goes.
+func shape(l *spec.Load) load.Shape {
+	s := load.Shape{Jitter: l.Jitter, Arrival: l.Arrival}
+	for _, g := range l.Stages {
+		s.Stages = append(s.Stages, load.Stage{From: g.From, To: g.To, Duration: g.Duration})
+	}
+	return s
 }
 
 // target is what the calls of one step have in common.
@@ -149,7 +165,7 @@ func exchanges(pod string, found *load.Result) []run.Exchange {
 	for i, r := range found.Records {
 		list[i] = run.Exchange{
 			RequestID: r.ID, Intended: r.Intended, Sent: r.Sent, Done: r.Done, Client: pod,
-			Status: r.Status, GRPC: r.GRPC, Error: r.Error, Protocol: r.Protocol, Bytes: r.Bytes,
+			Status: r.Status, GRPC: r.GRPC, Error: r.Error, Kind: r.Kind, Socket: r.Socket, Protocol: r.Protocol, Bytes: r.Bytes,
 		}
 		if r.TLS != nil {
 			list[i].TLS = &run.PeerTLS{Version: r.TLS.Version, Peer: r.TLS.Peer}
