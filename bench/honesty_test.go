@@ -20,7 +20,7 @@ import (
 // honest is a comparison as `bench run` makes it by default, of one configuration.
 func honest(dir string, builds []Build, duration time.Duration) Plan {
 	return Plan{Builds: builds, Repeat: 10, Duration: duration, WarmUp: 200 * time.Millisecond, Pin: true, Dir: dir, Matrix: Matrix{
-		Topologies: []Topology{{"pair", 1}}, Proxies: []string{Both}, Connections: []int{16}, Rates: []float64{0},
+		Topologies: []Topology{{Kind: "pair", N: 1}}, Proxies: []string{Both}, Connections: []int{16}, Rates: []Rate{{}},
 		MutualTLS: []bool{true}, Payloads: []int{64}, Policies: []int{0}, AccessLog: []bool{false}}}
 }
 

@@ -21,7 +21,9 @@ type usage struct {
 	private  int64 // bytes of it that are no file's: heap and stacks
 	switches int64
 	threads  int64
-	own      ownUsage
+	// instructions in user mode since they are counted; 0: they are not
+	instructions int64
+	own          ownUsage
 }
 
 // read asks the operating system about a process.

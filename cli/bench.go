@@ -24,7 +24,7 @@ func newBenchCommand(s Streams) *cobra.Command {
 		Use:   "bench",
 		Short: "Measure what the mesh costs, and whether it got slower",
 	}
-	c.AddCommand(newBenchRunCommand(s), newBenchCompareCommand(s), newBenchReportCommand(s))
+	c.AddCommand(newBenchRunCommand(s), newBenchCompareCommand(s), newBenchReportCommand(s), newBenchReverseProxyCommand())
 	return c
 }
 
@@ -141,6 +141,10 @@ func (f compareFlags) options() (stat.Options, error) {
 // as often and as long as the first time.
 func confirm(ctx context.Context, s Streams, c *stat.Comparison, next *result.Benchmark, dirs []string) ([]*result.Benchmark, error) {
 	plan := bench.Plan{WarmUp: defaultWarmUp, Pin: next.Machine.Pinned, Progress: benchProgress(s)}
+	var err error
+	if plan.ReverseProxy, err = reverseProxy(); err != nil {
+		return nil, &exit{codeEnvironment, err}
+	}
 	for i := range next.Configurations {
 		of := &next.Configurations[i]
 		if slices.ContainsFunc(c.Regressions(), func(r stat.Row) bool { return r.Configuration == of.Name }) {

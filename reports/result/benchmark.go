@@ -60,6 +60,9 @@ type Metric struct {
 	Exact  bool   `json:"exact,omitempty"`
 	// Floor is the smallest change, in the metric's unit, that anybody would care about.
 	Floor float64 `json:"floor,omitempty"`
+	// Relative is the smallest change that matters, as a part of the base, of a metric
+	// that hardly knows noise. 0: what the comparison asks for.
+	Relative float64 `json:"relative,omitempty"`
 	About string  `json:"about,omitempty"`
 }
 
@@ -88,6 +91,8 @@ type Sample struct {
 	Service string `json:"service,omitempty"`
 	// PerSecond has requests, errors and p99 (in seconds) of each second.
 	PerSecond []Second `json:"perSecond,omitempty"`
+	// ErrorKinds are the calls without an answer, by why: "timeout", "refused", …
+	ErrorKinds map[string]int `json:"errorKinds,omitempty"`
 	Invalid   string   `json:"invalid,omitempty"` // why this sample is not a result
 	// Fortio is the sample as fortio writes it, for a file of its own.
 	Fortio []byte `json:"-"`

@@ -94,7 +94,11 @@ func (o Options) decide(r *Row, questions int) {
 
 // direction is where a change that is large enough leads, were it sure.
 func (o Options) direction(r *Row) Verdict {
-	if math.Abs(r.Change) <= o.Relative || math.Abs(r.New.Median-r.Base.Median) <= r.Metric.Floor {
+	relative := o.Relative
+	if r.Metric.Relative > 0 {
+		relative = min(relative, r.Metric.Relative)
+	}
+	if math.Abs(r.Change) <= relative || math.Abs(r.New.Median-r.Base.Median) <= r.Metric.Floor {
 		return Same
 	}
 	if (r.Change > 0) == (r.Metric.Better == result.Lower) {

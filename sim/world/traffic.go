@@ -106,19 +106,10 @@ func (w *World) Load(ctx context.Context, l *spec.Load) (run.Load, error) {
 	if err != nil {
 		return nil, err
 	}
-	target.TLS, target.Protocol = clientTLS(l.TLS), l.Protocol
-	target.Body = []byte(l.Body)
-	for _, u := range l.URLs {
-		of := load.URL{URL: u.URL, Method: u.Method, Headers: u.Headers, Weight: u.Weight}
-		if u.Body != "" {
-			of.Body = []byte(u.Body)
-		}
-		target.URLs = append(target.URLs, of)
-	}
+	o := LoadOptions(l)
+	o.Dial, o.Seed = target.Dial, target.Seed
 	return run.Background(func() ([]run.Exchange, error) {
-		found, err := load.Run(ctx, load.Options{
-			Target: target, QPS: l.QPS, Connections: l.Connections, Calls: l.Calls, Duration: l.Duration, Shape: shape(l), WarmUp: l.WarmUp,
-		})
+		found, err := load.Run(ctx, o)
 		if found == nil {
 			return nil, err
 		}
@@ -126,13 +117,24 @@ func (w *World) Load(ctx context.Context, l *spec.Load) (run.Load, error) {
 	}), nil
 }
 
-// shape is how the rate of a load goes.
-func shape(l *spec.Load) load.Shape {
-	s := load.Shape{Jitter: l.Jitter, Arrival: l.Arrival}
-	for _, g := range l.Stages {
-		s.Stages = append(s.Stages, load.Stage{From: g.From, To: g.To, Duration: g.Duration})
+// LoadOptions are a load step's, but for where it begins (Dial) and its Seed.
+func LoadOptions(l *spec.Load) load.Options {
+	o := load.Options{
+		Target: load.Target{URL: l.URL, Method: l.Method, Headers: l.Headers, Body: []byte(l.Body), TLS: clientTLS(l.TLS), Protocol: l.Protocol},
+		QPS:    l.QPS, Connections: l.Connections, Calls: l.Calls, Duration: l.Duration, WarmUp: l.WarmUp,
+		Shape: load.Shape{Jitter: l.Jitter, Arrival: l.Arrival},
 	}
-	return s
+	for _, u := range l.URLs {
+		of := load.URL{URL: u.URL, Method: u.Method, Headers: u.Headers, Weight: u.Weight}
+		if u.Body != "" {
+			of.Body = []byte(u.Body)
+		}
+		o.URLs = append(o.URLs, of)
+	}
+	for _, g := range l.Stages {
+		o.Stages = append(o.Stages, load.Stage{From: g.From, To: g.To, Duration: g.Duration})
+	}
+	return o
 }
 
 // target is what the calls of one step have in common.
