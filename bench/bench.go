@@ -46,6 +46,8 @@ type measurement struct {
 	parameters  map[string]string
 	take        func(context.Context, Build) (result.Sample, error)
 	skipped     string // why it is not taken
+	// pair takes a sample of both builds, side by side; nil: one after the other.
+	pair func(ctx context.Context, first int) ([]result.Sample, error)
 }
 
 // measurements are all configurations of all suites.
@@ -72,16 +74,19 @@ func (p Plan) measurements() ([]measurement, error) {
 }
 
 func (p Plan) ofCell(c cell) measurement {
-	return measurement{c.name(), "load", c.parameters(), func(ctx context.Context, b Build) (result.Sample, error) { return p.sample(ctx, b, c, p.measure) }, missing(c.proxies)}
+	return measurement{name: c.name(), suite: "load", parameters: c.parameters(), skipped: missing(c.proxies),
+		take: func(ctx context.Context, b Build) (result.Sample, error) { return p.sample(ctx, b, c, p.measure) },
+		pair: func(ctx context.Context, first int) ([]result.Sample, error) { return p.pair(ctx, c, first) }}
 }
 
 func (p Plan) ofScale(s Scale) measurement {
-	return measurement{s.name(), "controlplane", s.parameters(), func(ctx context.Context, b Build) (result.Sample, error) { return p.controlPlane(ctx, b, s) }, ""}
+	return measurement{name: s.name(), suite: "controlplane", parameters: s.parameters(),
+		take: func(ctx context.Context, b Build) (result.Sample, error) { return p.controlPlane(ctx, b, s) }}
 }
 
 func (p Plan) ofScenario(name, file string) measurement {
-	return measurement{"simulator/scenario=" + name, "simulator", map[string]string{"scenario": name, "file": file},
-		func(ctx context.Context, b Build) (result.Sample, error) { return p.simulated(ctx, b, name, file) }, ""}
+	return measurement{name: "simulator/scenario=" + name, suite: "simulator", parameters: map[string]string{"scenario": name, "file": file},
+		take: func(ctx context.Context, b Build) (result.Sample, error) { return p.simulated(ctx, b, name, file) }}
 }
 
 // again are the measurements behind configurations of a benchmark's file.
@@ -377,7 +382,7 @@ func Run(ctx context.Context, p Plan) ([]*result.Benchmark, error) {
 	found := make([]*result.Benchmark, len(p.Builds))
 	for i, b := range p.Builds {
 		found[i] = &result.Benchmark{Version: result.Version, Kind: result.BenchmarkKind, Started: start.UTC().Format(time.RFC3339),
-			Build: b.About, Machine: machine, Metrics: p.metrics()}
+			Interleaved: len(p.Builds) > 1, Build: b.About, Machine: machine, Metrics: p.metrics()}
 		for _, m := range all {
 			found[i].Configurations = append(found[i].Configurations, result.Configuration{Name: m.name, Suite: m.suite, Parameters: m.parameters, Skipped: m.skipped})
 		}
@@ -411,16 +416,16 @@ func (p Plan) rounds(ctx context.Context, start time.Time, all []measurement, fo
 			if m.skipped != "" {
 				continue
 			}
-			for j := range p.Builds {
-				which := (j + round) % len(p.Builds) // AB, BA, AB, …: neither build always comes second
-				began := time.Now()
-				s, err := m.take(ctx, p.Builds[which])
-				if ctx.Err() != nil {
-					return nil
-				}
-				if err != nil {
-					return fmt.Errorf("%s: %w", m.name, err)
-				}
+			began := time.Now()
+			samples, order, err := p.take(ctx, m, round)
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", m.name, err)
+			}
+			for _, which := range order {
+				s := samples[which]
 				s.Round, s.Order, s.Started = round, done, began.Sub(start).Seconds()
 				configuration := &found[which].Configurations[i]
 				configuration.Samples = append(configuration.Samples, s)
@@ -433,6 +438,25 @@ func (p Plan) rounds(ctx context.Context, start time.Time, all []measurement, fo
 		}
 	}
 	return nil
+}
+
+// take is a sample of each build, and the order in which they were taken: AB, BA, AB, …,
+// so that neither build always comes second.
+func (p Plan) take(ctx context.Context, m measurement, round int) (samples []result.Sample, order []int, err error) {
+	for j := range p.Builds {
+		order = append(order, (j+round)%len(p.Builds))
+	}
+	if len(p.Builds) == 2 && m.pair != nil {
+		samples, err = m.pair(ctx, order[0])
+		return samples, order, err
+	}
+	samples = make([]result.Sample, len(p.Builds))
+	for _, which := range order {
+		if samples[which], err = m.take(ctx, p.Builds[which]); err != nil {
+			return nil, nil, err
+		}
+	}
+	return samples, order, nil
 }
 
 func invalid(samples []result.Sample) int {

@@ -46,24 +46,35 @@ func loadMetrics() []result.Metric {
 // sample starts a world of its own, loads it and takes it down. A load that was not
 // served is a sample with a reason why it is no result; an error ends the benchmark.
 func (p Plan) sample(ctx context.Context, b Build, c cell, measure func(context.Context, *rig) (result.Sample, error)) (result.Sample, error) {
+	var found result.Sample
+	err := p.open(ctx, b, c, p.Dir, func(r *rig) (err error) {
+		found, err = measure(ctx, r)
+		return err
+	})
+	return found, err
+}
+
+// open starts a world, has it used and takes it down. Folders of worlds that are up at
+// one time differ.
+func (p Plan) open(ctx context.Context, b Build, c cell, dir string, use func(*rig) error) error {
+	p.Dir = dir
 	s, err := p.scene(c)
 	if err != nil {
-		return result.Sample{}, err
+		return err
 	}
-	programs := &world.Programs{Meshproxy: b.meshproxy(), Dir: p.Dir}
+	programs := &world.Programs{Meshproxy: b.meshproxy(), Dir: dir}
 	w, err := (&world.Loopback{Programs: programs}).Open(ctx, s.scenario, 1)
 	if err != nil {
-		return result.Sample{}, err
+		return err
 	}
-	var found result.Sample
 	r, err := p.rig(ctx, w, s, programs, c, b)
 	if err == nil {
-		found, err = measure(ctx, r)
+		err = use(r)
 	}
 	if r != nil && r.peer != nil {
 		r.peer.stop()
 	}
-	return found, errors.Join(err, w.Close())
+	return errors.Join(err, w.Close())
 }
 
 // rig is a world that is ready to be loaded.
@@ -106,30 +117,11 @@ func (p Plan) rig(ctx context.Context, w *world.World, s *scene, programs *world
 
 // measure warms up, loads, and reads before and after what the proxies have used.
 func (p Plan) measure(ctx context.Context, r *rig) (result.Sample, error) {
-	options := r.options
-	r.cell.rate.set(&options, p.Duration)
-	options.WarmUp = p.WarmUp
-	if p.Live != nil {
-		watch := watch(p.Live, p.WarmUp+p.Duration)
-		options.Each = watch.note
-		defer watch.stop()
-	}
-	counters := countInstructions(r.sidecars)
-	defer counters.close()
-	var before, after []usage
-	var err error
-	options.Warmed = func() error {
-		before, err = readAll(ctx, r.sidecars, counters)
-		return err
-	}
-	found, err := load.Run(ctx, options)
+	all, err := p.inTurn(ctx, []*rig{r}, 1)
 	if err != nil {
 		return result.Sample{}, err
 	}
-	if after, err = readAll(ctx, r.sidecars, counters); err != nil {
-		return result.Sample{}, err
-	}
-	return evaluate(r.cell, found, r.sidecars, before, after)
+	return all[0], nil
 }
 
 // sidecars are the proxies on the way of a request: the gateway only where it comes
@@ -158,9 +150,9 @@ func pinAll(sidecars []proxy) error {
 	return pin(os.Getpid(), others...)
 }
 
-// readAll asks the operating system about every proxy, and the proxy about itself; one
+// readAll asks the operating system about every proxy, and with own the proxy about itself; one
 // of a build that has no such page is not asked for more.
-func readAll(ctx context.Context, sidecars []proxy, counters counters) ([]usage, error) {
+func readAll(ctx context.Context, sidecars []proxy, counters counters, own bool) ([]usage, error) {
 	all := make([]usage, len(sidecars))
 	for i, s := range sidecars {
 		var err error
@@ -168,7 +160,7 @@ func readAll(ctx context.Context, sidecars []proxy, counters counters) ([]usage,
 			return nil, fmt.Errorf("the proxy of %s: %w", s.pod, err)
 		}
 		all[i].instructions = counters.read(i)
-		if s.admin == nil {
+		if s.admin == nil || !own {
 			continue
 		}
 		if page, err := s.admin(ctx, "/memory"); err == nil {
@@ -268,7 +260,7 @@ func costs(s *result.Sample, calls int, sidecars []proxy, before, after []usage)
 			m["goroutines"] += of["goroutines"]
 			m["gc-pause"] += of["gc-pause"] / s.Seconds
 		}
-		if n := after[i].instructions - before[i].instructions; before[i].instructions > 0 && n > 0 {
+		if n := after[i].instructions - before[i].instructions; n > 0 {
 			s.Proxies[sidecar.workload]["instructions"] = float64(n)
 			m["instructions-per-request"] += float64(n) / float64(calls)
 		}

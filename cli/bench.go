@@ -47,8 +47,8 @@ func newBenchCompareCommand(s Streams) *cobra.Command {
 		Use:   "compare BASE NEW",
 		Short: "Say whether a build got slower than another, beyond doubt",
 		Long: "Pairs the configurations of two benchmark files (or their folders) and asks of each metric whether it\n" +
-			"changed: Mann-Whitney's U-test over all questions together (Holm), a bootstrap interval, and a change above\n" +
-			"a relative and an absolute floor. Exits with 4 where something got worse beyond doubt.",
+			"changed: a test over all questions together (Holm; by rounds where both were measured in turn, else\n" +
+			"Mann-Whitney's), an interval, and a change above a relative and an absolute floor. Exits with 4 where something got worse beyond doubt.",
 		Example: "  windtunnel bench compare main.json branch.json -o markdown",
 		Args:    cobra.ExactArgs(2),
 		RunE:    func(c *cobra.Command, args []string) error { return compare(c.Context(), s, args[0], args[1], f) },

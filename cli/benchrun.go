@@ -61,8 +61,8 @@ func newBenchRunCommand(s Streams) *cobra.Command {
 		Example: "  windtunnel bench run --matrix baseline,both --connections 16 --qps max --repeat 3 --duration 1s --out out/bench",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if f.findMax != "" && !c.Flags().Changed("repeat") {
-				f.repeat = 3 // a search makes some thirty loads
+			if !c.Flags().Changed("repeat") {
+				f.repeat = f.repeats()
 			}
 			return benchRun(c.Context(), s, f)
 		},
@@ -92,11 +92,23 @@ func newBenchRunCommand(s Streams) *cobra.Command {
 	flags.StringVar(&f.arrival, "arrival", "", "uniform (default), or poisson: as from many users who know nothing of each other")
 	flags.StringSliceVar(&f.protocols, "protocol", []string{bench.HTTP1}, "http1, http2, grpc")
 	flags.StringVar(&f.findMax, "find-max", "", "search for the highest rate that holds an `objective`, such as 'p99 < 10ms && errors == 0' (3 samples unless --repeat says more; --qps does not count)")
-	flags.IntVar(&f.repeat, "repeat", 10, "samples of each configuration")
+	flags.IntVar(&f.repeat, "repeat", 10, "samples of each configuration (15 by default with --against, 3 with --find-max)")
 	flags.DurationVar(&f.duration, "duration", 2*time.Second, "of a sample")
 	flags.DurationVar(&f.warmUp, "warm-up", defaultWarmUp, "before a sample, not measured")
 	flags.BoolVar(&f.pin, "pin", true, "keep proxies on the first processor and the load on the others")
 	return c
+}
+
+// repeats is how many samples a configuration gets where nobody says. Two builds need as
+// many rounds as stat.NeedPairs asks for some ten configurations.
+func (f benchRunFlags) repeats() int {
+	switch {
+	case f.findMax != "":
+		return 3 // a search makes some thirty loads
+	case f.against != "":
+		return 15
+	}
+	return f.repeat
 }
 
 func benchRun(ctx context.Context, s Streams, f benchRunFlags) error {

@@ -48,6 +48,29 @@ const errorPause = time.Millisecond
 // no more callers than calls; with a rate fortio lowers their number further where there
 // are fewer than two calls for each.
 func Run(ctx context.Context, o Options) (*Result, error) {
+	s, err := Open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	s.WarmUp()
+	if o.Warmed != nil && ctx.Err() == nil {
+		if err := o.Warmed(); err != nil {
+			return nil, err
+		}
+	}
+	return s.Run()
+}
+
+// Loader is a load that is run several times over the same connections.
+type Loader struct {
+	o       Options
+	ctx     context.Context
+	threads []*thread
+}
+
+// Open prepares a load; its context is that of all runs. It calls nobody yet.
+func Open(ctx context.Context, o Options) (*Loader, error) {
 	p, err := prepareAll(o.Target)
 	if err != nil {
 		return nil, err
@@ -56,35 +79,42 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	log.SetLogLevelQuiet(log.Error)
-	threads := make([]*thread, o.callers())
-	for i := range threads {
-		threads[i] = &thread{number: i, pipeline: p, ctx: ctx}
+	s := &Loader{o: o, ctx: ctx, threads: make([]*thread, o.callers())}
+	for i := range s.threads {
+		s.threads[i] = &thread{number: i, pipeline: p, ctx: ctx}
 	}
-	defer func() {
-		for _, t := range threads {
-			t.close()
-		}
-	}()
-	if o.WarmUp > 0 {
-		o.warmUp(ctx, threads)
+	return s, nil
+}
+
+// WarmUp runs the load's warm-up, where it has one.
+func (s *Loader) WarmUp() {
+	if s.o.WarmUp > 0 {
+		s.o.warmUp(s.ctx, s.threads)
 	}
-	if o.Warmed != nil && ctx.Err() == nil {
-		if err := o.Warmed(); err != nil {
-			return nil, err
-		}
+}
+
+// Run runs the load once.
+func (s *Loader) Run() (*Result, error) {
+	for _, t := range s.threads {
+		t.begin(s.o.Each)
 	}
-	for _, t := range threads {
-		t.begin(o.Each)
-	}
-	found := o.pace(ctx, threads)
-	res := collect(all(threads))
-	if res.fortio, err = fortioJSON(o, res, found); err != nil {
+	found := s.o.pace(s.ctx, s.threads)
+	res := collect(all(s.threads))
+	var err error
+	if res.fortio, err = fortioJSON(s.o, res, found); err != nil {
 		return nil, err
 	}
-	if ctx.Err() != nil {
-		return res, context.Cause(ctx)
+	if s.ctx.Err() != nil {
+		return res, context.Cause(s.ctx)
 	}
 	return res, nil
+}
+
+// Close ends the connections.
+func (s *Loader) Close() {
+	for _, t := range s.threads {
+		t.close()
+	}
 }
 
 func (o Options) check() error {

@@ -13,6 +13,7 @@ type Benchmark struct {
 	Started        string          `json:"started"`
 	WallSeconds    float64         `json:"wallSeconds"`
 	Interrupted    bool            `json:"interrupted,omitempty"`
+	Interleaved    bool            `json:"interleaved,omitempty"` // with another build's, whose file has the same start: their rounds are pairs
 	Build          Build           `json:"build"`
 	Machine        Machine         `json:"machine"`
 	Metrics        []Metric        `json:"metrics"`        // of all configurations, sorted by name
@@ -63,7 +64,7 @@ type Metric struct {
 	// Relative is the smallest change that matters, as a part of the base, of a metric
 	// that hardly knows noise. 0: what the comparison asks for.
 	Relative float64 `json:"relative,omitempty"`
-	About string  `json:"about,omitempty"`
+	About    string  `json:"about,omitempty"`
 }
 
 // Configuration is one cell of the matrix, measured several times.
@@ -93,7 +94,7 @@ type Sample struct {
 	PerSecond []Second `json:"perSecond,omitempty"`
 	// ErrorKinds are the calls without an answer, by why: "timeout", "refused", …
 	ErrorKinds map[string]int `json:"errorKinds,omitempty"`
-	Invalid   string   `json:"invalid,omitempty"` // why this sample is not a result
+	Invalid    string         `json:"invalid,omitempty"` // why this sample is not a result
 	// Fortio is the sample as fortio writes it, for a file of its own.
 	Fortio []byte `json:"-"`
 }
