@@ -27,13 +27,19 @@ import (
 // of or asked the network for.
 func open(t *testing.T) (context.Context, func() []string) {
 	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatal("chromium is missing: apt-get install chromium")
-	}
 	dir := t.TempDir()
 	if err := reports.Write(dir, sample.Run(sample.Options{Scenarios: 4, Failed: 1})); err != nil {
 		t.Fatal(err)
+	}
+	return visit(t, filepath.Join(dir, reports.HTMLFile))
+}
+
+// visit is open for any file.
+func visit(t *testing.T, file string) (context.Context, func() []string) {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Fatal("chromium is missing: apt-get install chromium")
 	}
 	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.Headless, chromedp.NoFirstRun}
 	for _, f := range []string{"no-sandbox", "disable-gpu", "disable-quic", "disable-background-networking", "disable-component-update", "disable-sync"} {
@@ -74,7 +80,7 @@ func open(t *testing.T) (context.Context, func() []string) {
 		return err
 	})
 	run(t, ctx, watch, scheme("light"),
-		chromedp.EmulateViewport(1200, 1000), chromedp.Navigate("file://"+filepath.Join(dir, reports.HTMLFile)))
+		chromedp.EmulateViewport(1200, 1000), chromedp.Navigate("file://"+file))
 	return ctx, func() []string {
 		mu.Lock()
 		defer mu.Unlock()
