@@ -97,6 +97,15 @@ func scheme(name string) chromedp.Action[chromedp.Void] {
 	})
 }
 
+// paper makes the page look as it is printed, for a reader who prefers dark pages.
+func paper() chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia,
+			emulation.SetEmulatedMediaParams{Media: "print", Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}})
+		return err
+	})
+}
+
 func run(t *testing.T, ctx context.Context, actions ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	if err := chromedp.Do(ctx, actions...); err != nil {
@@ -168,6 +177,20 @@ func TestReport(t *testing.T) {
 		if got := ask[string](t, ctx, "getComputedStyle(document.body).backgroundColor"); got != light {
 			t.Errorf("the button's light is %s, want %s", got, light)
 		}
+	})
+	t.Run("print", func(t *testing.T) {
+		run(t, ctx, paper(), chromedp.EmulateViewport(794, 1100)) // A4
+		if got := ask[string](t, ctx, "getComputedStyle(document.body).backgroundColor"); got != "rgb(255, 255, 255)" {
+			t.Errorf("paper is %s", got)
+		}
+		if got := ask[int](t, ctx, `[...document.querySelectorAll("input, button")].filter(e => e.getBoundingClientRect().height > 0).length`); got > 0 {
+			t.Errorf("%d buttons and fields on paper", got)
+		}
+		if got := ask[int](t, ctx, `[...document.querySelectorAll("table")].filter(e => e.parentElement.clientWidth > 0 && e.scrollWidth > e.parentElement.clientWidth).length`); got > 0 {
+			t.Errorf("%d tables are cut on paper", got)
+		}
+		look(t, ctx, "print")
+		run(t, ctx, scheme("light"))
 	})
 	t.Run("widths", func(t *testing.T) {
 		ask[any](t, ctx, `document.querySelectorAll("details").forEach(d => { d.open = true }), null`)
