@@ -70,7 +70,7 @@ func plan(t *testing.T, b Build) Plan {
 // What starts processes shares one build of them.
 func TestWithPrograms(t *testing.T) {
 	b := programs(t)
-	for name, test := range map[string]func(*testing.T, Build){"costs": costsAreTaken, "protocols": everyProtocol, "nobody": nobodyServes, "peers": peersInThePlace, "topologies": worldsOfOthers, "warm-up": warmUpsDoNotCount} {
+	for name, test := range map[string]func(*testing.T, Build){"costs": costsAreTaken, "protocols": everyProtocol, "nobody": nobodyServes, "peers": peersInThePlace, "topologies": worldsOfOthers, "warm-up": warmUpsDoNotCount, "two builds": buildsInTurn} {
 		t.Run(name, func(t *testing.T) { test(t, b) })
 	}
 }

@@ -158,3 +158,34 @@ func warmUpsDoNotCount(t *testing.T, b Build) {
 		t.Errorf("%d calls in %v s on %v connections, want 40 in 0.2 s on 2", calls, s.Seconds, s.Metrics["sockets"])
 	}
 }
+
+// Two builds are loaded in turn: each has all its calls, as if it had been alone.
+func buildsInTurn(t *testing.T, b Build) {
+	p := plan(t, b)
+	p.Builds, p.Repeat, p.Proxies, p.Duration = []Build{b, b}, 2, []string{Both}, 3*slice
+	found, err := Run(context.Background(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !found[0].Interleaved || !found[1].Interleaved || found[0].Started != found[1].Started {
+		t.Errorf("the files do not say that they belong together")
+	}
+	first := []int{}
+	for _, b := range found {
+		for round, s := range b.Configurations[0].Samples {
+			calls := 0
+			for _, second := range s.PerSecond {
+				calls += second.Requests
+			}
+			if s.Invalid != "" || s.Round != round || calls != 120 || s.Metrics["rate"] < 150 || s.Metrics["rate"] > 250 || s.Metrics["cpu-per-request"] <= 0 || s.Metrics["allocations-per-request"] < 1 || s.Metrics["sockets"] != 2 {
+				t.Errorf("round %d: %d calls, %+v", round, calls, s.Metrics)
+			}
+			if s.Order%2 == 0 {
+				first = append(first, round)
+			}
+		}
+	}
+	if d := cmp.Diff([]int{0, 1}, first); d != "" {
+		t.Errorf("neither build may always be the first: %s", d)
+	}
+}
