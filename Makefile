@@ -100,7 +100,7 @@ bench: ## Run the benchmarks
 
 .PHONY: bench-compare
 BASE ?= origin/main
-BENCH ?= --matrix baseline,both --connections 16 --qps 1000,max --repeat 10
+BENCH ?= --matrix baseline,both --connections 16 --qps 1000,max --repeat 15
 bench-compare: build ## Measure this tree against BASE, both builds interleaved on this machine; exit 4 where it got slower
 	@rm -rf $(OUT)/base && git worktree prune && git worktree add --quiet --force --detach $(OUT)/base $(BASE)
 	@trap 'git worktree remove --force $(OUT)/base' EXIT; \

@@ -33,8 +33,11 @@ type Plan struct {
 	WarmUp    time.Duration // before it
 	Pin       bool          // proxies on processor 0, the rest on the others
 	Dir       string        // for sockets; short
-	Progress  func(Progress)
-	Live      func(Live) // nil, or told twice a second how a load goes
+	// ReverseProxy is the command of the peer "go", ServeReverseProxy in a process: LISTEN
+	// and UPSTREAM come behind it.
+	ReverseProxy []string
+	Progress     func(Progress)
+	Live         func(Live) // nil, or told twice a second how a load goes
 }
 
 // measurement is one configuration and how a sample of it is taken.
@@ -42,6 +45,9 @@ type measurement struct {
 	name, suite string
 	parameters  map[string]string
 	take        func(context.Context, Build) (result.Sample, error)
+	skipped     string // why it is not taken
+	// pair takes a sample of both builds, side by side; nil: one after the other.
+	pair func(ctx context.Context, first int) ([]result.Sample, error)
 }
 
 // measurements are all configurations of all suites.
@@ -68,16 +74,19 @@ func (p Plan) measurements() ([]measurement, error) {
 }
 
 func (p Plan) ofCell(c cell) measurement {
-	return measurement{c.name(), "load", c.parameters(), func(ctx context.Context, b Build) (result.Sample, error) { return p.sample(ctx, b, c, p.measure) }}
+	return measurement{name: c.name(), suite: "load", parameters: c.parameters(), skipped: missing(c.proxies),
+		take: func(ctx context.Context, b Build) (result.Sample, error) { return p.sample(ctx, b, c, p.measure) },
+		pair: func(ctx context.Context, first int) ([]result.Sample, error) { return p.pair(ctx, c, first) }}
 }
 
 func (p Plan) ofScale(s Scale) measurement {
-	return measurement{s.name(), "controlplane", s.parameters(), func(ctx context.Context, b Build) (result.Sample, error) { return p.controlPlane(ctx, b, s) }}
+	return measurement{name: s.name(), suite: "controlplane", parameters: s.parameters(),
+		take: func(ctx context.Context, b Build) (result.Sample, error) { return p.controlPlane(ctx, b, s) }}
 }
 
 func (p Plan) ofScenario(name, file string) measurement {
-	return measurement{"simulator/scenario=" + name, "simulator", map[string]string{"scenario": name, "file": file},
-		func(ctx context.Context, b Build) (result.Sample, error) { return p.simulated(ctx, b, name, file) }}
+	return measurement{name: "simulator/scenario=" + name, suite: "simulator", parameters: map[string]string{"scenario": name, "file": file},
+		take: func(ctx context.Context, b Build) (result.Sample, error) { return p.simulated(ctx, b, name, file) }}
 }
 
 // again are the measurements behind configurations of a benchmark's file.
@@ -150,14 +159,16 @@ type About = result.Build
 // Matrix has the values of every parameter; a configuration is one of each.
 type Matrix struct {
 	Topologies  []Topology
-	Proxies     []string // baseline, client, server, both
+	Proxies     []string // baseline, client, server, both, and Peers
 	Connections []int
-	Rates       []float64 // 0: as fast as it goes
+	Rates       []Rate
 	MutualTLS   []bool
 	Payloads    []int // bytes of an answer
 	Policies    []int // AuthorizationPolicies that a request is held against
 	AccessLog   []bool
+	Stats       []bool   // Istio's metrics; nil: on
 	Protocols   []string // http1, http2, grpc; nil: http1
+	Request     Request
 }
 
 // The places of sidecars.
@@ -191,18 +202,20 @@ type cell struct {
 	topology    Topology
 	proxies     string
 	connections int
-	rate        float64
+	rate        Rate
 	mtls        bool
 	payload     int
 	policies    int
 	accessLog   bool
+	noStats     bool
 	protocol    string
+	request     Request
 }
 
 // cells are all configurations that make sense, in a fixed order: a parameter of
 // sidecars does not multiply configurations that have none.
 func (m Matrix) cells() []cell {
-	all := []cell{{protocol: HTTP1}}
+	all := []cell{{protocol: HTTP1, request: m.Request}}
 	all = vary(all, m.Topologies, func(c *cell, v Topology) { c.topology = v })
 	if len(m.Protocols) > 0 {
 		all = vary(all, m.Protocols, func(c *cell, v string) { c.protocol = v })
@@ -211,9 +224,12 @@ func (m Matrix) cells() []cell {
 	all = vary(all, m.MutualTLS, func(c *cell, v bool) { c.mtls = v })
 	all = vary(all, m.Policies, func(c *cell, v int) { c.policies = v })
 	all = vary(all, m.AccessLog, func(c *cell, v bool) { c.accessLog = v })
+	if len(m.Stats) > 0 {
+		all = vary(all, m.Stats, func(c *cell, v bool) { c.noStats = !v })
+	}
 	all = vary(all, m.Payloads, func(c *cell, v int) { c.payload = v })
 	all = vary(all, m.Connections, func(c *cell, v int) { c.connections = v })
-	all = vary(all, m.Rates, func(c *cell, v float64) { c.rate = v })
+	all = vary(all, m.Rates, func(c *cell, v Rate) { c.rate = v })
 	seen := map[string]bool{}
 	kept := all[:0]
 	for _, c := range all {
@@ -246,42 +262,55 @@ func (c cell) normal() cell {
 	if c.proxies != Both && c.proxies != Server {
 		c.policies = 0
 	}
-	if c.proxies == Baseline {
-		c.accessLog = false
+	if c.proxies == Baseline || isPeer(c.proxies) {
+		c.accessLog, c.noStats = false, false
+	}
+	if !c.topology.generated() {
+		c.mtls, c.policies, c.payload = false, 0, 0
+		if c.topology.Kind == Scenario {
+			c.protocol, c.request = "", Request{}
+		}
 	}
 	return c
 }
 
 func (c cell) parameters() map[string]string {
-	rate := "max"
-	if c.rate > 0 {
-		rate = strconv.FormatFloat(c.rate, 'f', -1, 64)
+	all := map[string]string{
+		"topology": c.topology.String(), "proxies": c.proxies, "connections": strconv.Itoa(c.connections), "qps": c.rate.String(), "accesslog": onOff(c.accessLog),
 	}
-	return map[string]string{
-		"protocol": c.protocol, "topology": c.topology.String(), "proxies": c.proxies, "connections": strconv.Itoa(c.connections), "qps": rate,
-		"mtls": onOff(c.mtls), "payload": strconv.Itoa(c.payload), "policies": strconv.Itoa(c.policies), "accesslog": onOff(c.accessLog),
+	if c.protocol != "" {
+		all["protocol"] = c.protocol
 	}
+	if c.topology.generated() {
+		all["mtls"], all["payload"], all["policies"] = onOff(c.mtls), strconv.Itoa(c.payload), strconv.Itoa(c.policies)
+	}
+	if c.noStats {
+		all["stats"] = "off"
+	}
+	c.request.parameters(all)
+	return all
 }
 
 // parameterOrder is how names write parameters.
-var parameterOrder = []string{"topology", "protocol", "proxies", "mtls", "policies", "accesslog", "payload", "connections", "qps"}
+var parameterOrder = []string{"topology", "protocol", "proxies", "mtls", "policies", "accesslog", "stats", "payload", "paths", "headers", "body", "connections", "qps", "jitter", "arrival"}
 
 // parseCell is the cell behind parameters; a parameter that is missing or broken shows
 // in its name.
 func parseCell(parameters map[string]string) (cell, error) {
-	c := cell{protocol: cmp.Or(parameters["protocol"], HTTP1), proxies: parameters["proxies"], mtls: parameters["mtls"] == "on", accessLog: parameters["accesslog"] == "on"}
-	var errs [4]error
+	c := cell{protocol: cmp.Or(parameters["protocol"], HTTP1), proxies: parameters["proxies"], mtls: parameters["mtls"] == "on", accessLog: parameters["accesslog"] == "on",
+		noStats: parameters["stats"] == "off"}
+	var errs [6]error
 	c.topology, errs[0] = ParseTopology(parameters["topology"])
 	c.connections, errs[1] = strconv.Atoi(parameters["connections"])
-	c.payload, errs[2] = strconv.Atoi(parameters["payload"])
-	c.policies, errs[3] = strconv.Atoi(parameters["policies"])
-	if rate := parameters["qps"]; rate != "max" && parameters["objective"] == "" {
-		var err error
-		if c.rate, err = strconv.ParseFloat(rate, 64); err != nil {
-			return c, err
-		}
+	if c.topology.generated() {
+		c.payload, errs[2] = strconv.Atoi(parameters["payload"])
+		c.policies, errs[3] = strconv.Atoi(parameters["policies"])
 	}
-	return c, errors.Join(errs[:]...)
+	if parameters["objective"] == "" {
+		c.rate, errs[4] = ParseRate(parameters["qps"])
+	}
+	c.request, errs[5] = parseRequest(parameters)
+	return c.normal(), errors.Join(errs[:]...)
 }
 
 func (c cell) name() string { return c.named("load", c.parameters()) }
@@ -300,10 +329,13 @@ func (c cell) named(suite string, parameters map[string]string) string {
 		if parameters[key] == "" || key == "protocol" && c.protocol == HTTP1 {
 			continue // as it was before there was a choice: files and histories pair by names
 		}
-		b.WriteString("/" + key + "=" + parameters[key])
+		b.WriteString("/" + key + "=" + inName.Replace(parameters[key]))
 	}
 	return b.String()
 }
+
+// inName takes out of a value what would cut a name, or a line.
+var inName = strings.NewReplacer("/", "_", "\n", ";", " ", "")
 
 func onOff(b bool) string {
 	if b {
@@ -317,6 +349,17 @@ var ErrNothing = errors.New("nothing was measured")
 
 // ErrPlan is returned where a plan cannot be read: scenarios and earlier results.
 var ErrPlan = errors.New("the plan cannot be read")
+
+// Missing says what cannot be measured here, and why.
+func (p Plan) Missing() []string {
+	var all []string
+	for _, c := range p.cells() {
+		if why := missing(c.proxies); why != "" && !slices.Contains(all, why) {
+			all = append(all, why)
+		}
+	}
+	return all
+}
 
 // repeats tells whether a suite is among what is measured again.
 func (p Plan) repeats(suite string) bool {
@@ -339,9 +382,9 @@ func Run(ctx context.Context, p Plan) ([]*result.Benchmark, error) {
 	found := make([]*result.Benchmark, len(p.Builds))
 	for i, b := range p.Builds {
 		found[i] = &result.Benchmark{Version: result.Version, Kind: result.BenchmarkKind, Started: start.UTC().Format(time.RFC3339),
-			Build: b.About, Machine: machine, Metrics: p.metrics()}
+			Interleaved: len(p.Builds) > 1, Build: b.About, Machine: machine, Metrics: p.metrics()}
 		for _, m := range all {
-			found[i].Configurations = append(found[i].Configurations, result.Configuration{Name: m.name, Suite: m.suite, Parameters: m.parameters})
+			found[i].Configurations = append(found[i].Configurations, result.Configuration{Name: m.name, Suite: m.suite, Parameters: m.parameters, Skipped: m.skipped})
 		}
 	}
 	err = p.rounds(ctx, start, all, found)
@@ -361,20 +404,28 @@ func Run(ctx context.Context, p Plan) ([]*result.Benchmark, error) {
 }
 
 func (p Plan) rounds(ctx context.Context, start time.Time, all []measurement, found []*result.Benchmark) error {
-	total := p.Repeat * len(all) * len(p.Builds)
+	total := 0
+	for _, m := range all {
+		if m.skipped == "" {
+			total += p.Repeat * len(p.Builds)
+		}
+	}
 	done := 0
 	for round := range p.Repeat {
 		for i, m := range all {
-			for j := range p.Builds {
-				which := (j + round) % len(p.Builds) // AB, BA, AB, …: neither build always comes second
-				began := time.Now()
-				s, err := m.take(ctx, p.Builds[which])
-				if ctx.Err() != nil {
-					return nil
-				}
-				if err != nil {
-					return fmt.Errorf("%s: %w", m.name, err)
-				}
+			if m.skipped != "" {
+				continue
+			}
+			began := time.Now()
+			samples, order, err := p.take(ctx, m, round)
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", m.name, err)
+			}
+			for _, which := range order {
+				s := samples[which]
 				s.Round, s.Order, s.Started = round, done, began.Sub(start).Seconds()
 				configuration := &found[which].Configurations[i]
 				configuration.Samples = append(configuration.Samples, s)
@@ -387,6 +438,25 @@ func (p Plan) rounds(ctx context.Context, start time.Time, all []measurement, fo
 		}
 	}
 	return nil
+}
+
+// take is a sample of each build, and the order in which they were taken: AB, BA, AB, …,
+// so that neither build always comes second.
+func (p Plan) take(ctx context.Context, m measurement, round int) (samples []result.Sample, order []int, err error) {
+	for j := range p.Builds {
+		order = append(order, (j+round)%len(p.Builds))
+	}
+	if len(p.Builds) == 2 && m.pair != nil {
+		samples, err = m.pair(ctx, order[0])
+		return samples, order, err
+	}
+	samples = make([]result.Sample, len(p.Builds))
+	for _, which := range order {
+		if samples[which], err = m.take(ctx, p.Builds[which]); err != nil {
+			return nil, nil, err
+		}
+	}
+	return samples, order, nil
 }
 
 func invalid(samples []result.Sample) int {

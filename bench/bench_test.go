@@ -14,8 +14,8 @@ import (
 )
 
 func TestCellsThatDifferInNothingAreOne(t *testing.T) {
-	m := Matrix{Topologies: []Topology{{"pair", 1}}, Proxies: []string{Baseline, Client, Server, Both}, Connections: []int{2, 16},
-		Rates: []float64{0}, MutualTLS: []bool{true, false}, Payloads: []int{64}, Policies: []int{0, 10}, AccessLog: []bool{false, true}}
+	m := Matrix{Topologies: []Topology{{Kind: "pair", N: 1}}, Proxies: []string{Baseline, Client, Server, Both}, Connections: []int{2, 16},
+		Rates: []Rate{{}}, MutualTLS: []bool{true, false}, Payloads: []int{64}, Policies: []int{0, 10}, AccessLog: []bool{false, true}}
 	count := map[string]int{}
 	for _, c := range m.cells() {
 		count[c.proxies]++
@@ -29,13 +29,13 @@ func TestCellsThatDifferInNothingAreOne(t *testing.T) {
 }
 
 func TestParseTopology(t *testing.T) {
-	for text, services := range map[string]int{"pair": 1, "chain:3": 3, "fan-out:4": 5} {
+	for text, services := range map[string]int{"pair": 1, "chain:3": 3, "fan-out:4": 5, "bookinfo": 0, "a/b.yaml": 0, "b.yml#name": 0} {
 		got, err := ParseTopology(text)
 		if err != nil || got.services() != services || got.String() != text {
 			t.Errorf("%s: %+v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "pair:2", "chain", "chain:0", "fan-out:x", "ring:3"} {
+	for _, text := range []string{"", "pair:2", "bookinfo:1", "chain", "chain:0", "fan-out:x", "ring:3"} {
 		if _, err := ParseTopology(text); err == nil {
 			t.Errorf("%q was accepted", text)
 		}
@@ -63,14 +63,14 @@ func plan(t *testing.T, b Build) Plan {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return Plan{Builds: []Build{b}, Repeat: 1, Duration: 300 * time.Millisecond, WarmUp: 50 * time.Millisecond, Dir: dir, Matrix: Matrix{
-		Topologies: []Topology{{"pair", 1}}, Proxies: []string{Baseline, Both}, Connections: []int{2}, Rates: []float64{200},
+		Topologies: []Topology{{Kind: "pair", N: 1}}, Proxies: []string{Baseline, Both}, Connections: []int{2}, Rates: []Rate{Steady(200)},
 		MutualTLS: []bool{true}, Payloads: []int{64}, Policies: []int{2}, AccessLog: []bool{false}}}
 }
 
 // What starts processes shares one build of them.
 func TestWithPrograms(t *testing.T) {
 	b := programs(t)
-	for name, test := range map[string]func(*testing.T, Build){"costs": costsAreTaken, "protocols": everyProtocol, "nobody": nobodyServes} {
+	for name, test := range map[string]func(*testing.T, Build){"costs": costsAreTaken, "protocols": everyProtocol, "nobody": nobodyServes, "peers": peersInThePlace, "topologies": worldsOfOthers, "warm-up": warmUpsDoNotCount, "two builds": buildsInTurn} {
 		t.Run(name, func(t *testing.T) { test(t, b) })
 	}
 }
@@ -125,7 +125,7 @@ func everyProtocol(t *testing.T, b Build) {
 func nobodyServes(t *testing.T, b Build) {
 	p := plan(t, b)
 	p.Proxies, p.Policies = []string{Server}, []int{1}
-	p.Topologies = []Topology{{"nobody", 0}} // the client calls a service that is not there
+	p.Topologies = []Topology{{Kind: "nobody"}} // the client calls a service that is not there
 	found, err := Run(context.Background(), p)
 	if !errors.Is(err, ErrNothing) {
 		t.Fatalf("%v", err)

@@ -19,8 +19,8 @@ import (
 
 // honest is a comparison as `bench run` makes it by default, of one configuration.
 func honest(dir string, builds []Build, duration time.Duration) Plan {
-	return Plan{Builds: builds, Repeat: 10, Duration: duration, WarmUp: 200 * time.Millisecond, Pin: true, Dir: dir, Matrix: Matrix{
-		Topologies: []Topology{{"pair", 1}}, Proxies: []string{Both}, Connections: []int{16}, Rates: []float64{0},
+	return Plan{Builds: builds, Repeat: 15, Duration: duration, WarmUp: 200 * time.Millisecond, Pin: true, Dir: dir, Matrix: Matrix{
+		Topologies: []Topology{{Kind: "pair", N: 1}}, Proxies: []string{Both}, Connections: []int{16}, Rates: []Rate{{}},
 		MutualTLS: []bool{true}, Payloads: []int{64}, Policies: []int{0}, AccessLog: []bool{false}}}
 }
 
@@ -91,18 +91,21 @@ func planted(t *testing.T, spin time.Duration) Build {
 func TestAPlantedSlowdownIsFound(t *testing.T) {
 	good := programs(t)
 	first := honest(short(t), []Build{good}, time.Second)
-	first.Repeat = 3
+	first.Repeat = 5
 	cost := stat.Median(measured(t, first)[0].Configurations[0].Values("cpu-per-request"))
 	spin := time.Duration(0.10 * cost / 2 * float64(time.Second)) // two proxies on the way
 	found := measured(t, honest(short(t), []Build{planted(t, spin), good}, 2*time.Second))
 	c := stat.Compare(found[1], found[0], stat.Options{})
+	base := stat.Median(found[1].Configurations[0].Values("cpu-per-request"))
+	t.Logf("planted %v in each of two proxies: %.1f %% of the %.1f µs that a request took before, %.1f %% of the %.1f µs meanwhile",
+		spin, 10.0, cost*1e6, 200*spin.Seconds()/base, base*1e6)
 	for _, r := range c.Rows {
 		t.Logf("planted %v of %.1f µs in each proxy: %-24s %+6.1f %% (%+.1f … %+.1f) p %.2g %s %s", spin, cost*1e6, r.Metric.Name, 100*r.Change, 100*r.Low, 100*r.High, r.Adjusted, r.Verdict, r.Note)
 	}
 	for _, r := range c.Rows {
 		if r.Metric.Name == "cpu-per-request" && r.Verdict != stat.Regression {
-			t.Errorf("a tenth more processor time was not found; the samples of both builds spread over %.0f and %.0f %% of their medians, load average before %.1f: "+
-				"no ten samples tell a tenth on a machine where they spread over more than that", 100*r.Base.Spread, 100*r.New.Spread, c.Machine.LoadAverage)
+			t.Errorf("a tenth more processor time was not found in %d rounds: %+.1f %% (%+.1f … %+.1f), p %.2g, load average before %.1f",
+				r.Pairs, 100*r.Change, 100*r.Low, 100*r.High, r.Adjusted, c.Machine.LoadAverage)
 		}
 	}
 }

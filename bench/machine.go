@@ -29,6 +29,9 @@ func describe(pinned bool) result.Machine {
 	if m.LoadAverage > 0.5*float64(m.Cores) {
 		m.Notes = append(m.Notes, fmt.Sprintf("the machine was busy when this began: load average %.1f on %d cores", m.LoadAverage, m.Cores))
 	}
+	if why := withoutInstructions(); why != "" {
+		m.Notes = append(m.Notes, why)
+	}
 	if m.Cores < 2 {
 		m.Notes = append(m.Notes, "one core: the load and the proxies take it from each other")
 	}

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"strconv"
@@ -11,9 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// clockTick is the unit of times in /proc/PID/stat: USER_HZ is 100 on every Linux.
-const clockTick = 10 * time.Millisecond
-
 // usage is what a process has used so far.
 type usage struct {
 	cpu      time.Duration
@@ -21,29 +17,18 @@ type usage struct {
 	private  int64 // bytes of it that are no file's: heap and stacks
 	switches int64
 	threads  int64
-	own      ownUsage
+	// instructions in user mode since they are counted; 0: they are not
+	instructions int64
+	own          ownUsage
 }
 
 // read asks the operating system about a process.
 func read(pid int) (usage, error) {
 	var u usage
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
+	var err error
+	if u.cpu, err = processorTime(pid); err != nil {
 		return u, err
 	}
-	// schedstat has nanoseconds, but per thread; stat has all threads', also of those that ended.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 13 {
-		return u, fmt.Errorf("/proc/%d/stat is cut short", pid)
-	}
-	for _, f := range fields[11:13] {
-		ticks, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return u, err
-		}
-		u.cpu += time.Duration(ticks) * clockTick
-	}
-	u.cpu = max(u.cpu, scheduled(pid))
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return u, err
@@ -64,15 +49,15 @@ func read(pid int) (usage, error) {
 	return u, nil
 }
 
-// scheduled is the time that the threads which are alive have had, to the nanosecond.
-func scheduled(pid int) time.Duration {
-	var sum int64
-	for _, thread := range threads(pid) {
-		ran, _, _ := strings.Cut(line(fmt.Sprintf("/proc/%d/task/%d/schedstat", pid, thread)), " ")
-		n, _ := strconv.ParseInt(ran, 10, 64) // 0 where the kernel keeps none
-		sum += n
+// processorTime is what all threads of a process have had, also those that ended, to the
+// nanosecond: its processor clock (clock_getcpuclockid(3)).
+func processorTime(pid int) (time.Duration, error) {
+	const scheduled = 2 // CPUCLOCK_SCHED, of the process
+	var at unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|scheduled), &at); err != nil {
+		return 0, fmt.Errorf("the processor clock of process %d: %w", pid, err)
 	}
-	return time.Duration(sum)
+	return time.Duration(at.Nano()), nil
 }
 
 func threadSwitches(pid int) int64 {

@@ -12,6 +12,7 @@ type usage struct {
 	cpu               time.Duration
 	resident, private int64
 	switches, threads int64
+	instructions      int64
 	own               ownUsage
 }
 

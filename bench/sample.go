@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -16,8 +15,6 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/load"
 	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
 	"github.com/windtunnel-mesh/windtunnel/reports/result"
-	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
-	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 	"github.com/windtunnel-mesh/windtunnel/sim/world"
 )
 
@@ -25,12 +22,13 @@ import (
 // somebody would act on.
 func loadMetrics() []result.Metric {
 	return []result.Metric{
-		{Name: "allocations-per-request", Unit: "1/req", Better: result.Lower, Floor: 2, About: "objects that all proxies allocate for each request of the client; knows little of noise"},
+		{Name: "allocations-per-request", Unit: "1/req", Better: result.Lower, Floor: 2, Relative: 0.02, About: "objects that all proxies allocate for each request of the client; knows little of noise"},
 		{Name: "context-switches-per-request", Unit: "1/req", About: "of all proxies"},
 		{Name: "cpu-per-request", Unit: "s/req", Better: result.Lower, Floor: 0.5e-6, About: "processor time of all proxies for each request of the client"},
 		{Name: "errors", Unit: "", Better: result.Lower, Floor: 0.001, About: "part of the calls that were not answered below 400"},
 		{Name: "gc-pause", Unit: "s/s", About: "time in which the garbage collectors of all proxies held them up, for each second"},
 		{Name: "goroutines", About: "of all proxies at the end"},
+		{Name: "instructions-per-request", Unit: "1/req", Better: result.Lower, Floor: 500, Relative: 0.02, About: "that all proxies execute in user mode for each request of the client, where the processor counts them; knows little of noise"},
 		{Name: "latency-p50", Unit: "s", Better: result.Lower, Floor: 20e-6, About: "from the intended start"},
 		{Name: "latency-p90", Unit: "s", About: "from the intended start"},
 		{Name: "latency-p99", Unit: "s", Better: result.Lower, Floor: 100e-6, About: "from the intended start"},
@@ -40,6 +38,7 @@ func loadMetrics() []result.Metric {
 		{Name: "rate", Unit: "req/s", About: "of a load with a rate"},
 		{Name: "service-p50", Unit: "s", About: "from the send"},
 		{Name: "service-p99", Unit: "s", About: "from the send"},
+		{Name: "sockets", About: "connections of the client that carried a call"},
 		{Name: "throughput", Unit: "req/s", Better: result.Higher, Floor: 50, About: "of a load that goes as fast as it can"},
 	}
 }
@@ -47,55 +46,68 @@ func loadMetrics() []result.Metric {
 // sample starts a world of its own, loads it and takes it down. A load that was not
 // served is a sample with a reason why it is no result; an error ends the benchmark.
 func (p Plan) sample(ctx context.Context, b Build, c cell, measure func(context.Context, *rig) (result.Sample, error)) (result.Sample, error) {
-	s, err := p.scenario(c)
-	if err != nil {
-		return result.Sample{}, err
-	}
-	programs := &world.Programs{Meshproxy: b.meshproxy(), Dir: p.Dir}
-	w, err := (&world.Loopback{Programs: programs}).Open(ctx, s, 1)
-	if err != nil {
-		return result.Sample{}, err
-	}
 	var found result.Sample
-	r, err := p.rig(ctx, w, s, programs, c)
-	if err == nil {
+	err := p.open(ctx, b, c, p.Dir, func(r *rig) (err error) {
 		found, err = measure(ctx, r)
+		return err
+	})
+	return found, err
+}
+
+// open starts a world, has it used and takes it down. Folders of worlds that are up at
+// one time differ.
+func (p Plan) open(ctx context.Context, b Build, c cell, dir string, use func(*rig) error) error {
+	p.Dir = dir
+	s, err := p.scene(c)
+	if err != nil {
+		return err
 	}
-	return found, errors.Join(err, w.Close())
+	programs := &world.Programs{Meshproxy: b.meshproxy(), Dir: dir}
+	w, err := (&world.Loopback{Programs: programs}).Open(ctx, s.scenario, 1)
+	if err != nil {
+		return err
+	}
+	r, err := p.rig(ctx, w, s, programs, c, b)
+	if err == nil {
+		err = use(r)
+	}
+	if r != nil && r.peer != nil {
+		r.peer.stop()
+	}
+	return errors.Join(err, w.Close())
 }
 
 // rig is a world that is ready to be loaded.
 type rig struct {
 	cell     cell
-	target   load.Target
-	sidecars []world.Program
+	options  load.Options
+	sidecars []proxy
+	peer     *peer // in the sidecar's place; nil: none
 }
 
-// scenario is the cell's manifest, read as every scenario file is.
-func (p Plan) scenario(c cell) (*spec.Scenario, error) {
-	file := filepath.Join(p.Dir, "bench.yaml")
-	if err := os.WriteFile(file, []byte(c.manifest()), 0o600); err != nil {
-		return nil, err
-	}
-	scenarios, problems := run.Read([]string{file})
-	if len(problems) > 0 {
-		return nil, errors.New(problems[0].Detail())
-	}
-	return scenarios[0], nil
+// proxy is a process on the way of a request.
+type proxy struct {
+	workload, pod string
+	pid           int
+	admin         func(ctx context.Context, path string) ([]byte, error) // nil: it has no such port
 }
 
-func (p Plan) rig(ctx context.Context, w *world.World, s *spec.Scenario, programs *world.Programs, c cell) (*rig, error) {
-	applied, err := w.Apply(ctx, s.Resources)
-	if err != nil {
+func (p Plan) rig(ctx context.Context, w *world.World, s *scene, programs *world.Programs, c cell, b Build) (*rig, error) {
+	if err := s.build(ctx, w); err != nil {
 		return nil, err
 	}
-	if len(applied.Rejected) > 0 {
-		return nil, errors.New(applied.Rejected[0])
-	}
-	r := &rig{cell: c, target: c.target(), sidecars: p.sidecars(programs)}
-	r.target.Seed = seed.New(1)
-	if r.target.Dial, err = w.Dialer("client"); err != nil {
+	r := &rig{cell: c, options: s.options, sidecars: sidecars(programs, s.from)}
+	r.options.Seed = seed.New(1)
+	var err error
+	if r.options.Dial, err = w.Dialer(s.from); err != nil {
 		return nil, err
+	}
+	if isPeer(c.proxies) {
+		if r.peer, err = p.startPeer(ctx, c.proxies, b, r.options.Dial); err != nil {
+			return nil, err
+		}
+		r.options.Dial = r.peer.dial
+		r.sidecars = append(r.sidecars, proxy{workload: c.proxies, pod: c.proxies, pid: r.peer.pid()})
 	}
 	if p.Pin && len(r.sidecars) > 0 && runtime.NumCPU() > 1 {
 		err = pinAll(r.sidecars)
@@ -105,70 +117,55 @@ func (p Plan) rig(ctx context.Context, w *world.World, s *spec.Scenario, program
 
 // measure warms up, loads, and reads before and after what the proxies have used.
 func (p Plan) measure(ctx context.Context, r *rig) (result.Sample, error) {
-	options := load.Options{Target: r.target, QPS: r.cell.rate, Connections: r.cell.connections, Duration: p.WarmUp}
-	if p.WarmUp > 0 {
-		if _, err := load.Run(ctx, options); err != nil {
-			return result.Sample{}, err
-		}
-	}
-	options.Duration = p.Duration
-	if p.Live != nil {
-		watch := watch(p.Live, p.Duration)
-		options.Each = watch.note
-		defer watch.stop()
-	}
-	before, err := readAll(ctx, r.sidecars)
+	all, err := p.inTurn(ctx, []*rig{r}, 1)
 	if err != nil {
 		return result.Sample{}, err
 	}
-	found, err := load.Run(ctx, options)
-	if err != nil {
-		return result.Sample{}, err
-	}
-	after, err := readAll(ctx, r.sidecars)
-	if err != nil {
-		return result.Sample{}, err
-	}
-	return evaluate(r.cell, found, r.sidecars, before, after)
+	return all[0], nil
 }
 
-// sidecars are the proxies on the way of a request: not the gateway.
-func (p Plan) sidecars(programs *world.Programs) []world.Program {
-	var found []world.Program
-	for _, program := range programs.Running() {
-		if program.Workload != "istio-ingressgateway" {
-			found = append(found, program)
+// sidecars are the proxies on the way of a request: the gateway only where it comes
+// from outside.
+func sidecars(programs *world.Programs, from string) []proxy {
+	var found []proxy
+	for _, r := range programs.Running() {
+		if r.Workload != gateway || from == "ingress" {
+			found = append(found, proxy{r.Workload, r.Pod, r.PID, r.Admin})
 		}
 	}
 	return found
 }
 
 // pinAll gives the proxies the first processor and this process the others.
-func pinAll(sidecars []world.Program) error {
+func pinAll(sidecars []proxy) error {
 	others := make([]int, runtime.NumCPU()-1)
 	for i := range others {
 		others[i] = i + 1
 	}
 	for _, s := range sidecars {
-		if err := pin(s.PID, 0); err != nil {
+		if err := pin(s.pid, 0); err != nil {
 			return err
 		}
 	}
 	return pin(os.Getpid(), others...)
 }
 
-// readAll asks the operating system about every proxy, and the proxy about itself; one
+// readAll asks the operating system about every proxy, and with own the proxy about itself; one
 // of a build that has no such page is not asked for more.
-func readAll(ctx context.Context, sidecars []world.Program) ([]usage, error) {
+func readAll(ctx context.Context, sidecars []proxy, counters counters, own bool) ([]usage, error) {
 	all := make([]usage, len(sidecars))
 	for i, s := range sidecars {
 		var err error
-		if all[i], err = read(s.PID); err != nil {
-			return nil, fmt.Errorf("the proxy of %s: %w", s.Pod, err)
+		if all[i], err = read(s.pid); err != nil {
+			return nil, fmt.Errorf("the proxy of %s: %w", s.pod, err)
 		}
-		if page, err := s.Admin(ctx, "/memory"); err == nil {
+		all[i].instructions = counters.read(i)
+		if s.admin == nil || !own {
+			continue
+		}
+		if page, err := s.admin(ctx, "/memory"); err == nil {
 			if err := json.Unmarshal(page, &all[i].own); err != nil {
-				return nil, fmt.Errorf("the proxy of %s: /memory: %w", s.Pod, err)
+				return nil, fmt.Errorf("the proxy of %s: /memory: %w", s.pod, err)
 			}
 		}
 	}
@@ -176,7 +173,7 @@ func readAll(ctx context.Context, sidecars []world.Program) ([]usage, error) {
 }
 
 // evaluate makes numbers of a load.
-func evaluate(c cell, found *load.Result, sidecars []world.Program, before, after []usage) (result.Sample, error) {
+func evaluate(c cell, found *load.Result, sidecars []proxy, before, after []usage) (result.Sample, error) {
 	calls := len(found.Records)
 	took := lasted(found.Records)
 	s := result.Sample{Seconds: took.Seconds(), Metrics: map[string]float64{}, PerSecond: perSecond(found.Records)}
@@ -197,9 +194,18 @@ func evaluate(c cell, found *load.Result, sidecars []world.Program, before, afte
 		s.Invalid = fmt.Sprintf("%d of %d calls failed, the first with %s", failed, calls, why)
 	}
 	m := s.Metrics
+	for _, r := range found.Records {
+		if r.Kind != "" {
+			if s.ErrorKinds == nil {
+				s.ErrorKinds = map[string]int{}
+			}
+			s.ErrorKinds[r.Kind]++
+		}
+	}
+	m["sockets"] = float64(found.Sockets)
 	m["errors"] = float64(failed) / float64(calls)
 	m["throughput"] = float64(calls-failed) / took.Seconds()
-	if c.rate > 0 {
+	if c.rate.limited() {
 		m["rate"] = m["throughput"]
 		delete(m, "throughput")
 	}
@@ -233,7 +239,7 @@ func lasted(records []load.Record) time.Duration {
 }
 
 // costs are what the proxies used.
-func costs(s *result.Sample, calls int, sidecars []world.Program, before, after []usage) {
+func costs(s *result.Sample, calls int, sidecars []proxy, before, after []usage) {
 	if len(sidecars) == 0 {
 		return
 	}
@@ -241,18 +247,22 @@ func costs(s *result.Sample, calls int, sidecars []world.Program, before, after 
 	m := s.Metrics
 	for i, sidecar := range sidecars {
 		used := (after[i].cpu - before[i].cpu).Seconds()
-		s.Proxies[sidecar.Workload] = map[string]float64{
+		s.Proxies[sidecar.workload] = map[string]float64{
 			"cpu": used, "cpu-per-request": used / float64(calls), "memory-resident": float64(after[i].resident),
 			"memory-private": float64(after[i].private), "context-switches": float64(after[i].switches - before[i].switches), "threads": float64(after[i].threads),
 		}
 		own, was := after[i].own, before[i].own
 		if own.Allocations > 0 {
-			of := s.Proxies[sidecar.Workload]
+			of := s.Proxies[sidecar.workload]
 			of["allocations"], of["goroutines"] = float64(own.Allocations-was.Allocations), float64(own.Goroutines)
 			of["gc-cycles"], of["gc-pause"], of["heap"] = float64(own.Collections-was.Collections), own.PauseSeconds-was.PauseSeconds, float64(own.Allocated)
 			m["allocations-per-request"] += of["allocations"] / float64(calls)
 			m["goroutines"] += of["goroutines"]
 			m["gc-pause"] += of["gc-pause"] / s.Seconds
+		}
+		if n := after[i].instructions - before[i].instructions; n > 0 {
+			s.Proxies[sidecar.workload]["instructions"] = float64(n)
+			m["instructions-per-request"] += float64(n) / float64(calls)
 		}
 		m["cpu-per-request"] += used / float64(calls)
 		m["memory-resident"] += float64(after[i].resident)

@@ -155,9 +155,8 @@ func (p Plan) ofSearch(c cell) measurement {
 	parameters := c.parameters()
 	delete(parameters, "qps")
 	parameters["objective"] = p.Objective.text
-	return measurement{c.searchName(p.Objective), "search", parameters, func(ctx context.Context, b Build) (result.Sample, error) {
-		return p.sample(ctx, b, c, func(ctx context.Context, r *rig) (result.Sample, error) { return p.searched(ctx, r) })
-	}}
+	return measurement{name: c.searchName(p.Objective), suite: "search", parameters: parameters, skipped: missing(c.proxies),
+		take: func(ctx context.Context, b Build) (result.Sample, error) { return p.sample(ctx, b, c, p.searched) }}
 }
 
 // searched is one search in a world; its sample is the last one that held.
@@ -165,7 +164,7 @@ func (p Plan) searched(ctx context.Context, r *rig) (result.Sample, error) {
 	var best result.Sample
 	start := time.Now()
 	found, err := search(ctx, func(ctx context.Context, rate float64) (bool, error) {
-		r.cell.rate = rate
+		r.cell.rate = Steady(rate)
 		s, err := p.measure(ctx, r)
 		if err != nil {
 			return false, err

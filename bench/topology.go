@@ -5,21 +5,34 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/windtunnel-mesh/windtunnel/bookinfo"
 	"github.com/windtunnel-mesh/windtunnel/load"
 )
 
 // Topology is who calls whom: the client calls the first service.
 type Topology struct {
-	Kind string // pair, chain or fan-out
-	N    int    // services
+	Kind string // pair, chain, fan-out, bookinfo; scenario
+	N    int    // services of a chain or a fan-out
+	// File is a scenario's, whose resources are the world and whose load is what is
+	// called; Name says which, where the file has several.
+	File, Name string
 }
 
-// ParseTopology reads "pair", "chain:3", "fan-out:4".
+// The kinds that are not generated.
+const (
+	Bookinfo = "bookinfo"
+	Scenario = "scenario"
+)
+
+// ParseTopology reads "pair", "chain:3", "fan-out:4", "bookinfo", "FILE.yaml" and "FILE.yaml#NAME".
 func ParseTopology(text string) (Topology, error) {
+	if file, name, _ := strings.Cut(text, "#"); strings.HasSuffix(file, ".yaml") || strings.HasSuffix(file, ".yml") {
+		return Topology{Kind: Scenario, File: file, Name: name}, nil
+	}
 	kind, count, counted := strings.Cut(text, ":")
 	t := Topology{Kind: kind, N: 1}
 	switch kind {
-	case "pair":
+	case "pair", Bookinfo:
 		if !counted {
 			return t, nil
 		}
@@ -30,16 +43,25 @@ func ParseTopology(text string) (Topology, error) {
 			return t, nil
 		}
 	}
-	return t, fmt.Errorf("topology %q: expected pair, chain:N or fan-out:N, N from 1 to 50", text)
+	return t, fmt.Errorf("topology %q: expected pair, chain:N or fan-out:N (N from 1 to 50), bookinfo, or a scenario's FILE.yaml", text)
 }
 
 // String is the topology as ParseTopology reads it.
 func (t Topology) String() string {
-	if t.Kind == "pair" {
+	switch {
+	case t.Kind == "pair" || t.Kind == Bookinfo:
 		return t.Kind
+	case t.Kind == Scenario && t.Name != "":
+		return t.File + "#" + t.Name
+	case t.Kind == Scenario:
+		return t.File
 	}
 	return t.Kind + ":" + strconv.Itoa(t.N)
 }
+
+// generated tells whether a topology has the services that the parameters of sidecars and
+// answers are about.
+func (t Topology) generated() bool { return t.Kind != Bookinfo && t.Kind != Scenario }
 
 // calls are the services that service i calls, from 0.
 func (t Topology) calls(i int) []int {
@@ -58,7 +80,10 @@ func (t Topology) calls(i int) []int {
 
 // services is how many there are; a fan-out has one in front.
 func (t Topology) services() int {
-	if t.Kind == "fan-out" {
+	switch t.Kind {
+	case Bookinfo, Scenario:
+		return 0
+	case "fan-out":
 		return t.N + 1
 	}
 	return t.N
@@ -71,6 +96,10 @@ func (c cell) manifest() string {
 	var b strings.Builder
 	workload(&b, "client", "load", c.proxies == Client || c.proxies == Both)
 	behaviours := ""
+	if c.topology.Kind == Bookinfo {
+		b.Write(bookinfo.Manifest)
+		b.WriteString("\n---\n")
+	}
 	for i := range c.topology.services() {
 		name := fmt.Sprintf("service-%d", i)
 		workload(&b, name, image+":"+strconv.Itoa(i), c.proxies == Server || c.proxies == Both)
@@ -91,9 +120,6 @@ func (c cell) manifest() string {
 	}
 	c.rules(&b)
 	fmt.Fprintf(&b, "apiVersion: windtunnel.dev/v1\nkind: Scenario\nmetadata: {name: bench}\nspec:\n  description: The world of a benchmark.\n")
-	if c.accessLog {
-		b.WriteString("  mesh: {accessLogFile: /dev/stdout}\n")
-	}
 	b.WriteString("  behaviours:\n  - {image: load, http: {status: 200}}\n" + behaviours)
 	fmt.Fprintf(&b, "  steps:\n  - request: {from: client, url: \"http://service-0:8080/\"}\n    expect: ['ok()']\n")
 	return b.String()
@@ -110,6 +136,10 @@ func (c cell) portName() string {
 // target is what the client calls; a gRPC call asks for its answer's size.
 func (c cell) target() load.Target {
 	t := load.Target{Protocol: c.protocol, URL: "http://service-0:8080/"}
+	if c.topology.Kind == Bookinfo {
+		t.URL = "http://productpage:9080/productpage"
+	}
+	c.request.target(&t)
 	if c.protocol == GRPC {
 		t.URL += "grpc.testing.TestService/UnaryCall"
 		t.Body = fmt.Appendf(nil, `{"responseSize": %d}`, c.payload)
@@ -119,7 +149,7 @@ func (c cell) target() load.Target {
 
 // rules are the mesh's own resources.
 func (c cell) rules(b *strings.Builder) {
-	if c.proxies == Both && !c.mtls {
+	if c.topology.generated() && c.proxies == Both && !c.mtls {
 		b.WriteString("apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: plain}\nspec:\n  host: \"*.default.svc.cluster.local\"\n  trafficPolicy: {tls: {mode: DISABLE}}\n---\n")
 	}
 	for i := range c.policies {

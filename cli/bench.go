@@ -24,7 +24,7 @@ func newBenchCommand(s Streams) *cobra.Command {
 		Use:   "bench",
 		Short: "Measure what the mesh costs, and whether it got slower",
 	}
-	c.AddCommand(newBenchRunCommand(s), newBenchCompareCommand(s), newBenchReportCommand(s))
+	c.AddCommand(newBenchRunCommand(s), newBenchCompareCommand(s), newBenchReportCommand(s), newBenchReverseProxyCommand())
 	return c
 }
 
@@ -47,8 +47,8 @@ func newBenchCompareCommand(s Streams) *cobra.Command {
 		Use:   "compare BASE NEW",
 		Short: "Say whether a build got slower than another, beyond doubt",
 		Long: "Pairs the configurations of two benchmark files (or their folders) and asks of each metric whether it\n" +
-			"changed: Mann-Whitney's U-test over all questions together (Holm), a bootstrap interval, and a change above\n" +
-			"a relative and an absolute floor. Exits with 4 where something got worse beyond doubt.",
+			"changed: a test over all questions together (Holm; by rounds where both were measured in turn, else\n" +
+			"Mann-Whitney's), an interval, and a change above a relative and an absolute floor. Exits with 4 where something got worse beyond doubt.",
 		Example: "  windtunnel bench compare main.json branch.json -o markdown",
 		Args:    cobra.ExactArgs(2),
 		RunE:    func(c *cobra.Command, args []string) error { return compare(c.Context(), s, args[0], args[1], f) },
@@ -141,6 +141,10 @@ func (f compareFlags) options() (stat.Options, error) {
 // as often and as long as the first time.
 func confirm(ctx context.Context, s Streams, c *stat.Comparison, next *result.Benchmark, dirs []string) ([]*result.Benchmark, error) {
 	plan := bench.Plan{WarmUp: defaultWarmUp, Pin: next.Machine.Pinned, Progress: benchProgress(s)}
+	var err error
+	if plan.ReverseProxy, err = reverseProxy(); err != nil {
+		return nil, &exit{codeEnvironment, err}
+	}
 	for i := range next.Configurations {
 		of := &next.Configurations[i]
 		if slices.ContainsFunc(c.Regressions(), func(r stat.Row) bool { return r.Configuration == of.Name }) {

@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,6 +41,13 @@ type benchRunFlags struct {
 	warmUp      time.Duration
 	pin         bool
 	findMax     string
+	peers       []string
+	stats       []string
+	paths       []string
+	headers     []string
+	body        int
+	jitter      float64
+	arrival     string
 }
 
 func newBenchRunCommand(s Streams) *cobra.Command {
@@ -54,8 +61,8 @@ func newBenchRunCommand(s Streams) *cobra.Command {
 		Example: "  windtunnel bench run --matrix baseline,both --connections 16 --qps max --repeat 3 --duration 1s --out out/bench",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if f.findMax != "" && !c.Flags().Changed("repeat") {
-				f.repeat = 3 // a search makes some thirty loads
+			if !c.Flags().Changed("repeat") {
+				f.repeat = f.repeats()
 			}
 			return benchRun(c.Context(), s, f)
 		},
@@ -68,21 +75,40 @@ func newBenchRunCommand(s Streams) *cobra.Command {
 	flags.StringSliceVar(&f.suites, "suite", []string{"load"}, "load, controlplane, simulator")
 	flags.StringSliceVar(&f.scales, "scale", []string{"100x5x20", "1000x5x100"}, "sizes of the controlplane suite, `SERVICESxENDPOINTSxPROXIES`")
 	flags.StringSliceVar(&f.scenarios, "scenario", nil, "`files` of the simulator suite")
-	flags.StringSliceVar(&f.topologies, "topology", []string{"pair"}, "pair, chain:N or fan-out:N")
+	flags.StringSliceVar(&f.topologies, "topology", []string{"pair"}, "pair, chain:N, fan-out:N, bookinfo, or a scenario's `FILE.yaml` or FILE.yaml#NAME, whose resources and load are taken")
 	flags.StringSliceVar(&f.proxies, "matrix", []string{bench.Baseline, bench.Client, bench.Server, bench.Both}, "where sidecars are: baseline, client, server, both")
+	flags.StringSliceVar(&f.peers, "peer", nil, "other proxies in the place of the server's sidecar: "+strings.Join(bench.Peers(), ", "))
 	flags.IntSliceVar(&f.connections, "connections", []int{16}, "connections of the client")
-	flags.StringSliceVar(&f.rates, "qps", []string{"1000", "max"}, "requests per second, or max for as fast as it goes")
+	flags.StringSliceVar(&f.rates, "qps", []string{"1000", "max"}, "requests per second, FROM..TO for a ramp, A+B+C for steps, or max for as fast as it goes")
 	flags.StringSliceVar(&f.mtls, "mtls", []string{"on"}, "mutual TLS between sidecars: on, off")
 	flags.IntSliceVar(&f.payloads, "payload", []int{64}, "bytes of an answer")
 	flags.IntSliceVar(&f.policies, "policies", []int{0}, "AuthorizationPolicies at the server's sidecar")
 	flags.StringSliceVar(&f.accessLog, "access-log", []string{"off"}, "access logs of the sidecars: on, off")
+	flags.StringSliceVar(&f.stats, "stats", []string{"on"}, "Istio's metrics in the sidecars: on, off")
+	flags.StringSliceVar(&f.paths, "path", nil, "what is called: paths, walked in order, or WEIGHT:/PATH (default: /)")
+	flags.StringArrayVarP(&f.headers, "header", "H", nil, "header of every request, 'NAME: VALUE'")
+	flags.IntVar(&f.body, "body", 0, "bytes of every request's body, sent by POST")
+	flags.Float64Var(&f.jitter, "jitter", 0, "moves each call by up to this part of the distance to its neighbours, up to 0.5")
+	flags.StringVar(&f.arrival, "arrival", "", "uniform (default), or poisson: as from many users who know nothing of each other")
 	flags.StringSliceVar(&f.protocols, "protocol", []string{bench.HTTP1}, "http1, http2, grpc")
 	flags.StringVar(&f.findMax, "find-max", "", "search for the highest rate that holds an `objective`, such as 'p99 < 10ms && errors == 0' (3 samples unless --repeat says more; --qps does not count)")
-	flags.IntVar(&f.repeat, "repeat", 10, "samples of each configuration")
+	flags.IntVar(&f.repeat, "repeat", 10, "samples of each configuration (15 by default with --against, 3 with --find-max)")
 	flags.DurationVar(&f.duration, "duration", 2*time.Second, "of a sample")
 	flags.DurationVar(&f.warmUp, "warm-up", defaultWarmUp, "before a sample, not measured")
 	flags.BoolVar(&f.pin, "pin", true, "keep proxies on the first processor and the load on the others")
 	return c
+}
+
+// repeats is how many samples a configuration gets where nobody says. Two builds need as
+// many rounds as stat.NeedPairs asks for some ten configurations.
+func (f benchRunFlags) repeats() int {
+	switch {
+	case f.findMax != "":
+		return 3 // a search makes some thirty loads
+	case f.against != "":
+		return 15
+	}
+	return f.repeat
 }
 
 func benchRun(ctx context.Context, s Streams, f benchRunFlags) error {
@@ -94,6 +120,12 @@ func benchRun(ctx context.Context, s Streams, f benchRunFlags) error {
 		return &exit{codeEnvironment, err}
 	}
 	plan.Progress, plan.Live = benchProgress(s), benchLive(s)
+	if plan.ReverseProxy, err = reverseProxy(); err != nil {
+		return &exit{codeEnvironment, err}
+	}
+	for _, c := range plan.Missing() {
+		fmt.Fprintln(s.Err, c)
+	}
 	found, err := runBench(ctx, plan)
 	if err != nil {
 		return err
@@ -151,9 +183,10 @@ func (f benchRunFlags) plan() (bench.Plan, error) {
 			note(fmt.Errorf("--matrix %q: expected baseline, client, server or both", text))
 		}
 	}
-	m.Proxies, m.Connections, m.Payloads, m.Policies = f.proxies, f.connections, f.payloads, f.policies
+	note(f.peer(m))
+	m.Proxies, m.Connections, m.Payloads, m.Policies = append(f.proxies, f.peers...), f.connections, f.payloads, f.policies
 	for _, text := range f.rates {
-		rate, err := parseRate(text)
+		rate, err := bench.ParseRate(text)
 		note(err)
 		m.Rates = append(m.Rates, rate)
 	}
@@ -174,6 +207,9 @@ func (f benchRunFlags) plan() (bench.Plan, error) {
 	note(err)
 	m.AccessLog, err = onOff("--access-log", f.accessLog)
 	note(err)
+	m.Stats, err = onOff("--stats", f.stats)
+	note(err)
+	note(f.request(m))
 	note(atLeast("--connections", f.connections, 1))
 	note(atLeast("--payload", f.payloads, 0))
 	note(atLeast("--policies", f.policies, 0))
@@ -185,7 +221,7 @@ func (f benchRunFlags) plan() (bench.Plan, error) {
 		m := &p.Matrix
 		m.Rates = nil
 		if len(m.Proxies) > 0 {
-			m.Rates = []float64{0}
+			m.Rates = []bench.Rate{{}}
 		} else {
 			note(errors.New("--find-max: searches with the load suite only"))
 		}
@@ -197,6 +233,52 @@ func (f benchRunFlags) plan() (bench.Plan, error) {
 		note(fmt.Errorf("-o %q: expected table or json", f.output))
 	}
 	return p, errors.Join(errs...)
+}
+
+// peer checks --peer: what stands in the place of the server's sidecar has to be able to.
+func (f benchRunFlags) peer(m *bench.Matrix) error {
+	var errs []error
+	for _, name := range f.peers {
+		if !slices.Contains(bench.Peers(), name) {
+			errs = append(errs, fmt.Errorf("--peer %q: expected %s", name, strings.Join(bench.Peers(), ", ")))
+		}
+	}
+	if len(f.peers) == 0 {
+		return nil
+	}
+	if slices.ContainsFunc(m.Topologies, func(t bench.Topology) bool { return t.Kind != "pair" }) {
+		errs = append(errs, errors.New("--peer: one proxy stands in front of one server; only --topology pair"))
+	}
+	if slices.ContainsFunc(f.protocols, func(p string) bool { return p != bench.HTTP1 }) {
+		errs = append(errs, errors.New("--peer: the peers are set up for HTTP/1.1; only --protocol http1"))
+	}
+	return errors.Join(errs...)
+}
+
+// request checks what is sent.
+func (f benchRunFlags) request(m *bench.Matrix) error {
+	q := &m.Request
+	q.Body, q.Jitter, q.Arrival = f.body, f.jitter, f.arrival
+	var errs []error
+	for _, text := range f.paths {
+		p, err := bench.ParsePath(text)
+		errs = append(errs, err)
+		q.Paths = append(q.Paths, p)
+	}
+	var err error
+	if len(f.headers) > 0 {
+		q.Headers, err = bench.ParseHeaders(f.headers)
+		errs = append(errs, err)
+	}
+	errs = append(errs, q.Check(m.Rates), atLeast("--body", []int{f.body}, 0))
+	if slices.Contains(f.protocols, bench.GRPC) && (len(q.Paths) > 0 || q.Body > 0) {
+		errs = append(errs, errors.New("--protocol grpc: its calls have a method and a message of their own; no --path, no --body"))
+	}
+	given := len(q.Paths) > 0 || q.Headers != nil || q.Body > 0 || q.Jitter > 0 || q.Arrival != ""
+	if given && slices.ContainsFunc(m.Topologies, func(t bench.Topology) bool { return t.Kind == bench.Scenario }) {
+		errs = append(errs, errors.New("--path, --header, --body, --jitter and --arrival are not for a scenario, whose load says what is sent"))
+	}
+	return errors.Join(errs...)
 }
 
 // suite leaves in a plan what belongs to the suites that were asked for.
@@ -225,17 +307,6 @@ func (f benchRunFlags) suite(p *bench.Plan) error {
 		p.Matrix = bench.Matrix{}
 	}
 	return errors.Join(errs...)
-}
-
-func parseRate(text string) (float64, error) {
-	if text == "max" {
-		return 0, nil
-	}
-	rate, err := strconv.ParseFloat(text, 64)
-	if err != nil || rate <= 0 || rate > 1e7 {
-		return 0, fmt.Errorf("--qps %q: expected a rate above 0, or max", text)
-	}
-	return rate, nil
 }
 
 func onOff(flag string, words []string) ([]bool, error) {

@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -139,20 +140,26 @@ func (w *World) origin(ctx context.Context, from, target string) (origin, error)
 func (w *World) call(target string, method string, headers map[string]string, body string, t *spec.TLS, protocol, via string) *remote.Call {
 	w.sent++
 	s := seed.New(w.seed).Sub("traffic").Uint64(fmt.Sprintf("%s/%d", w.names.suffix, w.sent))
-	c := &remote.Call{URL: w.names.url(target), Method: method, Body: []byte(body), Seed: s, Protocol: protocol, Via: via}
-	for k, v := range headers {
-		if c.Headers == nil {
-			c.Headers = make(map[string]string)
-		}
-		if strings.EqualFold(k, "host") {
-			v = w.names.host(v)
-		}
-		c.Headers[k] = v
-	}
+	c := &remote.Call{URL: w.names.url(target), Method: method, Headers: w.headers(headers), Body: []byte(body), Seed: s, Protocol: protocol, Via: via}
 	if t != nil {
 		c.TLS = &load.TLS{SNI: t.SNI, CA: t.CA, Cert: t.Cert, Key: t.Key, Insecure: t.Mode == "insecure"}
 	}
 	return c
+}
+
+// headers are a call's, for the scenario's names in this cluster.
+func (w *World) headers(headers map[string]string) map[string]string {
+	var found map[string]string
+	for k, v := range headers {
+		if found == nil {
+			found = make(map[string]string)
+		}
+		if strings.EqualFold(k, "host") {
+			v = w.names.host(v)
+		}
+		found[k] = v
+	}
+	return found
 }
 
 // ask has the agent make the calls, and waits for their lines in the access logs.
@@ -164,7 +171,7 @@ func (w *World) ask(ctx context.Context, o origin, c *remote.Call) ([]run.Exchan
 	list := make([]run.Exchange, len(found.Records))
 	for i, r := range found.Records {
 		list[i] = run.Exchange{RequestID: r.ID, Intended: r.Intended, Sent: r.Sent, Done: r.Done, Client: o.pod,
-			Status: r.Status, GRPC: r.GRPC, Error: r.Error, Protocol: r.Protocol, Bytes: r.Bytes}
+			Status: r.Status, GRPC: r.GRPC, Error: r.Error, Kind: r.Kind, Socket: r.Socket, Protocol: r.Protocol, Bytes: r.Bytes}
 		if r.TLS != nil {
 			list[i].TLS = &run.PeerTLS{Version: r.TLS.Version, Peer: r.TLS.Peer}
 		}
@@ -231,11 +238,29 @@ func (w *World) Send(ctx context.Context, r *spec.Request) ([]run.Exchange, erro
 
 // Load implements run.World.
 func (w *World) Load(ctx context.Context, l *spec.Load) (run.Load, error) {
-	o, err := w.origin(ctx, l.From, l.URL)
+	o, err := w.origin(ctx, l.From, l.Addresses()[0])
 	if err != nil {
 		return nil, err
 	}
 	c := w.call(l.URL, l.Method, l.Headers, l.Body, l.TLS, l.Protocol, o.via)
-	c.Load = &remote.Load{QPS: l.QPS, Connections: l.Connections, Calls: l.Calls, Duration: l.Duration}
+	for i, u := range l.URLs {
+		if i > 0 && o.via != "" {
+			if next, err := w.origin(ctx, l.From, u.URL); err != nil || next.via != o.via {
+				return nil, errors.Join(err, fmt.Errorf("load: from %s all URLs of a load have to lead to one host and port, %s is another", l.From, u.URL))
+			}
+		}
+		c.URLs = append(c.URLs, load.URL{URL: w.names.url(u.URL), Method: u.Method, Headers: w.headers(u.Headers), Weight: u.Weight})
+		if u.Body != "" {
+			c.URLs[i].Body = []byte(u.Body)
+		}
+	}
+	if len(c.URLs) > 0 {
+		c.URL = ""
+	}
+	c.Load = &remote.Load{QPS: l.QPS, Connections: l.Connections, Calls: l.Calls, Duration: l.Duration, WarmUp: l.WarmUp,
+		Shape: load.Shape{Jitter: l.Jitter, Arrival: l.Arrival}}
+	for _, g := range l.Stages {
+		c.Load.Shape.Stages = append(c.Load.Shape.Stages, load.Stage{From: g.From, To: g.To, Duration: g.Duration})
+	}
 	return run.Background(func() ([]run.Exchange, error) { return w.ask(ctx, o, c) }), nil
 }

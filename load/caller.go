@@ -23,9 +23,11 @@ const (
 
 // caller is one client with at most one connection. One goroutine uses it.
 type caller struct {
-	request   *request
+	request   *request // of the call at hand
 	thread    int
 	keepAlive bool
+	sockets   *int64 // connections that the thread has made; nil: the caller has a thread of its own
+	socket    int64  // number of the connection
 	conn      net.Conn
 	session   *Session // nil in plain text
 	reader    *bufio.Reader
@@ -52,7 +54,7 @@ func (c *caller) call(ctx context.Context, iter int64, intended time.Time) *Reco
 		if limited.Err() != nil {
 			err = context.Cause(limited)
 		}
-		r.Status, r.Error = 0, err.Error()
+		r.Status, r.Error, r.Kind = 0, err.Error(), kindOf(err)
 	}
 	cancel()
 	if err != nil || !c.keepAlive {
@@ -92,13 +94,23 @@ func (c *caller) attempt(ctx context.Context, r *Record) (answered bool, err err
 			return false, err
 		}
 		c.conn, c.session, c.reader = conn, session, bufio.NewReader(conn)
+		c.number()
 	}
 	conn := c.conn
-	r.TLS = c.session
+	r.TLS, r.Socket = c.session, c.socket
 	// Closing works on every kind of connection, deadlines do not.
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	return c.request.speak(c, r)
+}
+
+// number gives a new connection its number.
+func (c *caller) number() {
+	if c.sockets == nil {
+		c.sockets = new(int64)
+	}
+	*c.sockets++
+	c.socket = int64(c.thread)<<32 | *c.sockets
 }
 
 // http1 makes a call of HTTP/1.1.

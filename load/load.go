@@ -38,6 +38,9 @@ type Target struct {
 	// https, tls and wss mean TLS; http, tcp and ws plain text.
 	URL    string
 	Method string // "" is GET; for HTTP only
+	// URLs, in place of URL, are several that a load's callers walk, or draw where they
+	// have weights. For Run only.
+	URLs []URL
 	// Headers go out sorted by name; Host sets the authority.
 	Headers map[string]string
 	// Body is sent as it is; for gRPC it is JSON, one value for each message.
@@ -62,6 +65,8 @@ type Record struct {
 	Status   int    // of HTTP; 0 where there was none, as with TCP
 	GRPC     string // the status of a gRPC call that was answered: "0" is good
 	Error    string // why there was no answer; "": there was one
+	Kind     string // what kind of error: one of the Kinds; "" where there was an answer
+	Socket   int64  // the connection that carried it, a number of its own among those of the load; 0: none was made
 	Protocol string
 	Bytes    int64    // of the answer's body
 	TLS      *Session // nil in plain text
@@ -81,6 +86,8 @@ type Result struct {
 	// significant digits. The first is what a user sees: a late call waited, too.
 	Latency *hdrhistogram.Histogram
 	Service *hdrhistogram.Histogram
+	// Sockets are the connections that carried a call.
+	Sockets int
 	fortio  []byte
 }
 
@@ -254,6 +261,7 @@ func (r *request) requestID(thread int, iter int64) string {
 func collect(callers []*caller) *Result {
 	res := &Result{Latency: hdrhistogram.New(1, int64(24*time.Hour), 3), Service: hdrhistogram.New(1, int64(24*time.Hour), 3)}
 	var first *caller
+	sockets := map[int64]bool{}
 	for _, c := range callers {
 		res.Records = append(res.Records, c.records...)
 		if c.first != nil && (first == nil || c.firstSent.Before(first.firstSent)) {
@@ -267,7 +275,11 @@ func collect(callers []*caller) *Result {
 	for _, r := range res.Records {
 		record(res.Latency, r.Done.Sub(r.Intended))
 		record(res.Service, r.Done.Sub(r.Sent))
+		if r.Socket != 0 {
+			sockets[r.Socket] = true
+		}
 	}
+	res.Sockets = len(sockets)
 	return res
 }
 

@@ -29,6 +29,9 @@ func Send(ctx context.Context, o SendOptions) (*Result, error) {
 	if o.Count < 0 || o.Parallel < 0 || o.Interval < 0 {
 		return nil, errors.New("load: count, parallel and interval cannot be negative")
 	}
+	if len(o.URLs) > 0 {
+		return nil, errors.New("load: several URLs are for a load")
+	}
 	r, err := prepare(o.Target)
 	if err != nil {
 		return nil, err

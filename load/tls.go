@@ -82,6 +82,9 @@ func (r *request) secured(u *url.URL, secure bool) error {
 	return nil
 }
 
+// errTLS is the error of a handshake.
+var errTLS = errors.New("tls")
+
 // connect dials, and shakes hands where the URL is https.
 func (c *caller) connect(ctx context.Context) (net.Conn, *Session, error) {
 	raw, err := c.request.target.Dial(ctx, "tcp", c.request.addr)
@@ -94,11 +97,11 @@ func (c *caller) connect(ctx context.Context) (net.Conn, *Session, error) {
 	conn := tls.Client(raw, c.request.tls)
 	if err := conn.Handshake(); err != nil {
 		raw.Close()
-		return nil, nil, fmt.Errorf("tls: %w", err)
+		return nil, nil, fmt.Errorf("%w: %w", errTLS, err)
 	}
 	if s := conn.ConnectionState(); len(c.request.tls.NextProtos) == 1 && c.request.tls.NextProtos[0] == h2.Protocol && s.NegotiatedProtocol != h2.Protocol {
 		conn.Close()
-		return nil, nil, fmt.Errorf("tls: the server does not speak h2 (ALPN %q)", s.NegotiatedProtocol)
+		return nil, nil, fmt.Errorf("%w: the server does not speak h2 (ALPN %q)", errTLS, s.NegotiatedProtocol)
 	}
 	return conn, session(conn.ConnectionState()), nil
 }

@@ -29,8 +29,9 @@ type Call struct {
 	// Protocol is http1 (or ""), http2, grpc, tcp or websocket.
 	Protocol string `json:"protocol,omitempty"`
 
-	URL     string            `json:"url"`
+	URL     string            `json:"url,omitempty"`
 	Method  string            `json:"method,omitempty"`
+	URLs    []load.URL        `json:"urls,omitempty"` // in place of URL, for a Load
 	Headers map[string]string `json:"headers,omitempty"`
 	Body    []byte            `json:"body,omitempty"`
 	Filler  int64             `json:"filler,omitempty"`
@@ -58,6 +59,8 @@ type Load struct {
 	Connections int           `json:"connections,omitempty"`
 	Calls       int64         `json:"calls,omitempty"`
 	Duration    time.Duration `json:"duration,omitempty"`
+	Shape       load.Shape    `json:"shape,omitzero"`
+	WarmUp      time.Duration `json:"warmUp,omitempty"`
 }
 
 // Outcome is load.Result as JSON. Error tells why not all calls were made; Records
@@ -84,7 +87,7 @@ func (c *Call) Do(ctx context.Context, network netx.Network) *Outcome {
 		Dial: func(ctx context.Context, _, addr string) (net.Conn, error) {
 			return network.Dial(ctx, cmp.Or(c.Via, addr))
 		},
-		Protocol: c.Protocol, URL: c.URL, Method: c.Method, Headers: c.Headers, Body: c.Body, Filler: c.Filler, TLS: c.TLS, Timeout: c.Timeout,
+		Protocol: c.Protocol, URL: c.URL, URLs: c.URLs, Method: c.Method, Headers: c.Headers, Body: c.Body, Filler: c.Filler, TLS: c.TLS, Timeout: c.Timeout,
 		Seed: seed.New(c.Seed),
 	})
 	o := &Outcome{}
@@ -104,7 +107,8 @@ func (c *Call) do(ctx context.Context, t load.Target) (*load.Result, error) {
 	case c.Send != nil:
 		return load.Send(ctx, load.SendOptions{Target: t, Count: c.Send.Count, Parallel: c.Send.Parallel, Interval: c.Send.Interval})
 	}
-	return load.Run(ctx, load.Options{Target: t, QPS: c.Load.QPS, Connections: c.Load.Connections, Calls: c.Load.Calls, Duration: c.Load.Duration})
+	return load.Run(ctx, load.Options{Target: t, QPS: c.Load.QPS, Connections: c.Load.Connections, Calls: c.Load.Calls, Duration: c.Load.Duration,
+		Shape: c.Load.Shape, WarmUp: c.Load.WarmUp})
 }
 
 // maxCall limits the JSON of a call, in bytes.

@@ -48,6 +48,10 @@ func TestAskHasTheCallsMadeElsewhere(t *testing.T) {
 	if n, teapots, err := ask(Call{Method: "POST", Headers: map[string]string{"X": "y"}, Body: []byte("abc"), Send: &Send{Count: 5, Parallel: 2}}); n != 5 || teapots != 5 || bodies != 5 || err != nil {
 		t.Errorf("send: %d records, %d answered, %d bodies, %v", n, teapots, bodies, err)
 	}
+	shaped := Load{Connections: 2, WarmUp: 20 * time.Millisecond, Shape: load.Shape{Stages: []load.Stage{{From: 100, To: 100, Duration: 100 * time.Millisecond}}, Jitter: 0.2}}
+	if n, teapots, err := ask(Call{Load: &shaped}); n != 10 || teapots != 10 || err != nil {
+		t.Errorf("a shaped load: %d records, %d answered, %v", n, teapots, err)
+	}
 	if n, teapots, err := ask(Call{Load: &Load{QPS: 200, Connections: 2, Duration: 100 * time.Millisecond}}); n != 20 || teapots != 20 || err != nil {
 		t.Errorf("load: %d records, %d answered, %v", n, teapots, err)
 	}
@@ -65,7 +69,7 @@ func TestCallHasTheFieldsOfLoad(t *testing.T) {
 	}
 	has(reflect.TypeFor[Call](), reflect.TypeFor[load.Target](), "Dial", "RequestID")
 	has(reflect.TypeFor[Send](), reflect.TypeFor[load.SendOptions](), "Target")
-	has(reflect.TypeFor[Load](), reflect.TypeFor[load.Options](), "Target", "Each")
+	has(reflect.TypeFor[Load](), reflect.TypeFor[load.Options](), "Target", "Each", "Warmed")
 }
 
 func TestAskReportsMistakes(t *testing.T) {

@@ -224,7 +224,7 @@ func (c *chart) series(i int, points []point, dots bool) {
 }
 
 func (c *chart) dot(i int, x, y, r float64, title string) {
-	fmt.Fprintf(&c.body, `<circle class="dot s%d" cx="%s" cy="%s" r="%s"><title>%s</title></circle>`, i%palette, n(x), n(y), n(r), html.EscapeString(title))
+	fmt.Fprintf(&c.body, `<circle class="dot s%d" cx="%s" cy="%s" r="%s" tabindex="0"><title>%s</title></circle>`, i%palette, n(x), n(y), n(r), html.EscapeString(title))
 }
 
 // text puts words at a place of the view box.

@@ -209,10 +209,16 @@ func percentiles(f family) (figure, error) {
 		}
 		last := min(math.Log10(float64(h.TotalCount())), 6)
 		nines = max(nines, last)
-		for at := 0.0; at <= last; at += 0.05 {
+		const perNine = 20 // points; each nine, and the median, says what it is
+		for k := 0; float64(k) <= last*perNine; k++ {
+			at := float64(k) / perNine
 			share := 100 * (1 - math.Pow(10, -at))
 			v := float64(max(h.ValueAtPercentile(share), 1)) / 1e9
-			lines[i] = append(lines[i], point{x: at, y: v, low: v, high: v})
+			p := point{x: at, y: v, low: v, high: v}
+			if k > 0 && k%perNine == 0 {
+				p.title = fmt.Sprintf("%s: %s of the calls within %s", f.labels[i], ninesLabel(at), reports.Quantity(v, "s"))
+			}
+			lines[i] = append(lines[i], p)
 			all = append(all, v)
 			data.add(c.Name, g(share), g(v))
 		}

@@ -12,50 +12,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"github.com/windtunnel-mesh/windtunnel/reports/result"
+	"github.com/windtunnel-mesh/windtunnel/reports/sample"
 	"github.com/windtunnel-mesh/windtunnel/reports/stat"
 )
 
-// benchmark has two configurations of ten samples, costs times factor; a name that
-// wants to be markup is among them.
-func benchmark(t *testing.T, factor float64) *result.Benchmark {
-	t.Helper()
-	b := &result.Benchmark{Version: result.Version, Kind: result.BenchmarkKind, Started: "2026-01-02T03:04:05Z", Build: result.Build{Version: "v1", Commit: "0123456789abcdef", Go: "go1.26"},
-		Machine: result.Machine{OS: "linux", Arch: "amd64", CPU: "<b>fast</b>", Cores: 2},
-		Metrics: []result.Metric{{Name: "cpu-per-request", Unit: "s/req", Better: result.Lower}, {Name: "latency-p50", Unit: "s", Better: result.Lower}, {Name: "latency-p99", Unit: "s", Better: result.Lower}}}
-	for _, proxies := range []string{"baseline", "both"} {
-		c := result.Configuration{Name: "load/proxies=" + proxies, Suite: "load", Parameters: map[string]string{"proxies": proxies}}
-		for i := range 10 {
-			cost := factor * (1 + 0.001*float64(i))
-			s := result.Sample{Round: i, Seconds: 3, Metrics: map[string]float64{"latency-p50": 0.001 * cost, "latency-p99": 0.004 * cost}}
-			if proxies == "both" {
-				s.Metrics["latency-p50"], s.Metrics["cpu-per-request"] = 0.003*cost, 40e-6*cost
-				s.Proxies = map[string]map[string]float64{"client": {"cpu-per-request": 20e-6 * cost}, "service-0": {"cpu-per-request": 20e-6 * cost}}
-			}
-			s.PerSecond = []result.Second{{Requests: 100, P99: 0.004}, {Requests: 90, P99: 0.005}, {Requests: 100, P99: 0.004}}
-			h := hdrhistogram.New(1, 1e10, 3)
-			for k := range 1000 {
-				if err := h.RecordValue(int64(1e6 * cost * (1 + float64(k)/500))); err != nil {
-					t.Fatal(err)
-				}
-			}
-			encoded, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.Latency = string(encoded)
-			c.Samples = append(c.Samples, s)
-		}
-		b.Configurations = append(b.Configurations, c)
-	}
-	return b
-}
-
 func render(t *testing.T) string {
 	t.Helper()
-	base, next := benchmark(t, 1), benchmark(t, 1.2)
+	base, next := sample.Benchmark(1), sample.Benchmark(1.2)
 	in := Input{Runs: []Run{{"<script>alert(1)</script>", next}}, Base: base, New: next, Comparison: stat.Compare(base, next, stat.Options{}),
 		History: []stat.HistoryEntry{stat.Entry(base), stat.Entry(next)}}
 	page, err := Render(in)

@@ -27,13 +27,19 @@ import (
 // of or asked the network for.
 func open(t *testing.T) (context.Context, func() []string) {
 	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatal("chromium is missing: apt-get install chromium")
-	}
 	dir := t.TempDir()
 	if err := reports.Write(dir, sample.Run(sample.Options{Scenarios: 4, Failed: 1})); err != nil {
 		t.Fatal(err)
+	}
+	return visit(t, filepath.Join(dir, reports.HTMLFile))
+}
+
+// visit is open for any file.
+func visit(t *testing.T, file string) (context.Context, func() []string) {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Fatal("chromium is missing: apt-get install chromium")
 	}
 	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.Headless, chromedp.NoFirstRun}
 	for _, f := range []string{"no-sandbox", "disable-gpu", "disable-quic", "disable-background-networking", "disable-component-update", "disable-sync"} {
@@ -74,7 +80,7 @@ func open(t *testing.T) (context.Context, func() []string) {
 		return err
 	})
 	run(t, ctx, watch, scheme("light"),
-		chromedp.EmulateViewport(1200, 1000), chromedp.Navigate("file://"+filepath.Join(dir, reports.HTMLFile)))
+		chromedp.EmulateViewport(1200, 1000), chromedp.Navigate("file://"+file))
 	return ctx, func() []string {
 		mu.Lock()
 		defer mu.Unlock()
@@ -87,6 +93,15 @@ func scheme(name string) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
 		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia,
 			emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}}})
+		return err
+	})
+}
+
+// paper makes the page look as it is printed, for a reader who prefers dark pages.
+func paper() chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia,
+			emulation.SetEmulatedMediaParams{Media: "print", Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}})
 		return err
 	})
 }
@@ -162,6 +177,20 @@ func TestReport(t *testing.T) {
 		if got := ask[string](t, ctx, "getComputedStyle(document.body).backgroundColor"); got != light {
 			t.Errorf("the button's light is %s, want %s", got, light)
 		}
+	})
+	t.Run("print", func(t *testing.T) {
+		run(t, ctx, paper(), chromedp.EmulateViewport(794, 1100)) // A4
+		if got := ask[string](t, ctx, "getComputedStyle(document.body).backgroundColor"); got != "rgb(255, 255, 255)" {
+			t.Errorf("paper is %s", got)
+		}
+		if got := ask[int](t, ctx, `[...document.querySelectorAll("input, button")].filter(e => e.getBoundingClientRect().height > 0).length`); got > 0 {
+			t.Errorf("%d buttons and fields on paper", got)
+		}
+		if got := ask[int](t, ctx, `[...document.querySelectorAll("table")].filter(e => e.parentElement.clientWidth > 0 && e.scrollWidth > e.parentElement.clientWidth).length`); got > 0 {
+			t.Errorf("%d tables are cut on paper", got)
+		}
+		look(t, ctx, "print")
+		run(t, ctx, scheme("light"))
 	})
 	t.Run("widths", func(t *testing.T) {
 		ask[any](t, ctx, `document.querySelectorAll("details").forEach(d => { d.open = true }), null`)

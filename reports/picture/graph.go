@@ -35,20 +35,23 @@ func Graph(g *result.Graph, seconds float64, upright bool) template.HTML {
 	for _, e := range g.Edges {
 		most = max(most, e.Count)
 	}
-	var labels canvas
 	for i, e := range g.Edges {
-		d.edge(&c, &labels, i, e, most, seconds)
+		d.edge(&c, i, e, most, seconds)
 	}
 	for i, n := range g.Nodes {
 		d.node(&c, l.places[i], n)
 	}
-	c.add("%s", labels.String())
+	d.spread(width, height)
+	for _, l := range d.labels {
+		c.add(`<g class="edge-label" data-edge="%d" transform="translate(%.1f %.1f)">%s<text text-anchor="middle" x="6" y="4">%s</text></g>`, l.edge, l.x, l.y, l.lock, l.text)
+	}
 	return c.close()
 }
 
 type graph struct {
 	*layout
 	upright bool
+	labels  []label
 }
 
 // size is the drawing's width and height.
@@ -87,7 +90,7 @@ func (d *graph) node(c *canvas, p place, n result.Node) {
 		n.Kind, escape(n.Name), n.Kind, x-w/2, y-nodeHeight/2, w, nodeHeight, x, y+4, escape(name))
 }
 
-func (d *graph) edge(c, labels *canvas, i int, e result.Edge, most int, seconds float64) {
+func (d *graph) edge(c *canvas, i int, e result.Edge, most int, seconds float64) {
 	path, mx, my := d.route(i)
 	share := float64(e.Bad) / float64(max(e.Count, 1))
 	stroke := 1.2 + 4.3*math.Sqrt(float64(e.Count)/float64(most))
@@ -98,7 +101,7 @@ func (d *graph) edge(c, labels *canvas, i int, e result.Edge, most int, seconds 
 	if e.Bad > 0 {
 		text += fmt.Sprintf(" · %.3g %% bad", 100*share)
 	}
-	labels.add(`<g class="edge-label" data-edge="%d" transform="translate(%.1f %.1f)">%s<text text-anchor="middle" x="6" y="4">%s</text></g>`, i, mx, my, padlock(e, len(text)), text)
+	d.labels = append(d.labels, label{i, mx, my, text, padlock(e, len(text))})
 }
 
 // Rate writes requests per second, or how many there were where that says more.

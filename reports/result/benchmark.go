@@ -13,6 +13,7 @@ type Benchmark struct {
 	Started        string          `json:"started"`
 	WallSeconds    float64         `json:"wallSeconds"`
 	Interrupted    bool            `json:"interrupted,omitempty"`
+	Interleaved    bool            `json:"interleaved,omitempty"` // with another build's, whose file has the same start: their rounds are pairs
 	Build          Build           `json:"build"`
 	Machine        Machine         `json:"machine"`
 	Metrics        []Metric        `json:"metrics"`        // of all configurations, sorted by name
@@ -60,7 +61,10 @@ type Metric struct {
 	Exact  bool   `json:"exact,omitempty"`
 	// Floor is the smallest change, in the metric's unit, that anybody would care about.
 	Floor float64 `json:"floor,omitempty"`
-	About string  `json:"about,omitempty"`
+	// Relative is the smallest change that matters, as a part of the base, of a metric
+	// that hardly knows noise. 0: what the comparison asks for.
+	Relative float64 `json:"relative,omitempty"`
+	About    string  `json:"about,omitempty"`
 }
 
 // Configuration is one cell of the matrix, measured several times.
@@ -88,7 +92,9 @@ type Sample struct {
 	Service string `json:"service,omitempty"`
 	// PerSecond has requests, errors and p99 (in seconds) of each second.
 	PerSecond []Second `json:"perSecond,omitempty"`
-	Invalid   string   `json:"invalid,omitempty"` // why this sample is not a result
+	// ErrorKinds are the calls without an answer, by why: "timeout", "refused", …
+	ErrorKinds map[string]int `json:"errorKinds,omitempty"`
+	Invalid    string         `json:"invalid,omitempty"` // why this sample is not a result
 	// Fortio is the sample as fortio writes it, for a file of its own.
 	Fortio []byte `json:"-"`
 }

@@ -18,13 +18,21 @@ const resamples = 2000
 // maxSamples is where asking for more samples ends: nobody repeats more often.
 const maxSamples = 100
 
-// row measures one metric's change; judge says later what it means.
-func (o Options) row(configuration string, m result.Metric, old, new []float64, random seed.Seed) Row {
-	r := Row{Configuration: configuration, Metric: m, Base: summarize(old, 1-o.Alpha), New: summarize(new, 1-o.Alpha), P: 1, Adjusted: 1}
+// row measures one metric's change; judge says later what it means. Together are builds
+// that were measured in turn.
+func (o Options) row(base, next *result.Configuration, m result.Metric, together bool, random seed.Seed) Row {
+	old, new := base.Values(m.Name), next.Values(m.Name)
+	r := Row{Configuration: base.Name, Metric: m, Base: summarize(old, 1-o.Alpha), New: summarize(new, 1-o.Alpha), P: 1, Adjusted: 1}
 	r.Change = change(r.Base.Median, r.New.Median)
 	if m.Exact {
 		r.Low, r.High = r.Change, r.Change
 		return r
+	}
+	if together {
+		if old, new := pairs(base, next, m.Name); len(old) > 0 {
+			o.paired(&r, old, new)
+			return r
+		}
 	}
 	thresholds := &benchmath.Thresholds{CompareAlpha: o.Alpha}
 	found := benchmath.AssumeNothing.Compare(benchmath.NewSample(slices.Clone(old), thresholds), benchmath.NewSample(slices.Clone(new), thresholds))
@@ -83,7 +91,11 @@ func (o Options) decide(r *Row, questions int) {
 		}
 		return
 	}
-	if need := Need(o.Alpha, questions); min(r.Base.N, r.New.N) < need {
+	need, short := Need(o.Alpha, questions), min(r.Base.N, r.New.N)
+	if r.Pairs > 0 {
+		need, short = NeedPairs(o.Alpha, questions), r.Pairs
+	}
+	if short < need {
 		r.Verdict = Undecided
 		r.Note = fmt.Sprintf("not enough samples: need %d, have %d and %d", need, r.Base.N, r.New.N)
 		if need > maxSamples {
@@ -94,13 +106,25 @@ func (o Options) decide(r *Row, questions int) {
 
 // direction is where a change that is large enough leads, were it sure.
 func (o Options) direction(r *Row) Verdict {
-	if math.Abs(r.Change) <= o.Relative || math.Abs(r.New.Median-r.Base.Median) <= r.Metric.Floor {
+	relative := o.Relative
+	if r.Metric.Relative > 0 {
+		relative = min(relative, r.Metric.Relative)
+	}
+	if math.Abs(r.Change) <= relative || math.Abs(r.moved()) <= r.Metric.Floor {
 		return Same
 	}
 	if (r.Change > 0) == (r.Metric.Better == result.Lower) {
 		return Regression
 	}
 	return Improvement
+}
+
+// moved is the change in the metric's unit.
+func (r *Row) moved() float64 {
+	if r.Pairs > 0 && r.Base.Median > 0 {
+		return r.Change * r.Base.Median
+	}
+	return r.New.Median - r.Base.Median
 }
 
 // Need is how many samples of each build a U-test has to have before it can answer

@@ -63,11 +63,14 @@ type Row struct {
 	Metric        result.Metric `json:"metric"`
 	Base          Summary       `json:"base"`
 	New           Summary       `json:"new"`
-	// Change is New/Base - 1 of the medians; Low and High are its bootstrap interval at 1 - alpha.
+	// Change is New/Base - 1 of the medians; Low and High are its interval at 1 - alpha, by bootstrap.
 	Change float64 `json:"change"`
 	Low    float64 `json:"low"`
 	High   float64 `json:"high"`
-	// P is the U-test's; Adjusted is what is left of it after the number of questions asked (Holm).
+	// Pairs is the number of rounds in which both builds were measured in turn. 0: they
+	// were not, or the metric is exact. Where there are, Change, Low and High are of the rounds' own changes.
+	Pairs int `json:"pairs,omitempty"`
+	// P is the signed rank test's where there are pairs, else the U-test's; Adjusted is what is left of it after the number of questions asked (Holm).
 	P        float64 `json:"p"`
 	Adjusted float64 `json:"adjusted"`
 	Verdict  Verdict `json:"verdict"`
@@ -102,6 +105,7 @@ func Compare(base, next *result.Benchmark, o Options) *Comparison {
 		others[next.Configurations[i].Name] = &next.Configurations[i]
 	}
 	seen := map[string]bool{}
+	together := interleaved(base, next)
 	random := seed.New(o.Seed).Sub("bootstrap")
 	for i := range base.Configurations {
 		b := &base.Configurations[i]
@@ -112,12 +116,11 @@ func Compare(base, next *result.Benchmark, o Options) *Comparison {
 			if n == nil {
 				break
 			}
-			old, new := b.Values(m.Name), n.Values(m.Name)
-			if len(old) == 0 || len(new) == 0 {
+			if len(b.Values(m.Name)) == 0 || len(n.Values(m.Name)) == 0 {
 				continue
 			}
 			rows++
-			c.Rows = append(c.Rows, o.row(b.Name, m, old, new, random.Sub(b.Name+" "+m.Name)))
+			c.Rows = append(c.Rows, o.row(b, n, m, together, random.Sub(b.Name+" "+m.Name)))
 		}
 		if rows == 0 {
 			c.Unpaired = append(c.Unpaired, b.Name)

@@ -51,6 +51,130 @@ func drift(r *rand.Rand, n int) []float64 {
 	return d
 }
 
+// together makes two files one run's, as `bench run --against` writes them.
+func together(base, next *result.Benchmark) (*result.Benchmark, *result.Benchmark) {
+	for _, b := range []*result.Benchmark{base, next} {
+		b.Interleaved, b.Started = true, "2026-01-01T00:00:00Z"
+	}
+	return base, next
+}
+
+func compared(base, next *result.Benchmark) func(Options) *Comparison {
+	return func(o Options) *Comparison { return Compare(base, next, o) }
+}
+
+// wild is the drift of a machine that others use: a walk of 20 % steps, with hours that are
+// twice as slow.
+func wild(r *rand.Rand, n int) []float64 {
+	d := make([]float64, n)
+	at := 0.0
+	for i := range d {
+		at += 0.2 * r.NormFloat64()
+		d[i] = math.Exp(at) * (1 + float64(r.IntN(2)))
+	}
+	return d
+}
+
+// Pairs of a build with itself: at most one comparison in a hundred raises an alarm, whatever the
+// noise and however the machine drifts. Noise of one round may also hold for all its configurations.
+func TestPairsOfABuildWithItself(t *testing.T) {
+	for name, disturb := range noises {
+		for _, shared := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, shared %t", name, shared), func(t *testing.T) {
+				t.Parallel()
+				r := rand.New(rand.NewPCG(9, 9))
+				alarms := 0
+				for i := range 200 {
+					a, b := wild(r, 15), make([]float64, 15)
+					copy(b, a)
+					for k := range b {
+						if shared { // a process that had a bad start, round by round
+							a[k] *= disturb(r)
+							b[k] *= disturb(r)
+						}
+					}
+					c := compared(together(benchmark(r, 15, 1, disturb, a), benchmark(r, 15, 1, disturb, b)))(Options{Seed: uint64(i)})
+					if len(c.Regressions())+len(c.Improvements()) > 0 {
+						alarms++
+					}
+				}
+				if alarms > 2 {
+					t.Errorf("%d of 200 comparisons of a build with itself raised an alarm, want at most 2", alarms)
+				}
+			})
+		}
+	}
+}
+
+// On a machine whose speed doubles and halves, rounds tell a tenth, and samples on their own do not.
+func TestPairsFindATenthOnAMachineThatDrifts(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 5))
+	alone := 0
+	for round := range 20 {
+		shared := wild(r, 15)
+		a, b := together(benchmark(r, 15, 1, noises["normal"], shared), benchmark(r, 15, 1.10, noises["normal"], shared))
+		found := map[string]int{}
+		for _, row := range Compare(a, b, Options{}).Regressions() {
+			found[row.Metric.Name]++
+			if row.Pairs != 15 || row.Low > 0.11 || row.Metric.Better == result.Lower && row.High < 0.09 {
+				t.Errorf("%+v", row)
+			}
+		}
+		for _, m := range []string{"cpu-per-request", "latency-p99", "throughput"} {
+			if found[m] < 6 {
+				t.Errorf("round %d: a tenth more cost was found in %d of 8 configurations of %s", round, found[m], m)
+			}
+		}
+		a.Interleaved = false
+		alone += len(Compare(a, b, Options{}).Regressions())
+	}
+	if alone > 0 {
+		t.Errorf("samples that drift by a factor of two told %d changes of a tenth", alone)
+	}
+}
+
+// The p-values of small samples can be counted by hand.
+func TestSignedRank(t *testing.T) {
+	for _, tc := range []struct {
+		moves []float64
+		want  float64
+	}{
+		{nil, 1}, {[]float64{0, 0}, 1}, {[]float64{3}, 1}, {[]float64{1, 2, 3, 4, 5}, 2.0 / 32}, {[]float64{-1, -2, -3, -4, -5}, 2.0 / 32},
+		{[]float64{-1, 2, 3, 4, 5}, 4.0 / 32}, {[]float64{1, -2, 3, -4, 5, 0}, 26.0 / 32}, {[]float64{1, 1, 1}, 2.0 / 8}, {[]float64{1, -1}, 1},
+	} {
+		if got := signedRank(tc.moves); math.Abs(got-tc.want) > 1e-12 {
+			t.Errorf("%v: p is %v, want %v", tc.moves, got, tc.want)
+		}
+	}
+	for _, tc := range []struct{ questions, want int }{{1, 8}, {8, 11}, {28, 13}, {64, 14}, {160, 15}} {
+		if got := NeedPairs(0.01, tc.questions); got != tc.want {
+			t.Errorf("NeedPairs(0.01, %d) = %d, want %d", tc.questions, got, tc.want)
+		}
+	}
+}
+
+// A metric that is 0 has no ratio; rounds without a result are no pairs.
+func TestPairsWithoutARatio(t *testing.T) {
+	m := result.Metric{Name: "errors", Better: result.Lower}
+	fifteen := func(v float64) []float64 {
+		all := make([]float64, 15)
+		for i := range all {
+			all[i] = v * (1 + float64(i)/100)
+		}
+		return all
+	}
+	c := compared(together(one(m, make([]float64, 15)), one(m, fifteen(0.1))))(Options{})
+	if len(c.Regressions()) != 1 {
+		t.Errorf("from nothing: %+v", c.Rows)
+	}
+	a, b := together(one(m, fifteen(1)), one(m, fifteen(2)))
+	a.Configurations[0].Samples[3].Invalid = "nothing was served"
+	b.Configurations[0].Samples[7].Metrics = nil
+	if c := Compare(a, b, Options{}); c.Rows[0].Pairs != 13 || math.Abs(c.Rows[0].Change-1) > 1e-9 {
+		t.Errorf("%+v", c.Rows[0])
+	}
+}
+
 // A build compared with itself: at most one comparison in a hundred may raise an alarm.
 func TestABuildIsNoSlowerThanItself(t *testing.T) {
 	for name, disturb := range noises {
@@ -130,7 +254,7 @@ func TestVerdicts(t *testing.T) {
 func one(m result.Metric, values []float64) *result.Benchmark {
 	c := result.Configuration{Name: "load/one"}
 	for _, v := range values {
-		c.Samples = append(c.Samples, result.Sample{Metrics: map[string]float64{m.Name: v}})
+		c.Samples = append(c.Samples, result.Sample{Round: len(c.Samples), Metrics: map[string]float64{m.Name: v}})
 	}
 	return &result.Benchmark{Metrics: []result.Metric{m}, Configurations: []result.Configuration{c}}
 }

@@ -79,6 +79,8 @@ type Exchange struct {
 	Status   int               // of HTTP; 0 where there was none, as with TCP
 	GRPC     string            // of a gRPC call that was answered; "0" is good
 	Error    string            // why there was no answer
+	Kind     string            // what kind of error that is: "timeout", "refused", …
+	Socket   int64             // the connection that carried it, by a number of its own in the step; 0: none was made
 	Protocol string            // "HTTP/1.1"
 	Headers  map[string]string // lower-case names; kept for the first of a step only
 	Body     string            // likewise

@@ -153,8 +153,9 @@ type answer struct {
 func (x *index) traffic(exchanges []Exchange) (*expect.Traffic, []answer) {
 	t := &expect.Traffic{
 		Count: int64(len(exchanges)), Status: map[string]int64{}, GRPC: map[string]int64{}, Flags: map[string]int64{}, Workloads: map[string]int64{},
-		Pods: map[string]int64{}, Attempts: map[string]int64{},
+		Pods: map[string]int64{}, Attempts: map[string]int64{}, Kinds: map[string]int64{}, PerSecond: perSecond(exchanges),
 	}
+	sockets := map[int64]bool{}
 	var latency, service distribution
 	answers := make([]answer, 0, len(exchanges))
 	reached := map[string]bool{}
@@ -162,10 +163,16 @@ func (x *index) traffic(exchanges []Exchange) (*expect.Traffic, []answer) {
 	for _, e := range exchanges {
 		latency.add(e.Done.Sub(e.Intended))
 		service.add(e.Done.Sub(e.Sent))
+		if e.Socket != 0 {
+			sockets[e.Socket] = true
+		}
 		a := answer{done: e.Done, took: e.Done.Sub(e.Intended), status: "error"}
 		if e.Error != "" {
 			if t.Errors++; t.Error == "" {
 				t.Error = e.Error
+			}
+			if e.Kind != "" {
+				t.Kinds[e.Kind]++
 			}
 		} else {
 			if a.status = "-"; e.Status != 0 {
@@ -200,12 +207,48 @@ func (x *index) traffic(exchanges []Exchange) (*expect.Traffic, []answer) {
 		}
 		answers = append(answers, a)
 	}
+	t.Sockets = int64(len(sockets))
 	t.Latency, t.Service = latency.percentiles(), service.percentiles()
 	t.Seconds = span(exchanges).Seconds()
 	if t.Seconds > 0 {
 		t.QPS = float64(t.Count) / t.Seconds
 	}
 	return t, answers
+}
+
+// perSecond sorts calls by the second in which they were meant to start.
+func perSecond(exchanges []Exchange) []expect.Second {
+	var latencies [][]time.Duration
+	var list []expect.Second
+	start := earliest(exchanges)
+	for _, e := range exchanges {
+		i := int(e.Intended.Sub(start) / time.Second)
+		for len(list) <= i {
+			list, latencies = append(list, expect.Second{}), append(latencies, nil)
+		}
+		latencies[i] = append(latencies[i], e.Done.Sub(e.Intended))
+		if list[i].Calls++; e.Error != "" {
+			list[i].Errors++
+		}
+	}
+	for i, of := range latencies {
+		if n := len(of); n > 0 {
+			slices.Sort(of)
+			list[i].P50, list[i].P99 = of[(n-1)/2], of[(n*99+99)/100-1] // nearest rank
+		}
+	}
+	return list
+}
+
+// earliest is the first intended start.
+func earliest(exchanges []Exchange) time.Time {
+	var first time.Time
+	for _, e := range exchanges {
+		if first.IsZero() || e.Intended.Before(first) {
+			first = e.Intended
+		}
+	}
+	return first
 }
 
 // credit counts who answered a call, and its flags.

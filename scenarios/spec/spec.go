@@ -186,22 +186,6 @@ type TLS struct {
 	SNI, CA, Cert, Key string
 }
 
-// Load sends requests at a rate, with fortio.
-type Load struct {
-	From        string
-	URL         string
-	Method      string
-	Headers     map[string]string
-	Body        string
-	QPS         float64 // 0: as fast as it goes
-	Connections int
-	Calls       int64
-	Duration    time.Duration
-	Protocol    string
-	TLS         *TLS
-	Background  bool
-}
-
 // Scale sets a workload's replicas.
 type Scale struct {
 	Workload string

@@ -150,9 +150,11 @@ func keyPaths(s map[string]any, path string, to map[string]bool) {
 	if items, ok := s["items"].(map[string]any); ok {
 		keyPaths(items, path, to)
 	}
-	anyOf, _ := s["anyOf"].([]any)
-	for _, a := range anyOf {
-		keyPaths(a.(map[string]any), path, to)
+	for _, of := range []string{"anyOf", "oneOf"} {
+		ways, _ := s[of].([]any)
+		for _, w := range ways {
+			keyPaths(w.(map[string]any), path, to)
+		}
 	}
 }
 
@@ -251,6 +253,19 @@ func TestProblems(t *testing.T) {
 		"body twice":           {step("request: {from: a, " + url + ", body: x, bodyBytes: 1}"), `a body or bodyBytes, not both`},
 		"framing header":       {step("request: {from: a, " + url + ", headers: {Content-Length: 1}}"), `it follows from the body`},
 		"calls and time":       {step("load: {from: a, " + url + "}"), `a load needs either calls or a duration`},
+		"url and urls":         {step("load: {from: a, " + url + ", urls: [\"http://c/\"], calls: 1}"), `f.yaml:6:11: a load needs a url, or urls`},
+		"no urls":              {step("load: {from: a, urls: [], calls: 1}"), `a load needs a url, or urls`},
+		"one weight":           {step("load: {from: a, urls: [\"http://c/\", {" + url + ", weight: 1}], calls: 1}"), `f.yaml:6:41: either all URLs have a weight`},
+		"two protocols":        {step("load: {from: a, urls: [\"http://c/\", \"tcp://c:1\"], calls: 1}"), `one protocol, found http1 and tcp`},
+		"header of a tcp url":  {step("load: {from: a, urls: [{url: \"tcp://c:1\", headers: {a: b}}], calls: 1}"), `protocol tcp has no headers`},
+		"framing of one url":   {step("load: {from: a, urls: [{" + url + ", headers: {Connection: b}}], calls: 1}"), `it follows from the body`},
+		"stages and calls":     {step("load: {from: a, " + url + ", calls: 1, stages: [{qps: 1, duration: 1s}]}"), `stages have their own calls`},
+		"an empty stage":       {step("load: {from: a, " + url + ", stages: [{duration: 1s}]}"), `a stage needs qps, or to`},
+		"stages without calls": {step("load: {from: a, " + url + ", stages: [{qps: 0, duration: 1s}]}"), `the stages make no call`},
+		"jitter of no rate":    {step("load: {from: a, " + url + ", calls: 1, jitter: 0.1}"), `jitter needs a rate`},
+		"arrival of no rate":   {step("load: {from: a, " + url + ", calls: 1, arrival: poisson}"), `arrival needs a rate`},
+		"jitter of chance":     {step("load: {from: a, " + url + ", calls: 1, qps: 1, arrival: poisson, jitter: 0.1}"), `no distance for a jitter`},
+		"warm-up of no rate":   {step("load: {from: a, " + url + ", warmUp: 1s, stages: [{to: 10, duration: 1s}]}"), `first rate, which is 0 here`},
 		"environment":          {head + "  environments: [sin]\n  steps: [wait: 1s]\n", `found "sin" (did you mean sim?)`},
 		"loss":                 {head + "  network: {loss: 2}\n  steps: [wait: 1s]\n", `expected a number from 0 to 1, found "2"`},
 		"behaviour":            {head + "  behaviours: [{http: {}}]\n  steps: [wait: 1s]\n", `needs either an image or a workload`},
@@ -282,6 +297,21 @@ func TestProblems(t *testing.T) {
 				t.Errorf("got:\n%s\nwant: %s", got, tc.want)
 			}
 		})
+	}
+}
+
+func TestStagesGoOnWhereTheLastOneEnded(t *testing.T) {
+	all, problems := Parse("f.yaml", []byte(head+"  steps:\n  - load: {from: a, urls: [\"http://b/\", {url: \"http://c/\", body: x}], stages: [{to: 100, duration: 1s}, {qps: 50, duration: 2s}, {to: 0, duration: 3s}]}\n"), Options{})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	l := all[0].Steps[0].Load
+	want := []Stage{{From: 0, To: 100, Duration: time.Second}, {From: 50, To: 50, Duration: 2 * time.Second}, {From: 50, To: 0, Duration: 3 * time.Second}}
+	if d := cmp.Diff(want, l.Stages, cmp.AllowUnexported(Stage{})); d != "" {
+		t.Error(d)
+	}
+	if l.Method != "GET" || l.URLs[0].Method != "" || l.URLs[1].Method != "POST" || l.Protocol != "http1" || l.Addresses()[1] != "http://c/" {
+		t.Errorf("%+v", l)
 	}
 }
 

@@ -2,7 +2,6 @@ package spec
 
 import (
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -163,35 +162,6 @@ func requestFormat() object[Request] {
 		preset(&r.Parallel, 1)
 		headerRules(d, keys["headers"], r.Headers)
 		tlsRules(d, n, keys["tls"], r.URL, r.TLS)
-	}}
-}
-
-func loadFormat() object[Load] {
-	return object[Load]{what: "a load", fields: []field[Load]{
-		need(at("from", "A workload, a pod, `ingress` (outside, through the gateway) or `outside` (straight at the service).",
-			workload(), func(l *Load) *string { return &l.From })),
-		need(at("url", "Where to, with a Kubernetes host; the path goes out as it is written.", address(schemes()...), func(l *Load) *string { return &l.URL })),
-		at("method", "Default: GET; POST where there is a body.", method(), func(l *Load) *string { return &l.Method }),
-		at("headers", "Host sets the authority.", texts(), func(l *Load) *map[string]string { return &l.Headers }),
-		at("body", "The body.", text(), func(l *Load) *string { return &l.Body }),
-		at("qps", "Requests per second, over all connections. Default: 0, as fast as it goes.", number(0, 1e6), func(l *Load) *float64 { return &l.QPS }),
-		at("connections", "Callers, each with a connection of its own. Default: 1.", whole[int](1, 10_000), func(l *Load) *int { return &l.Connections }),
-		at("calls", "How many.", whole[int64](1, math.MaxInt32), func(l *Load) *int64 { return &l.Calls }),
-		at("duration", "How long, in the world's time.", positive(), func(l *Load) *time.Duration { return &l.Duration }),
-		at("protocol", "What the client speaks. Default: tcp for a tcp:// URL, websocket for ws://, else http1.", protocol(), func(l *Load) *string { return &l.Protocol }),
-		at("tls", "For an https (tls, wss) URL: what the client itself does.", pointer(tlsFormat()), func(l *Load) **TLS { return &l.TLS }),
-		at("background", "Goes on while later steps run, until `finish`. Default: false.", flag(), func(l *Load) *bool { return &l.Background }),
-	}, rules: func(d *decoder, n *yaml.Node, keys map[string]*yaml.Node, l *Load) {
-		if (keys["calls"] == nil) == (keys["duration"] == nil) {
-			d.problem(n, "a load needs either calls or a duration")
-		}
-		l.Protocol = protocolRules(d, keys, call{l.URL, l.Protocol})
-		preset(&l.Method, methodFor(l.Body != ""))
-		preset(&l.Connections, 1)
-		headerRules(d, keys["headers"], l.Headers)
-		tlsRules(d, n, keys["tls"], l.URL, l.TLS)
-	}, extend: func(s schema) {
-		s["oneOf"] = []schema{{"required": []string{"calls"}}, {"required": []string{"duration"}}}
 	}}
 }
 

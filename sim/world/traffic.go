@@ -106,17 +106,35 @@ func (w *World) Load(ctx context.Context, l *spec.Load) (run.Load, error) {
 	if err != nil {
 		return nil, err
 	}
-	target.TLS, target.Protocol = clientTLS(l.TLS), l.Protocol
-	target.Body = []byte(l.Body)
+	o := LoadOptions(l)
+	o.Dial, o.Seed = target.Dial, target.Seed
 	return run.Background(func() ([]run.Exchange, error) {
-		found, err := load.Run(ctx, load.Options{
-			Target: target, QPS: l.QPS, Connections: l.Connections, Calls: l.Calls, Duration: l.Duration,
-		})
+		found, err := load.Run(ctx, o)
 		if found == nil {
 			return nil, err
 		}
 		return exchanges(from.pod, found), err
 	}), nil
+}
+
+// LoadOptions are a load step's, but for where it begins (Dial) and its Seed.
+func LoadOptions(l *spec.Load) load.Options {
+	o := load.Options{
+		Target: load.Target{URL: l.URL, Method: l.Method, Headers: l.Headers, Body: []byte(l.Body), TLS: clientTLS(l.TLS), Protocol: l.Protocol},
+		QPS:    l.QPS, Connections: l.Connections, Calls: l.Calls, Duration: l.Duration, WarmUp: l.WarmUp,
+		Shape: load.Shape{Jitter: l.Jitter, Arrival: l.Arrival},
+	}
+	for _, u := range l.URLs {
+		of := load.URL{URL: u.URL, Method: u.Method, Headers: u.Headers, Weight: u.Weight}
+		if u.Body != "" {
+			of.Body = []byte(u.Body)
+		}
+		o.URLs = append(o.URLs, of)
+	}
+	for _, g := range l.Stages {
+		o.Stages = append(o.Stages, load.Stage{From: g.From, To: g.To, Duration: g.Duration})
+	}
+	return o
 }
 
 // target is what the calls of one step have in common.
@@ -149,7 +167,7 @@ func exchanges(pod string, found *load.Result) []run.Exchange {
 	for i, r := range found.Records {
 		list[i] = run.Exchange{
 			RequestID: r.ID, Intended: r.Intended, Sent: r.Sent, Done: r.Done, Client: pod,
-			Status: r.Status, GRPC: r.GRPC, Error: r.Error, Protocol: r.Protocol, Bytes: r.Bytes,
+			Status: r.Status, GRPC: r.GRPC, Error: r.Error, Kind: r.Kind, Socket: r.Socket, Protocol: r.Protocol, Bytes: r.Bytes,
 		}
 		if r.TLS != nil {
 			list[i].TLS = &run.PeerTLS{Version: r.TLS.Version, Peer: r.TLS.Peer}

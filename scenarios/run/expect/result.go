@@ -35,6 +35,15 @@ type Traffic struct {
 	Headers   map[string]string
 	Protocol  string
 	TLS       TLS
+	Kinds     map[string]int64 // of errors
+	Sockets   int64            // connections that carried a call
+	PerSecond []Second         // by the intended start, from the first one's
+}
+
+// Second is one second of a step's calls. Latency is from the intended start.
+type Second struct {
+	Calls, Errors int64
+	P50, P99      time.Duration
 }
 
 // Percentiles summarize a distribution.
@@ -95,9 +104,22 @@ func (t *Traffic) value() *object {
 		"pods": newCountMap(t.Pods), "attempts": newCountMap(t.Attempts),
 		"latency": &object{latencyType, latency}, "qps": types.Double(t.QPS), "seconds": types.Double(t.Seconds),
 		"body": types.String(t.Body), "headers": headerMap(t.Headers), "protocol": types.String(t.Protocol),
-		"tls": &object{tlsType, map[string]ref.Val{"version": types.String(t.TLS.Version), "peer": types.String(t.TLS.Peer)}},
+		"tls":        &object{tlsType, map[string]ref.Val{"version": types.String(t.TLS.Version), "peer": types.String(t.TLS.Peer)}},
+		"errorKinds": newCountMap(t.Kinds), "sockets": types.Int(t.Sockets), "perSecond": types.NewRefValList(types.DefaultTypeAdapter, seconds(t.PerSecond)),
 	}}
 }
+
+func seconds(list []Second) []ref.Val {
+	all := make([]ref.Val, len(list))
+	for i, s := range list {
+		all[i] = &object{secondType, map[string]ref.Val{"calls": types.Int(s.Calls), "errors": types.Int(s.Errors),
+			"p50": types.Duration{Duration: s.P50}, "p99": types.Duration{Duration: s.P99}}}
+	}
+	return all
+}
+
+// secondsInReport is how many seconds a report keeps one by one: ten minutes.
+const secondsInReport = 600
 
 func headerMap(headers map[string]string) traits.Mapper {
 	if headers == nil {
@@ -116,7 +138,17 @@ func (t *Traffic) JSON() map[string]any {
 	m := map[string]any{
 		"count": t.Count, "errors": t.Errors, "status": counts(t.Status), "flags": counts(t.Flags),
 		"workloads": counts(t.Workloads), "pods": counts(t.Pods), "attempts": counts(t.Attempts),
-		"latency": latency, "qps": t.QPS, "seconds": t.Seconds, "protocol": t.Protocol,
+		"latency": latency, "qps": t.QPS, "seconds": t.Seconds, "protocol": t.Protocol, "sockets": t.Sockets,
+	}
+	if n := len(t.PerSecond); n > 1 && n <= secondsInReport {
+		list := make([]map[string]any, n)
+		for i, s := range t.PerSecond {
+			list[i] = map[string]any{"calls": s.Calls, "errors": s.Errors, "p50": s.P50.Seconds(), "p99": s.P99.Seconds()}
+		}
+		m["perSecond"] = list
+	}
+	if len(t.Kinds) > 0 {
+		m["errorKinds"] = counts(t.Kinds)
 	}
 	if len(t.GRPC) > 0 {
 		m["grpc"] = counts(t.GRPC)

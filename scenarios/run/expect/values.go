@@ -25,6 +25,7 @@ var (
 	sampleType      = cel.ObjectType("Sample")
 	tracedType      = cel.ObjectType("Traced")
 	spanType        = cel.ObjectType("Span")
+	secondType      = cel.ObjectType("Second")
 	countsType      = cel.MapType(cel.StringType, cel.IntType)
 )
 
@@ -48,7 +49,9 @@ var structs = map[string][]structField{
 		{"workloads", countsType}, {"pods", countsType}, {"attempts", countsType}, {"latency", latencyType}, {"qps", cel.DoubleType},
 		{"seconds", cel.DoubleType}, {"body", cel.StringType}, {"headers", cel.MapType(cel.StringType, cel.StringType)},
 		{"protocol", cel.StringType}, {"tls", tlsType},
+		{"errorKinds", countsType}, {"sockets", cel.IntType}, {"perSecond", cel.ListType(secondType)},
 	},
+	"Second":      {{"calls", cel.IntType}, {"errors", cel.IntType}, {"p50", cel.DurationType}, {"p99", cel.DurationType}},
 	"Latency":     append(slices.Clone(percentileFields), structField{"service", percentilesType}),
 	"Percentiles": percentileFields,
 	"TLS":         {{"version", cel.StringType}, {"peer", cel.StringType}},
