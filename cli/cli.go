@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 
 	"github.com/spf13/cobra"
 )
@@ -28,6 +29,9 @@ type Streams struct {
 	In  io.Reader
 	Out io.Writer
 	Err io.Writer
+
+	// wrap is world.Sim's, for tests.
+	wrap func(workload string, h http.Handler) http.Handler
 }
 
 // exit ends a command with a code; a nil error says nothing more.

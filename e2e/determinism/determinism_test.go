@@ -97,6 +97,9 @@ func compare(t *testing.T, windtunnel string, s *spec.Scenario) {
 			t.Fatalf("run %d of seed %d gave %s, not %s\n%s", i+1, first[0].Seed, again[0].Digest, first[0].Digest,
 				difference(t, trace, filepath.Join(out, "traces", s.Name+".txt"), 20))
 		}
+		if one, two := results(t, first[0]), results(t, again[0]); one != two {
+			t.Fatalf("run %d of seed %d has one trace and other results\n- %s\n+ %s", i+1, first[0].Seed, one, two)
+		}
 		if err := os.RemoveAll(out); err != nil {
 			t.Fatal(err)
 		}
@@ -119,6 +122,15 @@ func simulate(t *testing.T, windtunnel string, s *spec.Scenario, n int, out stri
 		t.Fatalf("%s\n%s", r.Scenarios[0].Message, stderr.String())
 	}
 	return r.Scenarios
+}
+
+// results are what the steps gave.
+func results(t *testing.T, s result.Scenario) string {
+	text, err := json.Marshal(s.Steps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // difference shows where two traces part.
