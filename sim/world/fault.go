@@ -16,6 +16,9 @@ const healLimit = 5 * time.Minute
 
 // Fault implements run.World.
 func (w *World) Fault(ctx context.Context, f *spec.Fault) error {
+	if f.Chaos != nil {
+		return w.chaos(ctx, f.Chaos)
+	}
 	leave, err := w.enter(ctx)
 	if err != nil {
 		return err
