@@ -41,6 +41,11 @@ e2e: ## Run every scenario in the simulator, twice each, as Ginkgo specs with JU
 	@mkdir -p $(OUT)/e2e
 	$(GO) run github.com/onsi/ginkgo/v2/ginkgo -p --procs=2 --tags=e2e --junit-report=junit.xml --output-dir=$(OUT)/e2e $(GINKGO) ./e2e
 
+.PHONY: determinism
+RUNS ?= 10
+determinism: ## Run every scenario RUNS times, each in a process of its own on a busy machine: one seed, one trace; SCENARIOS='upload|grpc'
+	$(GO) test -tags=determinism -count=1 -timeout 24h -parallel 2 -run '/$(SCENARIOS)' ./e2e/determinism -runs $(RUNS)
+
 .PHONY: browser
 browser: ## Open a report and the dashboard in Chromium: slider, live requests, dark mode, narrow screen, no network
 	$(GO) test -tags=browser -count=1 ./reports/browser ./dashboard
@@ -78,8 +83,8 @@ kind-smoke: ## Build the lab where this machine can, and run a handful of scenar
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not gofmt:"; echo "$$unformatted"; exit 1; fi
-	$(GO) vet -tags=e2e,kind,browser ./...
-	$(GO) tool staticcheck -tags=e2e,kind,browser ./...
+	$(GO) vet -tags=e2e,kind,browser,determinism ./...
+	$(GO) tool staticcheck -tags=e2e,kind,browser,determinism ./...
 
 .PHONY: race
 race: ## Run the tests of the data plane and the virtual network under the race detector

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 
 	"github.com/spf13/cobra"
 )
@@ -28,6 +29,9 @@ type Streams struct {
 	In  io.Reader
 	Out io.Writer
 	Err io.Writer
+
+	// wrap is world.Sim's, for tests.
+	wrap func(workload string, h http.Handler) http.Handler
 }
 
 // exit ends a command with a code; a nil error says nothing more.
@@ -47,9 +51,14 @@ func (e *exit) Unwrap() error { return e.err }
 
 // Main runs one command line and returns the exit code.
 func Main(ctx context.Context, args []string, s Streams) int {
+	out := &checked{w: s.Out}
+	s.Out = out
 	root := newRoot(s)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if out.err != nil {
+		err = &exit{codeEnvironment, fmt.Errorf("write to stdout: %w", out.err)}
+	}
 	var e *exit
 	switch {
 	case err == nil:
@@ -63,6 +72,20 @@ func Main(ctx context.Context, args []string, s Streams) int {
 		fmt.Fprintf(s.Err, "windtunnel: %v\nRun 'windtunnel --help' for usage.\n", err)
 		return codeUsage
 	}
+}
+
+// checked remembers the first error of a writer: what did not get out is no success.
+type checked struct {
+	w   io.Writer
+	err error
+}
+
+func (c *checked) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	if c.err == nil {
+		c.err = err
+	}
+	return n, err
 }
 
 func newRoot(s Streams) *cobra.Command {

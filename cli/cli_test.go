@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"os"
@@ -8,7 +9,9 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -17,7 +20,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"windtunnel": func() {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 		defer stop()
-		os.Exit(Main(ctx, os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+		os.Exit(Main(ctx, os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, wrap: accidents}))
 	}})
 }
 
@@ -25,7 +28,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:  "testdata",
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "programs": programs, "uptest": uptest, "taken": taken},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "programs": programs, "uptest": uptest, "taken": taken, "interrupts": interrupts, "hostile": hostile},
 		Setup: func(e *testscript.Env) error {
 			dir, err := os.Getwd()
 			e.Setenv("REPO", dir+"/..")
@@ -49,6 +52,36 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if strconv.Itoa(code) != args[0] {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// interrupts runs a command until its stdout has a word, presses Ctrl-C, and wants it to
+// end with 130: interrupts WORD PROGRAM ARGS. Its output goes to the file interrupted.
+func interrupts(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: interrupts WORD PROGRAM ARGS")
+	}
+	self, err := os.Executable()
+	ts.Check(err)
+	c := exec.Command(self, args[2:]...)
+	c.Args[0], c.Dir = args[1], ts.MkAbs(".")
+	out, err := c.StdoutPipe()
+	ts.Check(err)
+	c.Stderr = c.Stdout
+	ts.Check(c.Start())
+	deadline := time.AfterFunc(time.Minute, func() { c.Process.Kill() })
+	defer deadline.Stop()
+	var text strings.Builder
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		text.WriteString(lines.Text() + "\n")
+		if strings.Contains(lines.Text(), args[0]) {
+			ts.Check(c.Process.Signal(os.Interrupt))
+		}
+	}
+	c.Wait() // its exit code is looked at
+	ts.Check(os.WriteFile(ts.MkAbs("interrupted"), []byte(text.String()), 0o644))
+	if code := c.ProcessState.ExitCode(); code != 130 {
+		ts.Fatalf("exit code %d, want 130\n%s", code, text.String())
 	}
 }
 

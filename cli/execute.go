@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -37,7 +38,7 @@ func execute(ctx context.Context, s Streams, jobs []job, o runOptions, done func
 		done(r)
 	}
 	if o.env == "sim" {
-		runWorkers(ctx, s.Err, left, min(o.parallel, len(left)), finished)
+		runWorkers(ctx, s.Err, left, min(o.parallel, len(left)), o.memory<<20, finished)
 		return results, nil
 	}
 	if isCluster(o.env) && len(left) > 0 {
@@ -65,8 +66,8 @@ func runLoopback(ctx context.Context, j job, stderr io.Writer) result.Scenario {
 }
 
 // runSim runs one job in this process, twice where determinism is to be checked.
-func runSim(ctx context.Context, j job, s *spec.Scenario, stderr io.Writer) result.Scenario {
-	first, events := simulate(ctx, j, s, stderr)
+func runSim(ctx context.Context, streams Streams, j job, s *spec.Scenario) result.Scenario {
+	first, events := simulate(ctx, streams, j, s)
 	if j.TraceFile != "" {
 		if err := writeTrace(j.TraceFile, events); err != nil {
 			first.Status, first.Message = result.Error, err.Error()
@@ -75,19 +76,46 @@ func runSim(ctx context.Context, j job, s *spec.Scenario, stderr io.Writer) resu
 	if !j.CheckDeterminism || first.Status == result.Error {
 		return first
 	}
-	second, again := simulate(ctx, j, s, stderr)
+	second, again := simulate(ctx, streams, j, s)
 	first.WallSeconds += second.WallSeconds
 	if first.Digest != second.Digest {
 		first.Status = result.Error
 		first.Message = fmt.Sprintf("not deterministic: seed %d gave %s and %s\n%s", j.Seed, first.Digest, second.Digest,
 			trace.FirstDifference(events, again, 20))
+	} else if i := firstDifference(first.Steps, second.Steps); i >= 0 {
+		// A trace has sizes and instants; what the clients got is more.
+		first.Status = result.Error
+		first.Message = fmt.Sprintf("not deterministic: seed %d gave one trace, and two results of step %d (line %d):\n- %s\n+ %s", j.Seed, i+1, first.Steps[i].Line,
+			stepText(first.Steps, i), stepText(second.Steps, i))
 	}
 	return first
 }
 
-func simulate(ctx context.Context, j job, s *spec.Scenario, stderr io.Writer) (result.Scenario, []trace.Event) {
+// firstDifference is the index of the first step that is not the same in both, or -1.
+func firstDifference(a, b []result.Step) int {
+	for i := range max(len(a), len(b)) {
+		if stepText(a, i) != stepText(b, i) {
+			return i
+		}
+	}
+	return -1
+}
+
+// stepText is a step as it stands in results.json.
+func stepText(steps []result.Step, i int) string {
+	if i >= len(steps) {
+		return "no step"
+	}
+	text, err := json.Marshal(steps[i])
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+func simulate(ctx context.Context, streams Streams, j job, s *spec.Scenario) (result.Scenario, []trace.Event) {
 	var events []trace.Event
-	env := &world.Sim{Logger: logger(j, stderr), Stacks: stderr, OnStuck: func() { os.Exit(codeEnvironment) },
+	env := &world.Sim{Logger: logger(j, streams.Err), Stacks: streams.Err, Wrap: streams.wrap, OnStuck: func() { os.Exit(codeEnvironment) },
 		OnTrace: func(_ *spec.Scenario, e []trace.Event) { events = e }}
 	start := time.Now()
 	r := run.Run(ctx, env, s, run.Options{Seed: j.Seed, Timeout: j.Timeout})

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 	"github.com/windtunnel-mesh/windtunnel/sim/world"
+	"github.com/windtunnel-mesh/windtunnel/source"
 )
 
 // offline reads manifests and makes a mesh of them in which nothing runs. What is
@@ -49,7 +49,7 @@ func offline(s Streams, files []string) (*world.Offline, error) {
 // manifests reads a file, the YAML files of a folder, or stdin ("-").
 func manifests(in io.Reader, path string) ([]spec.Document, error) {
 	if path == "-" {
-		text, err := io.ReadAll(in)
+		text, err := source.ReadAll(in)
 		return []spec.Document{{File: "stdin", Line: 1, Text: text}}, err
 	}
 	var docs []spec.Document
@@ -58,7 +58,10 @@ func manifests(in io.Reader, path string) ([]spec.Document, error) {
 		if err != nil || e.IsDir() || file != path && extension != ".yaml" && extension != ".yml" {
 			return err
 		}
-		text, err := os.ReadFile(file)
+		text, err := source.Read(file)
+		if errors.Is(err, source.TooLargeError{}) {
+			err = fmt.Errorf("%s:1:1: %w", file, err)
+		}
 		if err == nil {
 			docs = append(docs, spec.Document{File: file, Line: 1, Text: text})
 		}

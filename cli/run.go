@@ -28,6 +28,7 @@ type runOptions struct {
 	output           string
 	checkDeterminism bool
 	timeout          time.Duration
+	memory           uint64 // MiB
 	verbose          bool
 	cluster          clusterTarget
 	junit            string
@@ -58,6 +59,7 @@ func newRunCommand(s Streams) *cobra.Command {
 	f.StringVar(&o.junit, "junit", "scenario", "what a test case of junit.xml is: scenario or step")
 	f.BoolVar(&o.checkDeterminism, "check-determinism", false, "run each scenario twice and compare what happened, event by event (simulator)")
 	f.DurationVar(&o.timeout, "timeout", 2*time.Minute, "wall time that one scenario may take")
+	f.Uint64Var(&o.memory, "memory", 4096, "memory that one scenario may take, in `MiB`; 0: any (simulator, on Unix)")
 	o.cluster.add(c)
 	f.BoolVar(&o.cluster.keep, "keep", false, "leave what scenarios made in the cluster where it is (kind, kube)")
 	f.StringVar(&o.cluster.clientImage, "client-image", "windtunnel/workload:latest", "`image` of the Pod that plays clients outside the mesh (kind, kube)")
@@ -81,6 +83,9 @@ func (o *runOptions) validate() error {
 	}
 	if o.repeat < 1 {
 		errs = append(errs, fmt.Errorf("--repeat %d: expected 1 or more", o.repeat))
+	}
+	if o.timeout <= 0 {
+		errs = append(errs, fmt.Errorf("--timeout %s: expected more than 0", o.timeout))
 	}
 	if o.checkDeterminism && o.env != "sim" {
 		errs = append(errs, fmt.Errorf("--check-determinism: only the simulator is deterministic, not %s", o.env))

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -23,12 +23,16 @@ import (
 // newWorkerCommand is the other end of runWorkers: jobs come in, results go out,
 // a line of JSON each. It ends when its input does.
 func newWorkerCommand(s Streams) *cobra.Command {
-	return &cobra.Command{
+	var memory uint64
+	c := &cobra.Command{
 		Use:    "worker",
 		Short:  "Run simulator jobs for another windtunnel process",
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := limitMemory(memory); err != nil {
+				return &exit{codeEnvironment, fmt.Errorf("limit the memory to %d bytes: %w", memory, err)}
+			}
 			in, out := json.NewDecoder(s.In), json.NewEncoder(s.Out)
 			for {
 				var j job
@@ -39,19 +43,21 @@ func newWorkerCommand(s Streams) *cobra.Command {
 				if err != nil {
 					return &exit{codeUsage, err}
 				}
-				if err := out.Encode(work(c.Context(), j, s.Err)); err != nil {
+				if err := out.Encode(work(c.Context(), s, j)); err != nil {
 					return &exit{codeEnvironment, err}
 				}
 			}
 		},
 	}
+	c.Flags().Uint64Var(&memory, "memory", 0, "bytes of data that the process may have; 0: any")
+	return c
 }
 
-func work(ctx context.Context, j job, stderr io.Writer) result.Scenario {
+func work(ctx context.Context, streams Streams, j job) result.Scenario {
 	scenarios, problems := run.Read([]string{j.File})
 	for _, s := range scenarios {
 		if s.Name == j.Name {
-			return runSim(ctx, j, s, stderr)
+			return runSim(ctx, streams, j, s)
 		}
 	}
 	return failed(j, fmt.Sprintf("%s changed while it was run: no scenario %q, %d problems", j.File, j.Name, len(problems)))
@@ -63,7 +69,7 @@ func failed(j job, message string) result.Scenario {
 
 // runWorkers runs jobs in n worker processes. A worker that is stuck or dies takes
 // one job with it: the job's result says so, and another worker takes its place.
-func runWorkers(ctx context.Context, stderr io.Writer, jobs []job, n int, finished func(job, *result.Scenario)) {
+func runWorkers(ctx context.Context, stderr io.Writer, jobs []job, n int, memory uint64, finished func(job, *result.Scenario)) {
 	queue := make(chan job, len(jobs))
 	for _, j := range jobs {
 		queue <- j
@@ -78,7 +84,7 @@ func runWorkers(ctx context.Context, stderr io.Writer, jobs []job, n int, finish
 					break
 				}
 				if w == nil {
-					w = startWorker(stderr, j.Verbose)
+					w = startWorker(stderr, j.Verbose, memory)
 				}
 				r := w.run(ctx, j)
 				if w.broken {
@@ -102,19 +108,19 @@ type worker struct {
 	command *exec.Cmd
 	in      io.WriteCloser
 	out     *bufio.Reader
-	stderr  bytes.Buffer
+	stderr  ending
 	broken  bool
 	err     error // why it did not start
 }
 
-func startWorker(stderr io.Writer, verbose bool) *worker {
+func startWorker(stderr io.Writer, verbose bool, memory uint64) *worker {
 	w := &worker{}
 	self, err := os.Executable()
 	if err != nil {
 		w.broken, w.err = true, err
 		return w
 	}
-	w.command = exec.Command(self, "worker")
+	w.command = exec.Command(self, "worker", "--memory", strconv.FormatUint(memory, 10))
 	w.command.Args[0] = os.Args[0]
 	w.command.Env = append(os.Environ(), "GOMAXPROCS=1")
 	w.command.Stderr = &w.stderr
@@ -153,6 +159,7 @@ func (w *worker) run(ctx context.Context, j job) result.Scenario {
 	defer timer.Stop()
 	stop := context.AfterFunc(ctx, func() { w.command.Process.Kill() })
 	defer stop()
+	w.stderr.reset()
 	err := json.NewEncoder(w.in).Encode(j)
 	var line []byte
 	if err == nil {
@@ -168,17 +175,12 @@ func (w *worker) run(ctx context.Context, j job) result.Scenario {
 	w.broken = true
 	w.in.Close()
 	state := w.command.Wait()
+	words := w.stderr.String()
 	message := fmt.Sprintf("the simulator's process ended (%v)", state)
-	if !timer.Stop() {
+	if strings.HasPrefix(words, stuckWords) || !timer.Stop() {
 		message = fmt.Sprintf("stuck: it took longer than --timeout %s", j.Timeout)
 	}
-	return failed(j, strings.TrimSpace(message+"\n"+tail(w.stderr.String(), 200)))
-}
-
-// tail is the last lines of a text.
-func tail(text string, lines int) string {
-	all := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
+	return failed(j, strings.TrimSpace(message+"\n"+words))
 }
 
 // end lets the worker finish and reaps it.

@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/windtunnel-mesh/windtunnel/source"
 )
 
 // Print writes diagnostics as compilers do: the place, the severity, the message and
@@ -21,9 +22,10 @@ func Print(w io.Writer, ds []Diagnostic) {
 		}
 		b.WriteByte('\n')
 		if strings.TrimSpace(d.Excerpt) != "" {
-			fmt.Fprintf(&b, "  %s\n", d.Excerpt)
-			if d.Position.Col > 0 && d.Position.Col <= utf8.RuneCountInString(d.Excerpt)+1 {
-				fmt.Fprintf(&b, "  %s^\n", indent(d.Excerpt, d.Position.Col-1))
+			text, mark := source.Show(d.Excerpt, d.Position.Col)
+			fmt.Fprintf(&b, "  %s\n", text)
+			if mark != "" {
+				fmt.Fprintf(&b, "  %s\n", mark)
 			}
 		}
 		if d.Hint != "" {
@@ -32,21 +34,4 @@ func Print(w io.Writer, ds []Diagnostic) {
 		// A diagnostic is one write, so that those of several writers do not mix.
 		_, _ = io.WriteString(w, b.String())
 	}
-}
-
-// indent is white space as wide as the first n characters of a line: tabs stay tabs.
-func indent(line string, n int) string {
-	var b strings.Builder
-	for _, r := range line {
-		if n == 0 {
-			break
-		}
-		n--
-		if r == '\t' {
-			b.WriteByte('\t')
-		} else {
-			b.WriteByte(' ')
-		}
-	}
-	return b.String()
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+	"github.com/windtunnel-mesh/windtunnel/source"
 )
 
 // FolderOptions for NewFolder.
@@ -209,7 +210,7 @@ func (f *Folder) refresh(path string) bool {
 		err = fmt.Errorf("%s is a folder", path)
 	}
 	if err == nil {
-		data, err = os.ReadFile(path)
+		data, err = source.Read(path)
 	}
 	if err != nil {
 		return f.unreadable(path, old, err)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/reports/result"
@@ -54,6 +55,8 @@ func (x *execution) broke(f *spec.Fault) {
 		if b.Subject, b.Text = "control plane", f.ControlPlane; f.ControlPlane == "restart" {
 			b.To = now
 		}
+	case f.Chaos != nil:
+		b.Subject, b.Text, b.From, b.To = strings.Join(f.Chaos.Workloads, ", "), "chaos", max(0, now-f.Chaos.For.Seconds()), now
 	case f.XDS != nil:
 		b.Subject, b.Text, lasts = f.XDS.Workload, "configuration is dropped", f.XDS.For
 		if !f.XDS.Drop {

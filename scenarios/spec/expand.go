@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/windtunnel-mesh/windtunnel/source"
 )
 
 // expand reads the documents of a file or of every file of a pattern, sorted.
@@ -57,7 +59,7 @@ func (d *decoder) resource(n *yaml.Node, path, file string) []Document {
 	}
 	var data []byte
 	if err == nil {
-		data, err = os.ReadFile(file)
+		data, err = source.Read(file)
 	}
 	if err != nil {
 		d.problem(n, "file %q cannot be read: %s", path, reason(err))

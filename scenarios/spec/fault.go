@@ -18,6 +18,7 @@ type Fault struct {
 	Slow         *Slow
 	ControlPlane string // down, up, restart
 	XDS          *XDSFault
+	Chaos        *Chaos
 	Heal         string // all
 	Position     Position
 }
@@ -69,6 +70,7 @@ func faultFormat() object[Fault] {
 		at("slow", "Worse links from one workload to another.", pointer(slowFormat()), func(f *Fault) **Slow { return &f.Slow }),
 		at("controlPlane", "The control plane goes or comes back; proxies keep what they have.", enum("down", "up", "restart"), func(f *Fault) *string { return &f.ControlPlane }),
 		at("xds", "Configuration that comes late, or not at all.", pointer(xdsFaultFormat()), func(f *Fault) **XDSFault { return &f.XDS }),
+		at("chaos", "Faults drawn from the seed, one after the other.", pointer(chaosFormat()), func(f *Fault) **Chaos { return &f.Chaos }),
 		at("heal", "Undoes all faults and waits until every proxy is up to date, 5 minutes at most.", enum("all"), func(f *Fault) *string { return &f.Heal }),
 	}
 	return object[Fault]{what: "a fault", fields: fields, rules: func(d *decoder, n *yaml.Node, keys map[string]*yaml.Node, f *Fault) {
@@ -83,7 +85,7 @@ func faultFormat() object[Fault] {
 			d.problem(keys[found[1]], "a fault is exactly one thing, found %s; make a step of each", strings.Join(found, " and "))
 		}
 		if len(found) == 0 && len(keys) == 0 {
-			d.problem(n, "a fault needs one of kill, restart, pause, proxy, partition, slow, controlPlane, xds, heal")
+			d.problem(n, "a fault needs one of kill, restart, pause, proxy, partition, slow, controlPlane, xds, chaos, heal")
 		}
 	}, extend: func(s schema) {
 		s["minProperties"], s["maxProperties"] = 1, 1

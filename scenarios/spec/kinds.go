@@ -91,8 +91,9 @@ func (o object[T]) decode(d *decoder, n *yaml.Node, v *T) {
 		return
 	}
 	keys := map[string]*yaml.Node{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
+	entries := d.entries(n, 0)
+	for i := 0; i+1 < len(entries); i += 2 {
+		key, value := entries[i], entries[i+1]
 		if keys[key.Value] != nil {
 			d.problem(key, "field %q is there twice, first on line %d", key.Value, d.at(keys[key.Value]).Line)
 			continue
@@ -114,6 +115,48 @@ func (o object[T]) decode(d *decoder, n *yaml.Node, v *T) {
 	if o.rules != nil {
 		o.rules(d, n, keys, v)
 	}
+}
+
+// maxMerges bounds how deep merge keys refer to mappings that have such keys, too.
+const maxMerges = 10
+
+// entries are the keys and values of a mapping, those that a merge key ("<<") brings
+// behind its own; a key that is there already stays as it is (yaml.org/type/merge).
+func (d *decoder) entries(n *yaml.Node, depth int) []*yaml.Node {
+	var own, merges []*yaml.Node
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].ShortTag() == "!!merge" {
+			merges = append(merges, n.Content[i+1])
+		} else {
+			own = append(own, n.Content[i], n.Content[i+1])
+		}
+	}
+	for i := 0; i < len(merges); i++ {
+		from := resolve(merges[i])
+		switch {
+		case from.Kind == yaml.SequenceNode && merges[i].Kind != yaml.AliasNode:
+			merges = append(merges, from.Content...)
+		case from.Kind != yaml.MappingNode || depth >= maxMerges:
+			d.problem(merges[i], "a merge key (<<) takes a mapping, an alias of one, or a list of these, %d deep at most", maxMerges)
+		default:
+			own = without(own, d.entries(from, depth+1))
+		}
+	}
+	return own
+}
+
+// without appends the entries whose key is not there yet.
+func without(own, more []*yaml.Node) []*yaml.Node {
+	there := map[string]bool{}
+	for i := 0; i < len(own); i += 2 {
+		there[own[i].Value] = true
+	}
+	for i := 0; i+1 < len(more); i += 2 {
+		if !there[more[i].Value] {
+			own = append(own, more[i], more[i+1])
+		}
+	}
+	return own
 }
 
 // resolve follows an alias.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/windtunnel-mesh/windtunnel/source"
 	"github.com/windtunnel-mesh/windtunnel/spelling"
 )
 
@@ -22,17 +23,11 @@ func (p Problem) Detail() string {
 	if strings.TrimSpace(p.Source) == "" {
 		return p.Error()
 	}
-	indent := make([]rune, 0, p.Position.Col)
-	for i, r := range []rune(p.Source) {
-		if i >= p.Position.Col-1 {
-			break
-		}
-		if r != '\t' {
-			r = ' '
-		}
-		indent = append(indent, r)
+	text, mark := source.Show(p.Source, p.Position.Col)
+	if mark == "" {
+		return p.Error() + "\n  " + text
 	}
-	return fmt.Sprintf("%s\n  %s\n  %s^", p.Error(), p.Source, string(indent))
+	return p.Error() + "\n  " + text + "\n  " + mark
 }
 
 // Text is Detail with the end of its line, ready to print.

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/windtunnel-mesh/windtunnel/source"
 )
 
 // Options are what reading needs beside the files.
@@ -46,7 +48,7 @@ func Read(paths []string, o Options) ([]*Scenario, []Problem) {
 				continue
 			}
 			seen[file] = true
-			data, err := os.ReadFile(file)
+			data, err := source.Read(file)
 			if err != nil {
 				problems = append(problems, Problem{Position: Position{File: file, Line: 1, Col: 1}, Message: "cannot be read: " + reason(err)})
 				continue
@@ -193,6 +195,9 @@ func (d *decoder) parses(doc Document) *yaml.Node {
 	if err != nil {
 		m := yamlLine.FindStringSubmatch(strings.TrimPrefix(err.Error(), "yaml: "))
 		message = "not YAML: " + m[2]
+		if strings.HasSuffix(message, "cannot start any token") || strings.Contains(message, "tab character") {
+			message += "; YAML is indented with spaces, not tabs"
+		}
 		if n, err := strconv.Atoi(m[1]); err == nil {
 			line += n - 1
 		}

@@ -114,8 +114,9 @@ func watch(o Options) (stop func()) {
 		w = os.Stderr
 	}
 	t := time.AfterFunc(o.Watchdog, func() {
-		fmt.Fprintf(w, "bubble: stuck: not done after %s of wall time; all goroutines:\n\n", o.Watchdog)
-		_, _ = w.Write(allStacks())
+		running, waiting := bubbleStacks()
+		fmt.Fprintf(w, "bubble: stuck: not done after %s of wall time; time waits for %d goroutines:\n\n%s\n\n%d others wait for time:\n\n%s\n",
+			o.Watchdog, len(running), strings.Join(running, "\n\n"), len(waiting), strings.Join(waiting, "\n\n"))
 		if o.OnStuck != nil {
 			o.OnStuck()
 		}
@@ -171,14 +172,24 @@ func leftOver(r any) error {
 	if !strings.HasPrefix(text, "deadlock:") {
 		panic(r)
 	}
-	var stacks []string
+	running, waiting := bubbleStacks()
+	return fmt.Errorf("%w: %s\n\n%s", ErrLeftOver, text, strings.Join(append(running, waiting...), "\n\n"))
+}
+
+// bubbleStacks are the stacks of the bubble's goroutines: those that time waits for, and
+// those that wait for time (which the runtime calls durably blocked).
+func bubbleStacks() (running, waiting []string) {
 	for s := range strings.SplitSeq(string(allStacks()), "\n\n") {
 		header, _, _ := strings.Cut(s, "\n")
-		if strings.Contains(header, "synctest bubble") {
-			stacks = append(stacks, s)
+		switch {
+		case !strings.Contains(header, "synctest bubble"):
+		case strings.Contains(header, "(durable)"):
+			waiting = append(waiting, s)
+		default:
+			running = append(running, s)
 		}
 	}
-	return fmt.Errorf("%w: %s\n\n%s", ErrLeftOver, text, strings.Join(stacks, "\n\n"))
+	return running, waiting
 }
 
 func allStacks() []byte {

@@ -33,6 +33,8 @@ type Container struct {
 	// Spans is where images that collect spans keep them; nil: they are refused.
 	Spans http.Handler
 	Seed  seed.Seed
+	// Wrap, where set, stands before the HTTP handler.
+	Wrap func(http.Handler) http.Handler
 	// Files are those of mounted ConfigMaps and Secrets, by path.
 	Files map[string][]byte
 }
@@ -224,6 +226,9 @@ func (i Image) rest(ctx context.Context, c Container, p *Process) (Server, error
 	}
 	if b, ok := handler.(*behaviour); ok {
 		go b.start(ctx) // ends with its calls, which end with ctx
+	}
+	if c.Wrap != nil {
+		handler = c.Wrap(handler)
 	}
 	server := &http.Server{Handler: p.counted(handler), ErrorLog: log.New(io.Discard, "", 0), BaseContext: func(net.Listener) context.Context { return ctx }}
 	if i.Cleartext2 {

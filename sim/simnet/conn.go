@@ -75,6 +75,9 @@ func (s *stream) get(p []byte) (int, error) {
 
 // Write implements net.Conn. It returns when the peer's window has taken everything.
 func (c *Conn) Write(p []byte) (int, error) {
+	if c.host.dead.Load() {
+		return 0, c.wrap("write", syscall.ECONNRESET)
+	}
 	n, err := c.out.write(p)
 	if err != nil {
 		err = c.wrap("write", err)
@@ -136,6 +139,9 @@ func (s *stream) broken() error {
 
 // CloseWrite ends the stream to the peer, which can still send.
 func (c *Conn) CloseWrite() error {
+	if c.host.dead.Load() {
+		return c.wrap("close", syscall.ENOTCONN)
+	}
 	s := c.out
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,6 +160,9 @@ func (c *Conn) CloseWrite() error {
 
 // Close implements net.Conn. As in TCP, unread data makes it a reset.
 func (c *Conn) Close() error {
+	if c.host.dead.Load() {
+		return nil // abort closes it
+	}
 	in, out := c.in, c.out
 	in.mu.Lock()
 	if in.noReader {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/windtunnel-mesh/windtunnel/sim/fabric"
@@ -27,6 +28,10 @@ type Host struct {
 	ports     map[uint16]int          // ephemeral ports in use
 	lastPort  uint16
 	closed    bool
+
+	// dead is set before anything of the host is taken down: what its processes still do,
+	// whenever the scheduler lets them, has no effect and leaves no trace.
+	dead atomic.Bool
 }
 
 var _ fabric.Wire = (*Host)(nil)
@@ -49,6 +54,7 @@ func newHost(n *Net, name string, addr netip.Addr) *Host {
 // Close implements fabric.Host. Peers learn of it by a reset, a link's latency later; who
 // dials the address afterwards gets no answer.
 func (h *Host) Close() error {
+	h.dead.Store(true)
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()

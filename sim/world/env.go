@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"time"
 
@@ -27,6 +28,9 @@ type Sim struct {
 	OnStuck func()
 	// OnTrace, where set, gets the events of every scenario that ended.
 	OnTrace func(s *spec.Scenario, events []trace.Event)
+	// Wrap, where set, stands before the HTTP handler of every container: there a test
+	// plants what no application is allowed to do here.
+	Wrap func(workload string, h http.Handler) http.Handler
 }
 
 var _ run.Env = (*Sim)(nil)
@@ -48,6 +52,7 @@ func (e *Sim) Do(ctx context.Context, s *spec.Scenario, o run.Options, f func(co
 		}
 		w, err := newWorld(ctx, options{
 			Scenario: s, Fabric: simnet.New(network), Seed: root, Deterministic: true, Trace: recorder, Logger: logger(e.Logger),
+			Wrap: e.Wrap,
 		})
 		if err != nil {
 			return err

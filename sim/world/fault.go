@@ -16,6 +16,9 @@ const healLimit = 5 * time.Minute
 
 // Fault implements run.World.
 func (w *World) Fault(ctx context.Context, f *spec.Fault) error {
+	if f.Chaos != nil {
+		return w.chaos(ctx, f.Chaos)
+	}
 	leave, err := w.enter(ctx)
 	if err != nil {
 		return err
@@ -63,6 +66,7 @@ func (w *World) kill(ctx context.Context, name string) error {
 	}
 	for _, n := range pods {
 		w.log.event("fault", n.pod.Name, "killed")
+		w.log.killed(n.pod.Name)
 		errs = append(errs, n.host.Close(), n.close()) // the network first: peers get resets, not ends
 		w.setNode(n.pod.Name, nil)
 		names = append(names, n.pod.Name)

@@ -66,6 +66,20 @@ func TestFaults(t *testing.T) {
   - fault: {slow: {from: sleep, to: web, bandwidth: 1000000}}
   - request: {from: sleep, url: "http://web/", bodyBytes: 5000000}
     expect: [ok(), latency.max < duration("1s")]`, ""},
+		"chaos knows whom it strikes": {`
+  - fault: {chaos: {workloads: [web, nobody], for: 10s}}
+  - request: {from: sleep, url: "http://web/"}
+    expect: [ok()]`, `no workload and no Pod is called "nobody"`},
+		"chaos does not strike who has no sidecar": {`
+  - fault: {chaos: {workloads: [web, istio-system/istiod], for: 10s}}
+  - request: {from: sleep, url: "http://web/"}
+    expect: [ok()]`, "has no sidecar"},
+		"chaos of one workload, healed": {`
+  - fault: {chaos: {workloads: [web], for: 1m, every: 1s}}
+  - fault: {heal: all}
+  - wait: 3m
+  - request: {from: sleep, url: "http://web/", count: 4}
+    expect: [ok()]`, ""},
 		"a scale survives an apply that leaves it open": {`
   - scale: {workload: web, replicas: 3}
   - apply: |

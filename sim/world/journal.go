@@ -28,13 +28,14 @@ type journal struct {
 	events []run.Event
 	pods   map[netip.Addr]place // also those that are gone: addresses are not used twice
 	names  map[string]place     // the same by name
+	dead   map[string]bool      // Pods that were killed: a process that is no more tells nothing
 }
 
 // place is a Pod as the journal names it.
 type place struct{ pod, namespace, workload string }
 
 func newJournal(t *trace.Recorder) *journal {
-	return &journal{trace: t, pods: make(map[netip.Addr]place), names: make(map[string]place)}
+	return &journal{trace: t, pods: make(map[netip.Addr]place), names: make(map[string]place), dead: make(map[string]bool)}
 }
 
 func (j *journal) all() []run.Seen {
@@ -94,7 +95,33 @@ func (j *journal) sink(p place) accesslog.Sink {
 	return func(e accesslog.Entry) { j.add(p, e) }
 }
 
+// killed has what a Pod's proxy still says count for no more than that requests had
+// reached it: how far its goroutines get at the instant of its death is the scheduler's.
+func (j *journal) killed(pod string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.dead[pod] = true
+}
+
+// unanswered is what is certain of a request that was in a Pod when that was killed.
+func unanswered(e accesslog.Entry) accesslog.Entry {
+	e.Status, e.Flags, e.Details, e.Attempts, e.BytesSent = 0, "DC", "", 1, 0
+	return e
+}
+
+func (j *journal) isDead(pod string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.dead[pod]
+}
+
 func (j *journal) add(p place, e accesslog.Entry) {
+	if j.isDead(p.pod) {
+		if !e.Inbound {
+			return
+		}
+		e = unanswered(e)
+	}
 	if j.trace != nil {
 		j.trace.Add("exchange", p.pod, describe(&e))
 	}

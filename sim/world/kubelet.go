@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -155,8 +156,13 @@ func (w *World) startContainer(ctx context.Context, n *node, c corev1.Container)
 		return err
 	}
 	uid := user(n.pod, c)
+	var wrap func(http.Handler) http.Handler
+	if w.o.Wrap != nil {
+		wrap = func(h http.Handler) http.Handler { return w.o.Wrap(n.workload, h) }
+	}
 	process, err := image.Start(ctx, images.Container{
-		Pod: n.pod, Spec: c, Workload: n.workload, Env: env, Files: files,
+		Wrap: wrap,
+		Pod:  n.pod, Spec: c, Workload: n.workload, Env: env, Files: files,
 		Network: n.host.Network(uid, uid),
 		Seed:    w.o.Seed.Sub("app/" + n.pod.Name + "/" + c.Name),
 		Spans:   w.spans,

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
@@ -39,6 +40,7 @@ type options struct {
 	Programs      *Programs       // nil: proxies run in this process
 	Watcher       Watcher         // nil: none
 	Logger        *slog.Logger
+	Wrap          func(workload string, h http.Handler) http.Handler // nil: none
 }
 
 // World is one mesh. Scenario steps call it from one goroutine; proxies and

@@ -11,7 +11,11 @@ import (
 )
 
 // answerWith adds an endpoint that reads a request's head and then does what answer says.
-func (w *world) answerWith(answer func(c net.Conn)) {
+func (w *world) answerWith(answer func(c net.Conn)) { w.answerAfter(4096, answer) }
+
+// answerAfter reads that many bytes at most: a server that leaves some of a request unread
+// ends its connection by a reset, as TCP does.
+func (w *world) answerAfter(read int, answer func(c net.Conn)) {
 	n := len(w.cluster.Endpoints[0].Endpoints) + 1
 	addr := fmt.Sprintf("10.0.1.%d", n)
 	l, err := w.host("raw-"+addr, addr).Network(0, 0).Listen(context.Background(), addr+":80")
@@ -27,7 +31,7 @@ func (w *world) answerWith(answer func(c net.Conn)) {
 			}
 			go func() {
 				defer c.Close()
-				b := make([]byte, 4096)
+				b := make([]byte, read)
 				if _, err := c.Read(b); err == nil {
 					answer(c)
 				}
@@ -37,19 +41,25 @@ func (w *world) answerWith(answer func(c net.Conn)) {
 	w.endpoint(addr)
 }
 
-// TestResponseCutAtEveryByte: before the head is there a client gets a 503 with UC; after
+// TestResponseCutAtEveryByte: whether by an end or by a reset, before the head is there a client gets a 503 with UC; after
 // it a response that is visibly cut, never one that looks complete.
 func TestResponseCutAtEveryByte(t *testing.T) {
 	const head, sized, chunked = "HTTP/1.1 200 OK\r\nX: y\r\n", "Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
-	for _, response := range []string{head + sized, head + chunked} {
+	for i, response := range []string{head + sized, head + chunked, head + sized, head + chunked} {
 		bubble(t, func(w *world) {
-			cut := 0
-			w.answerWith(func(c net.Conn) { _, _ = io.WriteString(c, response[:cut]) })
+			cut, read := 0, 4096
+			if i >= 2 {
+				read = 10
+			}
+			w.answerAfter(read, func(c net.Conn) {
+				_, _ = io.WriteString(c, response[:cut])
+				time.Sleep(10 * time.Millisecond) // a reset must not overtake what it follows
+			})
 			w.build()
 			headEnd := strings.Index(response, "\r\n\r\n") + 4
 			for cut = range len(response) + 1 {
 				r := w.get()
-				what := fmt.Sprintf("%d of %d bytes", cut, len(response))
+				what := fmt.Sprintf("%d of %d bytes, %d read", cut, len(response), read)
 				switch {
 				case cut < headEnd:
 					w.expect(what, r, 503, "UC", "upstream_reset_before_response_started{connection_termination}")

@@ -61,6 +61,18 @@ func TestRefusedRequests(t *testing.T) {
 		"two empty lines":           {"\r\n\r\nGET / HTTP/1.1\r\n" + hostLine + "\r\n", 400, detailsCodec},
 		"TLS on a plaintext port":   {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, detailsCodec},
 		"response in its place":     {"HTTP/1.1 200 OK\r\n\r\n", 400, detailsCodec},
+		"CONNECT to nobody":         {"CONNECT  HTTP/1.1\r\n" + hostLine + "\r\n", 400, detailsURL},
+		"CONNECT to a path":         {"CONNECT /a HTTP/1.1\r\n" + hostLine + "\r\n", 400, detailsCharacters},
+		"CONNECT to a URL":          {"CONNECT http://a/ HTTP/1.1\r\n" + hostLine + "\r\n", 400, detailsCharacters},
+		"URL without a host":        {"GET http:///a HTTP/1.1\r\n" + hostLine + "\r\n", 400, detailsURL},
+		"URL, and no host":          {"GET http://a/ HTTP/1.1\r\n\r\n", 400, detailsHost},
+		"URL, and two hosts":        {"GET http://a/ HTTP/1.1\r\n" + hostLine + hostLine + "\r\n", 400, detailsCodec},
+		"empty encoding":            {"POST / HTTP/1.1\r\n" + hostLine + "Transfer-Encoding:\r\n\r\n", 501, detailsTransferEncoding},
+		"identity":                  {"POST / HTTP/1.1\r\n" + hostLine + "Transfer-Encoding: identity\r\n\r\n", 501, detailsTransferEncoding},
+		"chunked and nothing":       {"POST / HTTP/1.1\r\n" + hostLine + "Transfer-Encoding: chunked,\r\n\r\n", 501, detailsTransferEncoding},
+		"chunked behind a tab":      {"POST / HTTP/1.1\r\n" + hostLine + "Transfer-Encoding\t: chunked\r\n\r\n", 400, detailsCodec},
+		"empty length":              {"POST / HTTP/1.1\r\n" + hostLine + "Content-Length:\r\n\r\n", 400, detailsCodec},
+		"length with a unit":        {"POST / HTTP/1.1\r\n" + hostLine + "Content-Length: 3 bytes\r\n\r\n", 400, detailsCodec},
 		"asterisk form but for GET": {"GET * HTTP/1.1\r\n" + hostLine + "\r\n", 400, detailsURL},
 	}
 	for name, test := range tests {

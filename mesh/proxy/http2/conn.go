@@ -57,6 +57,7 @@ type conn struct {
 	after       func() // due once the lock is free
 	err         error  // why the connection ended
 	pinger      *time.Timer
+	flood       flood
 	pings       uint64
 	unanswered  bool // a PING is
 }
@@ -108,9 +109,11 @@ func (c *conn) write() {
 		}
 		b := c.out
 		c.out, c.spare = c.spare, nil
+		controls := c.flood.controls
 		c.mu.Unlock()
 		_, err := c.raw.Write(b.Bytes())
 		c.mu.Lock()
+		c.flood.controls -= controls
 		b.Reset()
 		c.spare = b
 		c.room.Broadcast()
@@ -256,6 +259,7 @@ func (c *conn) settle(err error) error {
 		}
 		c.role.malformed(broken.StreamID)
 		must(c.framer.WriteRSTStream(broken.StreamID, broken.Code))
+		c.flood.controls++
 		c.wake()
 		return nil
 	case errors.As(err, &fatal), errors.Is(err, http2.ErrFrameTooLarge):
@@ -285,6 +289,9 @@ func (c *conn) lastID() uint32 {
 
 // handle does what a frame says. The lock must be held.
 func (c *conn) handle(f http2.Frame) error {
+	if err := c.flood.meet(f); err != nil {
+		return err
+	}
 	switch f := f.(type) {
 	case *http2.MetaHeadersFrame:
 		return c.role.headers(f)
@@ -297,12 +304,14 @@ func (c *conn) handle(f http2.Frame) error {
 	case *http2.RSTStreamFrame:
 		if s := c.streams[f.StreamID]; s != nil {
 			s.remoteReset(f.ErrCode)
+			return c.flood.reset(time.Since(s.opened), s.answered())
 		} else if c.role.idle(f.StreamID) {
 			return http2.ConnectionError(http2.ErrCodeProtocol)
 		}
 	case *http2.PingFrame:
 		if !f.IsAck() {
 			must(c.framer.WritePing(true, f.Data))
+			c.flood.controls++
 			c.wake()
 		} else {
 			c.pong(f)
@@ -369,6 +378,7 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 		return err
 	}
 	must(c.framer.WriteSettingsAck())
+	c.flood.controls++
 	c.wake()
 	c.role.changed()
 	return nil

@@ -89,7 +89,36 @@ func TestHostileFrames(t *testing.T) {
 					return
 				}
 			}
-		}, ""},
+		}, "goaway ENHANCE_YOUR_CALM"},
+		"flood of priorities": {func(f *http2.Framer, _ net.Conn) {
+			for range 1000 {
+				if f.WritePriority(1, http2.PriorityParam{StreamDep: 3}) != nil {
+					return
+				}
+			}
+		}, "goaway ENHANCE_YOUR_CALM"},
+		"flood of window updates": {func(f *http2.Framer, _ net.Conn) {
+			head(f, 1, false)
+			for range 100 {
+				if f.WriteWindowUpdate(1, 1) != nil {
+					return
+				}
+			}
+		}, "goaway ENHANCE_YOUR_CALM"},
+		"flood of empty content": {func(f *http2.Framer, _ net.Conn) {
+			head(f, 1, false)
+			for range 5 {
+				if f.WriteData(1, false, nil) != nil {
+					return
+				}
+			}
+		}, "goaway ENHANCE_YOUR_CALM"},
+		"empty content once": {func(f *http2.Framer, _ net.Conn) {
+			head(f, 1, false)
+			_ = f.WriteData(1, false, nil)
+			_ = f.WriteData(1, true, nil)
+			_ = f.WriteWindowUpdate(0, 1<<31-1)
+		}, "goaway FLOW_CONTROL_ERROR"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -123,8 +152,41 @@ func TestHostileFrames(t *testing.T) {
 				near.Close()
 				<-ended
 				time.Sleep(time.Minute)
-				if test.want != "" && last != test.want {
+				if last != test.want {
 					t.Errorf("the last frame was %q, want %q", last, test.want)
+				}
+			})
+		})
+	}
+}
+
+// TestUnreadFloods: who asks for answers and reads none of them is left.
+func TestUnreadFloods(t *testing.T) {
+	for name, ask := range map[string]func(f *http2.Framer, i uint32) error{
+		"pings":    func(f *http2.Framer, _ uint32) error { return f.WritePing(false, [8]byte{}) },
+		"settings": func(f *http2.Framer, _ uint32) error { return f.WriteSettings() },
+		"streams that are refused": func(f *http2.Framer, i uint32) error {
+			return f.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*i + 1, BlockFragment: encode("x y"), EndHeaders: true, EndStream: true})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				near, far := net.Pipe()
+				defer near.Close()
+				ended := make(chan struct{})
+				go func() {
+					NewServer(far, ServerOptions{Serve: mirror}).Run(t.Context())
+					close(ended)
+				}()
+				_, _ = io.WriteString(near, Preface)
+				f := http2.NewFramer(near, nil)
+				asked := uint32(0)
+				for f.WriteSettings() == nil && asked < 10_000 && ask(f, asked) == nil {
+					asked++
+				}
+				<-ended
+				if asked > 1100 {
+					t.Errorf("it answered %d times, unread", asked)
 				}
 			})
 		})

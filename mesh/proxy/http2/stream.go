@@ -35,6 +35,7 @@ type stream struct {
 
 	finished       bool // out of the connection's streams
 	received, sent int64
+	opened         time.Time
 	activity       time.Time
 
 	readBy, writeBy, armed time.Time
@@ -42,7 +43,9 @@ type stream struct {
 }
 
 func (c *conn) newStream(id uint32, owner any) *stream {
-	s := &stream{c: c, id: id, owner: owner, expected: -1, recvWindow: int64(c.own.StreamWindow), sendWindow: c.peerWindow, activity: time.Now()}
+	now := time.Now()
+	c.flood.opened++
+	s := &stream{c: c, id: id, owner: owner, expected: -1, recvWindow: int64(c.own.StreamWindow), sendWindow: c.peerWindow, opened: now, activity: now}
 	s.arrived.L = &c.mu
 	c.streams[id] = s
 	return s
@@ -67,6 +70,7 @@ func (s *stream) leave() {
 		return
 	}
 	s.finished = true
+	s.c.flood.closed++
 	if s.timer != nil {
 		s.timer.Stop()
 	}
@@ -97,6 +101,13 @@ func (s *stream) reset(code http2.ErrCode, reason string) {
 func (s *stream) remoteReset(code http2.ErrCode) {
 	err := &ResetError{Code: code, Remote: true}
 	s.over(err, err)
+}
+
+// answered tells whether this side has begun a response; a stream that it opened itself
+// is not the peer's to give up.
+func (s *stream) answered() bool {
+	x, server := s.owner.(*ServerStream)
+	return !server || x.responded
 }
 
 // data takes a DATA frame's content.
@@ -224,6 +235,7 @@ func (s *stream) send(b []byte, end bool) error {
 			continue
 		}
 		last := n == len(b)
+		c.flood.sent++
 		must(c.framer.WriteData(s.id, end && last, b[:n]))
 		b = b[n:]
 		s.sendWindow -= int64(n)

@@ -179,6 +179,56 @@ func FuzzClientHello(f *testing.F) {
 	})
 }
 
+// TestHandshakeCutAtEveryByte: a client that goes away at any point of its ClientHello, or
+// behind it, by an end or by a reset, costs nobody anything.
+func TestHandshakeCutAtEveryByte(t *testing.T) {
+	ca := issue(t, "ca", "spiffe://td", nil)
+	source, server := new(secrets), tell{make(chan *message.Conn, 1)}
+	source.Store(&secret.Secret{Certificate: issue(t, "server", "spiffe://td/ns/n/sa/one", ca)})
+	l, err := New(Options{Logger: slog.New(slog.DiscardHandler), NextID: func() uint64 { return 1 }, Secrets: source,
+		Servers: func(*snapshot.FilterChain) (Server, error) { return server, nil },
+		Config: &snapshot.Listener{Name: "in", TLSInspector: new(snapshot.Inspector), Chains: []*snapshot.FilterChain{{HTTP: new(snapshot.HTTPManager),
+			Match: snapshot.ChainMatch{TransportProtocol: "tls"}, TLS: &snapshot.ServerTLS{Certificate: "default"}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket, err := Open(t.Context(), netx.System{}, netip.MustParseAddrPort("127.0.0.1:0"), l.o.Logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket.Start(l)
+	hello := clientHello(t, &tls.Config{ServerName: "a.b"})
+	for cut := range len(hello) + 1 {
+		for _, reset := range []bool{false, true} {
+			c, err := net.Dial("tcp", socket.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = c.Write(hello[:cut])
+			if reset {
+				_ = c.(*net.TCPConn).SetLinger(0)
+			}
+			_ = c.Close()
+		}
+	}
+	c, err := tls.Dial("tcp", socket.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatalf("a good client after all the others: %v", err)
+	}
+	_, _ = c.Write([]byte("x"))
+	if facts := <-server.facts; facts.TLS == nil {
+		t.Errorf("a handshake that was cut got through: %+v", facts)
+	}
+	_ = c.Close()
+	l.Close()
+	socket.Close()
+	select {
+	case facts := <-server.facts:
+		t.Errorf("a second connection was served: %+v", facts)
+	default:
+	}
+}
+
 // secrets can be exchanged while in use.
 type secrets struct{ atomic.Pointer[secret.Secret] }
 
