@@ -127,6 +127,11 @@ func (s *stop) tcp(t *snapshot.TCPProxy) error {
 	if t == nil {
 		return nil
 	}
+	if u := t.Tunnel; u != nil && u.Post {
+		s.h.Tunnel = "POST " + u.Hostname
+	} else if u != nil {
+		s.h.Tunnel = "CONNECT " + u.Hostname
+	}
 	return s.clusters(t.Clusters, nil, nil)
 }
 

@@ -36,6 +36,8 @@ var table = []struct {
 	{"otel/opentelemetry-collector*", collects},
 	{"envoyproxy/ratelimit", rateLimitService},
 	{"**/ext-authz", externalAuthorizer},
+	{"ubuntu/squid", forwardProxy},
+	{"sameersbn/squid", forwardProxy},
 	{"curlimages/curl", waits},
 	{"governmentpaas/curl-ssl", waits},
 	{"tutum/curl", waits},

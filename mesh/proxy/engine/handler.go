@@ -25,6 +25,8 @@ type handler struct {
 	istio *recorder // nil: no metrics of Istio's
 	// tracer is nil where no spans are made.
 	tracer *tracing.Tracer
+	// connect allows CONNECTs, where their route does not say otherwise.
+	connect bool
 }
 
 // httpStats are Envoy's metrics of a connection manager.
@@ -79,6 +81,9 @@ func (h *handler) Serve(ctx context.Context, r *message.Request) (*message.Respo
 	h.http.active.Add(1)
 	x.VirtualHost, x.Rule = h.table.Match(r, x.Key)
 	h.note(x)
+	if r.Method == "CONNECT" && !h.allowsConnect(x.Rule) {
+		return nil, x.fail(&reply.Reply{Status: 403, Details: "upgrade_failed"})
+	}
 	if h.tracer != nil {
 		h.http.traced[r.Stream.TraceReason].Inc()
 		operation := ""
@@ -102,6 +107,17 @@ func (h *handler) Serve(ctx context.Context, r *message.Request) (*message.Respo
 	}
 	x.inner, p.Body = p.Body, x
 	return p, nil
+}
+
+// allowsConnect tells whether a CONNECT goes on: the route's upgrade_configs come before
+// the connection manager's.
+func (h *handler) allowsConnect(r *route.Rule) bool {
+	if r != nil && r.Forward != nil {
+		if allowed, said := r.Forward.Upgrades["connect"]; said {
+			return allowed
+		}
+	}
+	return h.connect
 }
 
 // note writes what the route says into the stream's facts.

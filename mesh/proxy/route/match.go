@@ -38,6 +38,15 @@ func SplitPath(target string) (path, query string) {
 	return target, ""
 }
 
+// matchesPath tests the path. A CONNECT has none: it matches where the rule is for
+// CONNECTs, and nothing else does there.
+func matchesPath(m *snapshot.RouteMatch, r *message.Request, path string) bool {
+	if connect := r.Method == "CONNECT"; m.Connect || connect && path == "" {
+		return m.Connect && connect
+	}
+	return pathMatches(m, path)
+}
+
 func pathMatches(m *snapshot.RouteMatch, path string) bool {
 	switch {
 	case m.Prefix != nil:

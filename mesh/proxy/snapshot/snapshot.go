@@ -125,6 +125,16 @@ type TCPProxy struct {
 	HashSourceIP       bool // hash_policy source_ip
 	AccessLogs         []AccessLog
 	IstioStats         *IstioStats // nil: none
+	// Tunnel has the bytes travel inside of a request to the cluster; nil: as they are.
+	Tunnel *Tunnel
+}
+
+// Tunnel is tunneling_config: a CONNECT, or a POST whose content and answer the bytes are.
+type Tunnel struct {
+	Hostname string // the request's authority, with command operators
+	Post     bool
+	PostPath string // empty: "/"
+	Headers  HeaderOps
 }
 
 // HTTPManager is Envoy's HTTP connection manager.
@@ -179,6 +189,8 @@ type HTTP2Options struct {
 	StreamWindow, ConnectionWindow uint32 // offered, in bytes
 	Keepalive, KeepaliveTimeout    time.Duration
 	KeepaliveJitter                float64 // percent of Keepalive, added at most; drawn per connection
+	// AllowConnect takes extended CONNECTs: upgrades of single streams (RFC 8441).
+	AllowConnect bool
 }
 
 // Codec is the downstream protocol of a connection manager.
@@ -412,6 +424,7 @@ type RouteMatch struct {
 	Exact         *string
 	Regex         *regexp.Regexp // must match the whole path, query excluded
 	PathSeparated *string        // prefix by whole segments
+	Connect       bool           // any CONNECT, and nothing else
 	IgnoreCase    bool
 	Headers       []HeaderMatch
 	Query         []QueryMatch
@@ -493,7 +506,9 @@ type Forward struct {
 	AutoHostRewrite      bool
 	AppendXForwardedHost bool
 	Upgrades             map[string]bool // overrides of the manager's
-	Priority             int             // 0 default, 1 high
+	// Terminate is connect_config: a CONNECT ends here, and its bytes go to the cluster.
+	Terminate bool
+	Priority  int // 0 default, 1 high
 }
 
 // WeightedCluster is one destination with its own header changes.

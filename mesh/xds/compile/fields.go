@@ -30,7 +30,8 @@ var fields = map[string]string{
 	"envoy.config.core.v3.CidrRange":                                                       "address_prefix prefix_len",
 	"envoy.config.core.v3.TransportSocket":                                                 "name typed_config",
 	"envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer":                           "",
-	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy":                               "stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts hash_policy",
+	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy":                               "stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts hash_policy tunneling_config",
+	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig":               "hostname use_post headers_to_add post_path",
 	"envoy.type.v3.HashPolicy":                                                             "source_ip",
 	"envoy.type.v3.HashPolicy.SourceIp":                                                    "",
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster":               "clusters",
@@ -63,7 +64,7 @@ var fields = map[string]string{
 	"envoy.config.core.v3.HttpProtocolOptions":                                                                      "idle_timeout max_connection_duration max_headers_count max_stream_duration max_requests_per_connection",
 	"envoy.config.core.v3.Http1ProtocolOptions":                                                                     "allow_absolute_url accept_http_10 enable_trailers use_balsa_parser",
 	"envoy.config.core.v3.Http2ProtocolOptions": "max_concurrent_streams initial_stream_window_size initial_connection_window_size connection_keepalive " +
-		"allow_connect! allow_metadata! override_stream_error_on_invalid_http_message!",
+		"allow_connect allow_metadata! override_stream_error_on_invalid_http_message!",
 	"envoy.config.core.v3.KeepaliveSettings":                                 "interval timeout interval_jitter",
 	"envoy.extensions.filters.http.router.v3.Router":                         "dynamic_stats suppress_envoy_headers start_child_span!",
 	"envoy.extensions.filters.http.cors.v3.Cors":                             "",
@@ -167,7 +168,8 @@ var fields = map[string]string{
 	"envoy.config.route.v3.Route": "name match route redirect direct_response metadata decorator typed_per_filter_config request_headers_to_add " +
 		"request_headers_to_remove response_headers_to_add response_headers_to_remove stat_prefix",
 	"envoy.config.route.v3.Decorator":                        "operation propagate",
-	"envoy.config.route.v3.RouteMatch":                       "prefix path safe_regex path_separated_prefix case_sensitive runtime_fraction headers query_parameters grpc",
+	"envoy.config.route.v3.RouteMatch":                       "prefix path safe_regex path_separated_prefix connect_matcher case_sensitive runtime_fraction headers query_parameters grpc",
+	"envoy.config.route.v3.RouteMatch.ConnectMatcher":        "",
 	"envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions": "",
 	"envoy.config.route.v3.HeaderMatcher": "name string_match present_match invert_match treat_missing_header_as_empty range_match " +
 		"exact_match safe_regex_match prefix_match suffix_match contains_match",
@@ -179,7 +181,8 @@ var fields = map[string]string{
 	"envoy.config.route.v3.WeightedCluster.ClusterWeight": "name weight request_headers_to_add request_headers_to_remove response_headers_to_add " +
 		"response_headers_to_remove typed_per_filter_config host_rewrite_literal",
 	"envoy.config.route.v3.RouteAction.MaxStreamDuration":               "max_stream_duration grpc_timeout_header_max",
-	"envoy.config.route.v3.RouteAction.UpgradeConfig":                   "upgrade_type enabled",
+	"envoy.config.route.v3.RouteAction.UpgradeConfig":                   "upgrade_type enabled connect_config",
+	"envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig":     "",
 	"envoy.config.route.v3.RouteAction.RequestMirrorPolicy":             "cluster runtime_fraction trace_sampled disable_shadow_host_suffix_append",
 	"envoy.config.route.v3.RouteAction.HashPolicy":                      "header cookie connection_properties query_parameter terminal",
 	"envoy.config.route.v3.RouteAction.HashPolicy.Header":               "header_name",

@@ -140,6 +140,7 @@ func (b *build) chain(at place, m *listenerpb.FilterChain, done *compiled) *snap
 			c.RBAC = append(c.RBAC, &r)
 		case *tcppb.TcpProxy:
 			c.TCP = tcpProxy(at.field("typedConfig"), config)
+			c.TCP.Tunnel = tunnel(at.field("typedConfig").field("tunnelingConfig"), config.GetTunnelingConfig())
 			c.TCP.IstioStats = metrics
 		case typedStruct:
 			// Metadata exchange over TCP tells the peers' names for telemetry, and only
@@ -199,6 +200,17 @@ func tcpProxy(at place, m *tcppb.TcpProxy) *snapshot.TCPProxy {
 		t.Clusters = append(t.Clusters, snapshot.WeightedCluster{Name: w.GetName(), Weight: w.GetWeight()})
 	}
 	return t
+}
+
+func tunnel(at place, m *tcppb.TcpProxy_TunnelingConfig) *snapshot.Tunnel {
+	if m == nil {
+		return nil
+	}
+	if m.GetPostPath() != "" && !m.GetUsePost() {
+		at.field("postPath").errorf("without usePost it says nothing")
+	}
+	return &snapshot.Tunnel{Hostname: m.GetHostname(), Post: m.GetUsePost(), PostPath: m.GetPostPath(),
+		Headers: headerOps(at, "", m.GetHeadersToAdd(), nil)}
 }
 
 func accessLogs(at place, ms []*accesslogpb.AccessLog) []snapshot.AccessLog {

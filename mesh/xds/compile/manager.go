@@ -75,7 +75,7 @@ func (b *build) manager(at place, m *hcmpb.HttpConnectionManager, done *compiled
 func upgrades(at place, m *hcmpb.HttpConnectionManager, h *snapshot.HTTPManager) {
 	for i, u := range m.GetUpgradeConfigs() {
 		name := strings.ToLower(u.GetUpgradeType())
-		if name == "connect" || name == "connect-udp" {
+		if name == "connect-udp" {
 			at.field("upgradeConfigs").index(i).field("upgradeType").errorf("%q: not supported", u.GetUpgradeType())
 		}
 		if boolean(u.GetEnabled(), true) {
