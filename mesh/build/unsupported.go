@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/types/known/structpb"
 	meshpb "istio.io/api/mesh/v1alpha1"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -98,7 +97,6 @@ var refusedFields = []fieldNote{
 	{"MeshConfig.ExtensionProvider.envoy_tcp_als", "access logs to a service"},
 	{"MeshConfig.ExtensionProvider.envoy_otel_als", "access logs to a service"},
 	{"MeshConfig.ExtensionProvider.sds", "secrets from a service"},
-	{"MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider.omit_empty_values", "empty values are logged as -"},
 
 	{"ProxyConfig.service_cluster", "names of services in traces"},
 	{"ProxyConfig.tracing_service_name", "names of services in traces"},
@@ -212,13 +210,6 @@ func (b *builder) unsupportedMesh() {
 	for _, name := range c.GetDefaultProviders().GetMetrics() {
 		if name != "prometheus" {
 			b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.defaultProviders.metrics: provider %q is not supported yet", name)))
-		}
-	}
-	for i, p := range c.GetExtensionProviders() {
-		for name, v := range p.GetEnvoyFileAccessLog().GetLogFormat().GetLabels().GetFields() {
-			if _, text := v.GetKind().(*structpb.Value_StringValue); !text {
-				b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.extensionProviders[%d].envoyFileAccessLog.logFormat.labels.%s: what is not a string is not supported yet", i, name)))
-			}
 		}
 	}
 }

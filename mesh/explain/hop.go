@@ -80,7 +80,7 @@ func (w *walk) through(h *Hop, p *Peer, port uint16, c connection) error {
 	}
 	s := &stop{walk: w, h: h, peer: p, conn: c, http: chain.HTTP, terminates: chain.TLS != nil}
 	if chain.HTTP == nil {
-		if why := s.permitted(chain.RBAC); why != "" {
+		if why := s.permitted(chain.Guards); why != "" {
 			return w.refuse(h, why)
 		}
 		return s.tcp(chain.TCP)

@@ -81,10 +81,12 @@ const (
 type AccessLog struct {
 	Name   string // of its provider
 	Path   string
-	Format string            // text; empty: Istio's default
-	JSON   map[string]string // in place of Format
+	Format string         // text; empty: Istio's default
+	JSON   map[string]any // in place of Format: what JSON has, its strings being formats
 	// EncodeJSON asks for Istio's default JSON format where JSON is empty.
 	EncodeJSON bool
+	// OmitEmpty leaves out what has no value.
+	OmitEmpty bool
 }
 
 // Visibility is an exportTo list, resolved.

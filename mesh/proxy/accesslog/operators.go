@@ -79,8 +79,8 @@ func plainOperator(name string) operator {
 		return text(func(x *Exchange) string { return x.Stream.Details })
 	case "RESPONSE_FLAGS":
 		return func(dst []byte, x *Exchange) []byte {
-			if x.Stream.Flags == 0 {
-				return dst
+			if x.Stream.Flags == 0 { // Envoy's value for none, which is not a missing one
+				return append(dst, '-')
 			}
 			return append(dst, x.Stream.Flags.String()...)
 		}

@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -106,6 +107,18 @@ func (e *Engine) Connect(ctx context.Context, downstream *message.Conn, cluster 
 func (e *Engine) Tunnel(ctx context.Context, s *message.Stream, t *snapshot.Tunnel) (io.ReadWriteCloser, error) {
 	key := e.options.Seed.Sub("tunnel").At(s.Conn.ID ^ uint64(s.Start.UnixNano()) + uint64(s.Attempts))
 	return router.Open(ctx, router.Options{Upstream: e.upstream, Logger: e.options.Logger, SuppressEnvoyHeaders: true}, s, t, key)
+}
+
+// Authorizer makes what asks a service about the connections of a listener.
+func (e *Engine) Authorizer(config *snapshot.ExtAuthz) func(ctx context.Context, c *message.Conn, metadata map[string]map[string]any) (details string) {
+	scope := "ext_authz." + strings.TrimSuffix(config.StatPrefix, ".") + "."
+	a := filter.NewConnectionAuthorizer(config, e.caller, func(what string) {
+		e.Stats.Counter(scope+what, "envoy_ext_authz_tcp_"+what).Inc()
+	})
+	key := e.options.Seed.Sub("ext_authz")
+	return func(ctx context.Context, c *message.Conn, metadata map[string]map[string]any) string {
+		return a.Ask(ctx, c, metadata, key.At(c.ID^uint64(c.Start.UnixNano())))
+	}
 }
 
 // Hosts is the state of a cluster's hosts; nil where there is no such cluster.

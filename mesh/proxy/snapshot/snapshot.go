@@ -59,9 +59,16 @@ type FilterChain struct {
 	HandshakeTimeout time.Duration // 0: none
 	HTTP             *HTTPManager
 	TCP              *TCPProxy
-	// RBAC are network filters that run before a TCP proxy, in order.
-	RBAC   []*RBAC
+	// Guards are network filters that run before a TCP proxy, in order.
+	Guards []Guard
 	Source string
+}
+
+// Guard decides about connections. Exactly one of its fields is set; ExtAuthz asks over
+// gRPC, and of its settings has only those that are not about requests.
+type Guard struct {
+	RBAC     *RBAC
+	ExtAuthz *ExtAuthz
 }
 
 // ChainMatch is Envoy's FilterChainMatch; zero fields match anything.
@@ -290,8 +297,12 @@ type TraceTag struct {
 type AccessLog struct {
 	Path   string            // file, /dev/stdout
 	Format string            // text with command operators; empty: default
-	JSON   map[string]string // in place of Format
-	Filter *LogFilter        // nil: everything
+	// JSON is written in place of Format: what encoding/json makes of an object, its
+	// strings being formats.
+	JSON map[string]any
+	// OmitEmpty leaves values out that are missing: the keys of JSON, the "-" of text.
+	OmitEmpty bool
+	Filter    *LogFilter // nil: everything
 }
 
 // LogFilter picks exchanges for a log. Exactly one of the fields is set; with none but

@@ -113,6 +113,7 @@ var fields = map[string]string{
 	// External authorization.
 	"envoy.extensions.filters.http.ext_authz.v3.ExtAuthz": "grpc_service http_service transport_api_version failure_mode_allow with_request_body " +
 		"status_on_error filter_enabled_metadata stat_prefix allowed_headers",
+	"envoy.extensions.filters.network.ext_authz.v3.ExtAuthz":           "stat_prefix grpc_service failure_mode_allow transport_api_version filter_enabled_metadata",
 	"envoy.extensions.filters.http.ext_authz.v3.BufferSettings":        "max_request_bytes allow_partial_message pack_as_bytes",
 	"envoy.extensions.filters.http.ext_authz.v3.HttpService":           "server_uri path_prefix authorization_request authorization_response",
 	"envoy.extensions.filters.http.ext_authz.v3.AuthorizationRequest":  "allowed_headers headers_to_add",
@@ -157,7 +158,7 @@ var fields = map[string]string{
 	"envoy.extensions.access_loggers.file.v3.FileAccessLog":           "path format json_format typed_json_format log_format",
 	"envoy.extensions.access_loggers.stream.v3.StdoutAccessLog":       "log_format",
 	"envoy.extensions.access_loggers.stream.v3.StderrAccessLog":       "log_format",
-	"envoy.config.core.v3.SubstitutionFormatString":                   "text_format text_format_source json_format",
+	"envoy.config.core.v3.SubstitutionFormatString":                   "text_format text_format_source json_format omit_empty_values",
 	"envoy.config.core.v3.DataSource":                                 "filename inline_bytes inline_string",
 
 	// Routes.

@@ -16,6 +16,7 @@ import (
 	originaldstpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
 	proxyprotocolpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
 	tlsinspectorpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	tcpauthzpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/ext_authz/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcprbacpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 	tcppb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
@@ -137,7 +138,9 @@ func (b *build) chain(at place, m *listenerpb.FilterChain, done *compiled) *snap
 			if shadow := config.GetShadowRules(); shadow != nil {
 				r.Shadow, r.ShadowPrefix = new(rbac(at.field("typedConfig").field("shadowRules"), shadow)), config.GetShadowRulesStatPrefix()
 			}
-			c.RBAC = append(c.RBAC, &r)
+			c.Guards = append(c.Guards, snapshot.Guard{RBAC: &r})
+		case *tcpauthzpb.ExtAuthz:
+			c.Guards = append(c.Guards, snapshot.Guard{ExtAuthz: tcpExtAuthz(at.field("typedConfig"), config)})
 		case *tcppb.TcpProxy:
 			c.TCP = tcpProxy(at.field("typedConfig"), config)
 			c.TCP.Tunnel = tunnel(at.field("typedConfig").field("tunnelingConfig"), config.GetTunnelingConfig())
@@ -159,8 +162,8 @@ func (b *build) chain(at place, m *listenerpb.FilterChain, done *compiled) *snap
 	if c.HTTP == nil && c.TCP == nil {
 		at.field("filters").errorf("no filter ends the chain: one of the HTTP connection manager and the TCP proxy is needed")
 	}
-	if c.HTTP != nil && len(c.RBAC) > 0 {
-		at.field("filters").errorf("network RBAC before the HTTP connection manager: not supported")
+	if c.HTTP != nil && len(c.Guards) > 0 {
+		at.field("filters").errorf("network RBAC or ext_authz before the HTTP connection manager: not supported")
 	}
 	return c
 }
@@ -252,15 +255,16 @@ func fileLog(at place, m *filelogpb.FileAccessLog, l *snapshot.AccessLog) {
 	case *filelogpb.FileAccessLog_Format:
 		l.Format = f.Format
 	case *filelogpb.FileAccessLog_JsonFormat:
-		l.JSON = stringsOf(at.field("jsonFormat"), f.JsonFormat)
+		l.JSON = f.JsonFormat.AsMap()
 	case *filelogpb.FileAccessLog_TypedJsonFormat:
-		l.JSON = stringsOf(at.field("typedJsonFormat"), f.TypedJsonFormat)
+		l.JSON = f.TypedJsonFormat.AsMap()
 	case *filelogpb.FileAccessLog_LogFormat:
 		format(at.field("logFormat"), f.LogFormat, l)
 	}
 }
 
 func format(at place, m *corepb.SubstitutionFormatString, l *snapshot.AccessLog) {
+	l.OmitEmpty = m.GetOmitEmptyValues()
 	switch f := m.GetFormat().(type) {
 	case *corepb.SubstitutionFormatString_TextFormat:
 		l.Format = f.TextFormat
@@ -274,13 +278,6 @@ func format(at place, m *corepb.SubstitutionFormatString, l *snapshot.AccessLog)
 			at.field("textFormatSource").errorf("only inline: not supported otherwise")
 		}
 	case *corepb.SubstitutionFormatString_JsonFormat:
-		l.JSON = jsonFormat(at.field("jsonFormat"), f.JsonFormat)
+		l.JSON = f.JsonFormat.AsMap()
 	}
-}
-
-func jsonFormat(at place, s *structpb.Struct) map[string]string {
-	if len(s.GetFields()) == 0 {
-		return map[string]string{}
-	}
-	return stringsOf(at, s)
 }
