@@ -92,7 +92,6 @@ var refusedFields = []fieldNote{
 	{"MeshConfig.ExtensionProvider.datadog", "export of traces"},
 	{"MeshConfig.ExtensionProvider.stackdriver", "Google's services"},
 	{"MeshConfig.ExtensionProvider.opencensus", "export of traces"},
-	{"MeshConfig.ExtensionProvider.skywalking", "export of traces"},
 	{"MeshConfig.ExtensionProvider.envoy_http_als", "access logs to a service"},
 	{"MeshConfig.ExtensionProvider.envoy_tcp_als", "access logs to a service"},
 	{"MeshConfig.ExtensionProvider.envoy_otel_als", "access logs to a service"},

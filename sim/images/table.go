@@ -34,6 +34,7 @@ var table = []struct {
 	{"openzipkin/zipkin*", collects},
 	{"jaegertracing/*", collects},
 	{"otel/opentelemetry-collector*", collects},
+	{"apache/skywalking-oap-server", func(string) Image { i := collects(""); i.Ports = []int{11800}; return i }},
 	{"envoyproxy/ratelimit", rateLimitService},
 	{"**/ext-authz", externalAuthorizer},
 	{"ubuntu/squid", forwardProxy},

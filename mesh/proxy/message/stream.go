@@ -84,6 +84,13 @@ type Span interface {
 	End(q *Request, p *Response, status int, s *Stream)
 }
 
+// TriedSpan is a span that has one below it for each try.
+type TriedSpan interface {
+	// Try tells that a request is about to go to a host, and writes into its header what
+	// that is to continue.
+	Try(h *Header, path string, to netip.AddrPort, at time.Time)
+}
+
 // Conn has the facts of one downstream connection. It does not change after the handshake.
 type Conn struct {
 	ID       uint64

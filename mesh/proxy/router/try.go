@@ -59,6 +59,9 @@ func (t *try) do(ctx context.Context) (*message.Response, *failure) {
 	if host := t.host.Endpoint().Hostname; c.forward.AutoHostRewrite && host != "" {
 		setHost(c.forward, c.r, host)
 	}
+	if tried, ok := s.Span.(message.TriedSpan); ok {
+		tried.Try(&c.r.Header, c.r.Path, conn.Peer, time.Now())
+	}
 	t.watch(ctx)
 	if c.r.Continue != nil {
 		conn.SetInform(t.inform)

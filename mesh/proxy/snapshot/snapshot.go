@@ -247,6 +247,8 @@ type Tracing struct {
 	// IgnoreRequestID traces every request, as far as its own trace context lets it
 	// (use_request_id_for_trace_sampling is false).
 	IgnoreRequestID bool
+	// ChildSpans has the router make a span for each try (SkyWalking).
+	ChildSpans bool
 	// KeepRequestID leaves the reason out of request ids (pack_trace_reason is false).
 	KeepRequestID bool
 }
@@ -258,9 +260,10 @@ type TraceProvider struct {
 	Host     string // Host of requests to the collector
 	Path     string
 	Headers  []HeaderOp
-	// ServiceName of the spans; empty: the node's cluster.
-	ServiceName string
-	Timeout     time.Duration
+	// ServiceName of the spans; empty: the node's cluster. Instance is the service's, empty:
+	// the node's id (SkyWalking).
+	ServiceName, Instance string
+	Timeout               time.Duration
 	// Short makes 64-bit trace ids (Zipkin).
 	Short bool
 	// Shared gives the server's span the id of the client's (Zipkin).
@@ -270,7 +273,7 @@ type TraceProvider struct {
 }
 
 // TraceProtocol is how a collector is spoken to; context travels in B3 fields with
-// Zipkin, in W3C's with OpenTelemetry.
+// Zipkin, in W3C's with OpenTelemetry, in sw8 with SkyWalking.
 type TraceProtocol uint8
 
 // The protocols.
@@ -278,6 +281,7 @@ const (
 	Zipkin TraceProtocol = iota
 	OTLPHTTP
 	OTLPGRPC
+	SkyWalking
 )
 
 // TraceTag is a custom tag of spans. Exactly one of Literal, Header, Environment,
@@ -295,8 +299,8 @@ type TraceTag struct {
 
 // AccessLog is one log of a listener or connection manager.
 type AccessLog struct {
-	Path   string            // file, /dev/stdout
-	Format string            // text with command operators; empty: default
+	Path   string // file, /dev/stdout
+	Format string // text with command operators; empty: default
 	// JSON is written in place of Format: what encoding/json makes of an object, its
 	// strings being formats.
 	JSON map[string]any
@@ -332,7 +336,10 @@ type Filter interface{ FilterName() string }
 // HTTP filters, by the names that Envoy gives them.
 type (
 	// Router forwards. It is always last.
-	Router struct{ SuppressEnvoyHeaders bool }
+	Router struct {
+		SuppressEnvoyHeaders bool
+		ChildSpans           bool // start_child_span
+	}
 	// Fault delays and aborts. As a per-route configuration it overrides the filter's.
 	Fault struct {
 		Delay        time.Duration

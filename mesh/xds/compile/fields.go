@@ -53,6 +53,8 @@ var fields = map[string]string{
 	"envoy.config.trace.v3.ZipkinConfig": "collector_cluster collector_endpoint trace_id_128bit shared_span_context collector_endpoint_version " +
 		"collector_hostname trace_context_option collector_service",
 	"envoy.config.trace.v3.OpenTelemetryConfig":  "grpc_service http_service service_name",
+	"envoy.config.trace.v3.SkyWalkingConfig":     "grpc_service client_config",
+	"envoy.config.trace.v3.ClientConfig":         "service_name instance_name backend_token",
 	"envoy.config.core.v3.GrpcService":           "envoy_grpc timeout initial_metadata",
 	"envoy.config.core.v3.GrpcService.EnvoyGrpc": "cluster_name authority",
 	"envoy.config.core.v3.HttpService":           "http_uri request_headers_to_add",
@@ -66,7 +68,7 @@ var fields = map[string]string{
 	"envoy.config.core.v3.Http2ProtocolOptions": "max_concurrent_streams initial_stream_window_size initial_connection_window_size connection_keepalive " +
 		"allow_connect allow_metadata! override_stream_error_on_invalid_http_message!",
 	"envoy.config.core.v3.KeepaliveSettings":                                 "interval timeout interval_jitter",
-	"envoy.extensions.filters.http.router.v3.Router":                         "dynamic_stats suppress_envoy_headers start_child_span!",
+	"envoy.extensions.filters.http.router.v3.Router":                         "dynamic_stats suppress_envoy_headers start_child_span",
 	"envoy.extensions.filters.http.cors.v3.Cors":                             "",
 	"envoy.extensions.filters.http.cors.v3.CorsPolicy":                       "allow_origin_string_match allow_methods allow_headers expose_headers max_age allow_credentials filter_enabled forward_not_matching_preflights",
 	"envoy.extensions.filters.http.fault.v3.HTTPFault":                       "delay abort headers max_active_faults",
