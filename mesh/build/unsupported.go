@@ -15,7 +15,7 @@ import (
 // refusedKinds change behaviour in ways that the control plane does not have yet.
 var refusedKinds = []string{
 	"WasmPlugin", "ProxyConfig", "WorkloadGroup",
-	"TCPRoute", "TLSRoute", "UDPRoute", "BackendTLSPolicy", "ListenerSet", "Ingress",
+	"UDPRoute", "BackendTLSPolicy", "ListenerSet", "Ingress",
 }
 
 // fieldNote is a "Message.field" of istio.io/api's protos, or the "Type.field" of a
@@ -134,6 +134,8 @@ var refusedFields = []fieldNote{
 	{"GatewayInfrastructure.annotations", "annotations of what is deployed"},
 	{"GatewayInfrastructure.parametersRef", "deployments of one's own design"},
 	{"HTTPRouteSpec.useDefaultGateways", "Gateways for routes without parents"},
+	{"TCPRouteSpec.useDefaultGateways", "Gateways for routes without parents"},
+	{"TLSRouteSpec.useDefaultGateways", "Gateways for routes without parents"},
 	{"GRPCRouteSpec.useDefaultGateways", "Gateways for routes without parents"},
 	{"HTTPRouteRule.sessionPersistence", "clients that stay at one endpoint; a DestinationRule's consistentHash does so"},
 	{"GRPCRouteRule.sessionPersistence", "clients that stay at one endpoint; a DestinationRule's consistentHash does so"},
