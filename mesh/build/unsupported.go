@@ -75,7 +75,6 @@ var refusedFields = []fieldNote{
 	{"MeshConfig.inbound_cluster_stat_name", "names of statistics"},
 	{"MeshConfig.outbound_cluster_stat_name", "names of statistics"},
 	{"MeshConfig.proxy_http_port", "an HTTP proxy port"},
-	{"ProxyConfig.gateway_topology", "proxies before the gateway"},
 	{"ProxyConfig.proxy_headers", "the choice of headers that proxies add"},
 	{"ProxyConfig.private_key_provider", "keys in hardware"},
 

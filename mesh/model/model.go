@@ -64,6 +64,16 @@ type Settings struct {
 	OutboundPolicy *TrafficPolicy // defaults below every DestinationRule; nil: none
 	MinTLS13       bool           // meshMTLS.minProtocolVersion is TLSV1_3
 	Authorizers    map[string]*Authorizer
+	Topology       GatewayTopology
+}
+
+// GatewayTopology is what is in front of gateways.
+type GatewayTopology struct {
+	TrustedProxies uint32 // entries of x-forwarded-for that they made
+	// ForwardCert is what gateways do with x-forwarded-client-cert, as Envoy's enum numbers
+	// it, and 1 more; 0: nothing is said.
+	ForwardCert   uint8
+	ProxyProtocol bool // they begin connections with its header
 }
 
 // Normalization of paths before they are matched.

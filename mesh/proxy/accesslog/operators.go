@@ -136,11 +136,11 @@ func downstreamOperator(name string) operator {
 	case "DOWNSTREAM_REMOTE_PORT":
 		return text(func(x *Exchange) string { return port(remote(x.Stream)) })
 	case "DOWNSTREAM_DIRECT_REMOTE_ADDRESS":
-		return downstream(func(c *message.Conn) string { return addrPort(c.Remote) })
+		return downstream(func(c *message.Conn) string { return addrPort(c.Direct()) })
 	case "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT":
-		return downstream(func(c *message.Conn) string { return addr(c.Remote) })
+		return downstream(func(c *message.Conn) string { return addr(c.Direct()) })
 	case "DOWNSTREAM_DIRECT_REMOTE_PORT":
-		return downstream(func(c *message.Conn) string { return port(c.Remote) })
+		return downstream(func(c *message.Conn) string { return port(c.Direct()) })
 	case "DOWNSTREAM_LOCAL_ADDRESS":
 		return downstream(func(c *message.Conn) string { return addrPort(c.Local) })
 	case "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT":

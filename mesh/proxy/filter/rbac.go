@@ -174,7 +174,7 @@ func (s *subject) connected(t *snapshot.RBACTerm) bool {
 	case t.DestinationPort != 0:
 		return t.DestinationPort == s.conn.Local.Port()
 	case t.DirectIP.IsValid():
-		return t.DirectIP.Contains(s.conn.Remote.Addr().Unmap())
+		return t.DirectIP.Contains(s.conn.Direct().Addr().Unmap())
 	case t.RemoteIP.IsValid():
 		return t.RemoteIP.Contains(s.remote.Unmap())
 	case t.ServerName != nil:

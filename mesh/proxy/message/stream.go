@@ -99,12 +99,23 @@ type Conn struct {
 	Start    time.Time
 	Remote   netip.AddrPort
 	Local    netip.AddrPort // the original destination where the connection was redirected
+	// Peer is who made the connection, where that is not Remote: a proxy that told of
+	// Remote by the PROXY protocol. Direct is what to ask.
+	Peer netip.AddrPort
 	// RequestedServerName is the SNI that the client sent, whoever terminates TLS.
 	RequestedServerName string
 	// TLS is nil for plaintext.
 	TLS *TLS
 	// HashKey is what a consistent balancer goes by for the connection as a whole; "": nothing.
 	HashKey string
+}
+
+// Direct is the address at the connection's other end.
+func (c *Conn) Direct() netip.AddrPort {
+	if c.Peer.IsValid() {
+		return c.Peer
+	}
+	return c.Remote
 }
 
 // TLS has the facts of a handshake that this proxy terminated.

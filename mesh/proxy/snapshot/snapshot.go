@@ -34,7 +34,9 @@ type Listener struct {
 	OriginalDst   bool       // listener filter original_dst
 	TLSInspector  *Inspector // nil: off
 	HTTPInspector *Inspector
-	ProxyProtocol bool
+	// ProxyProtocol reads the header of the PROXY protocol; without one a connection is
+	// closed, unless it is optional.
+	ProxyProtocol, ProxyProtocolOptional bool
 	// InspectTimeout is 0 for none; ContinueOnTimeout goes on with what is known by then.
 	InspectTimeout    time.Duration
 	ContinueOnTimeout bool

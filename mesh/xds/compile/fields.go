@@ -24,7 +24,7 @@ var fields = map[string]string{
 	"envoy.extensions.filters.listener.original_dst.v3.OriginalDst":                        "",
 	"envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector":                      "initial_read_buffer_size",
 	"envoy.extensions.filters.listener.http_inspector.v3.HttpInspector":                    "",
-	"envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol":                    "",
+	"envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol":                    "allow_requests_without_proxy_protocol",
 	"envoy.config.core.v3.Address":                                                         "socket_address",
 	"envoy.config.core.v3.SocketAddress":                                                   "address port_value",
 	"envoy.config.core.v3.CidrRange":                                                       "address_prefix prefix_len",

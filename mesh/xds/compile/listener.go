@@ -74,12 +74,15 @@ func listenerFilter(at place, f *listenerpb.ListenerFilter, l *snapshot.Listener
 			at.field("filterDisabled").errorf("not supported for this filter")
 		}
 	}
-	switch m.(type) {
+	switch m := m.(type) {
 	case *originaldstpb.OriginalDst:
 		l.OriginalDst = true
 		always()
 	case *proxyprotocolpb.ProxyProtocol:
-		l.ProxyProtocol = true
+		l.ProxyProtocol, l.ProxyProtocolOptional = true, m.GetAllowRequestsWithoutProxyProtocol()
+		if l.TLSInspector != nil || l.HTTPInspector != nil {
+			at.errorf("has to come before the filters that look at the first bytes")
+		}
 		always()
 	case *tlsinspectorpb.TlsInspector:
 		l.TLSInspector = inspector
