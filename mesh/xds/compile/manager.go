@@ -184,6 +184,7 @@ func httpFilter(at place, body *anypb.Any) snapshot.Filter {
 	}
 	switch m := m.(type) {
 	case *routerpb.Router:
+		//lint:ignore SA1019 Envoy still takes it, and Istio sends it
 		return snapshot.Router{SuppressEnvoyHeaders: m.GetSuppressEnvoyHeaders(), ChildSpans: m.GetStartChildSpan()}
 	case *faultpb.HTTPFault:
 		return fault(at, m)

@@ -40,6 +40,7 @@ func (p *proxy) httpFilters(inbound bool, spec *model.TraceSpec) []*hcmpb.HttpFi
 		httpFilter("envoy.filters.http.fault", &faultpb.HTTPFault{}),
 		httpFilter("envoy.filters.http.cors", &corspb.Cors{}),
 		httpFilter(statsFilter, p.metricsConfig(inbound)),
+		//lint:ignore SA1019 as istiod sends it
 		httpFilter("envoy.filters.http.router", &routerpb.Router{StartChildSpan: children}),
 	)
 }
