@@ -164,6 +164,9 @@ func (s *stop) request(l *snapshot.Listener) error {
 		s.h.Routes = append(s.h.Routes, Rule{step.Route, step.Matched, step.Reason, step.Source})
 	}
 	vh, rule := table.Match(s.q, 0)
+	if s.q.Method == "CONNECT" && !rule.AllowsConnect(slices.Contains(s.http.Upgrades, "connect")) {
+		return s.reply(403, 0, "")
+	}
 	s.summary()
 	if rule != nil {
 		s.h.Route, s.h.Source = rule.Name, rule.Source

@@ -81,7 +81,7 @@ func (h *handler) Serve(ctx context.Context, r *message.Request) (*message.Respo
 	h.http.active.Add(1)
 	x.VirtualHost, x.Rule = h.table.Match(r, x.Key)
 	h.note(x)
-	if r.Method == "CONNECT" && !h.allowsConnect(x.Rule) {
+	if r.Method == "CONNECT" && !x.Rule.AllowsConnect(h.connect) {
 		return nil, x.fail(&reply.Reply{Status: 403, Details: "upgrade_failed"})
 	}
 	if h.tracer != nil {
@@ -107,17 +107,6 @@ func (h *handler) Serve(ctx context.Context, r *message.Request) (*message.Respo
 	}
 	x.inner, p.Body = p.Body, x
 	return p, nil
-}
-
-// allowsConnect tells whether a CONNECT goes on: the route's upgrade_configs come before
-// the connection manager's.
-func (h *handler) allowsConnect(r *route.Rule) bool {
-	if r != nil && r.Forward != nil {
-		if allowed, said := r.Forward.Upgrades["connect"]; said {
-			return allowed
-		}
-	}
-	return h.connect
 }
 
 // note writes what the route says into the stream's facts.

@@ -47,6 +47,17 @@ func matchesPath(m *snapshot.RouteMatch, r *message.Request, path string) bool {
 	return pathMatches(m, path)
 }
 
+// AllowsConnect tells whether a CONNECT goes on, given what the connection manager says:
+// the route's upgrade_configs come before that one's. The rule may be nil.
+func (r *Rule) AllowsConnect(manager bool) bool {
+	if r != nil && r.Forward != nil {
+		if allowed, said := r.Forward.Upgrades["connect"]; said {
+			return allowed
+		}
+	}
+	return manager
+}
+
 func pathMatches(m *snapshot.RouteMatch, path string) bool {
 	switch {
 	case m.Prefix != nil:
