@@ -48,7 +48,7 @@ type mutant struct {
 
 // meshKinds are what the mesh's behaviour is written in.
 var meshKinds = []string{"VirtualService", "DestinationRule", "Gateway", "PeerAuthentication", "RequestAuthentication",
-	"AuthorizationPolicy", "ServiceEntry", "Sidecar", "Telemetry", "EnvoyFilter", "HTTPRoute", "GRPCRoute", "ReferenceGrant", "Canary"}
+	"AuthorizationPolicy", "ServiceEntry", "Sidecar", "Telemetry", "EnvoyFilter", "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "ReferenceGrant", "Canary"}
 
 // mutate returns the mutants of a scenario, those without an object of the mesh first,
 // or those without another object where it has none of the mesh.

@@ -212,8 +212,12 @@ func (a *gatewayAPI) backend(o *config.Object, route string, ref gatewayv1.Backe
 		namespace = string(*ref.Namespace)
 	}
 	d := &model.Destination{Source: sourceAt(o, path)}
+	consequence := ": requests would be answered with 500"
+	if route == "TCPRoute" || route == "TLSRoute" {
+		consequence = ": connections would be closed"
+	}
 	fail := func(field, message, hint string) (*model.Destination, bool) {
-		a.warn(o, CodeBackend, path+field, message+": requests would be answered with 500", hint)
+		a.warn(o, CodeBackend, path+field, message+consequence, hint)
 		return d, false
 	}
 	host := string(ref.Name) + "." + namespace + ".svc." + a.options.ClusterDomain

@@ -111,14 +111,19 @@ func (a *gatewayAPI) gateway(o *config.Object, g *gatewayv1.Gateway) {
 		}
 		a.listeners[ref] = append(a.listeners[ref], &apiListener{
 			name: string(l.Name), port: l.Port, protocol: l.Protocol, host: host, ref: m.Ref(),
-			from: a.allowed(o, l.AllowedRoutes), kinds: a.allowedKinds(o, l.AllowedRoutes, path),
+			from: a.allowed(o, l.AllowedRoutes), kinds: a.allowedKinds(o, l, path),
 		})
 		s := &model.Server{
 			Port: uint32(l.Port), Protocol: declaredProtocol(string(l.Protocol)), Name: "default",
 			// Which namespaces may attach routes is settled here, route by route.
 			Hosts: []model.ServerHost{{Namespace: "*", Host: host}}, Source: m.Source,
 		}
-		if l.TLS != nil && l.Protocol == gatewayv1.HTTPSProtocolType {
+		switch {
+		case len(routeKinds(l)) == 0:
+			continue // refused
+		case passesThrough(l):
+			s.TLS = &model.ServerTLS{Passthrough: true}
+		case l.TLS != nil:
 			if s.TLS = a.listenerTLS(o, l.TLS, path+".tls"); s.TLS == nil {
 				continue // no certificate that could be shown: not served
 			}
@@ -177,10 +182,35 @@ func (a *gatewayAPI) namespaceLabels(name string) labels.Set {
 	return set
 }
 
+// routeKinds are the kinds of routes that a listener's protocol takes; none where there is
+// no such protocol. Where TLS ends, connections go by TCPRoutes, or by server name.
+func routeKinds(l gatewayv1.Listener) []string {
+	switch {
+	case l.Protocol == gatewayv1.HTTPProtocolType, l.Protocol == gatewayv1.HTTPSProtocolType:
+		return []string{"HTTPRoute", "GRPCRoute"}
+	case l.Protocol == gatewayv1.TCPProtocolType:
+		return []string{"TCPRoute"}
+	case passesThrough(l):
+		return []string{"TLSRoute"}
+	case l.Protocol == gatewayv1.TLSProtocolType:
+		return []string{"TCPRoute", "TLSRoute"}
+	default:
+		return nil
+	}
+}
+
+// passesThrough reports whether a listener leaves TLS to who is behind it.
+func passesThrough(l gatewayv1.Listener) bool {
+	return l.Protocol == gatewayv1.TLSProtocolType && l.TLS != nil && l.TLS.Mode != nil && *l.TLS.Mode == gatewayv1.TLSModePassthrough
+}
+
+// listed is a list in words: "a", "a and b".
+func listed(names []string) string { return strings.Join(names, " and ") }
+
 // allowedKinds are the kinds of routes that may attach: those of the protocol, or of
 // these the ones that the listener names.
-func (a *gatewayAPI) allowedKinds(o *config.Object, r *gatewayv1.AllowedRoutes, path string) []string {
-	served := []string{"HTTPRoute", "GRPCRoute"}
+func (a *gatewayAPI) allowedKinds(o *config.Object, l gatewayv1.Listener, path string) []string {
+	r, served := l.AllowedRoutes, routeKinds(l)
 	if r == nil || len(r.Kinds) == 0 {
 		return served
 	}
@@ -191,7 +221,7 @@ func (a *gatewayAPI) allowedKinds(o *config.Object, r *gatewayv1.AllowedRoutes, 
 			continue
 		}
 		a.warn(o, CodeListener, fmt.Sprintf("%s.allowedRoutes.kinds[%d]", path, i),
-			fmt.Sprintf("routes of kind %s cannot be attached to this listener", k.Kind), "HTTPRoute and GRPCRoute can")
+			fmt.Sprintf("routes of kind %s cannot be attached to this listener", k.Kind), listed(served)+" can")
 	}
 	return kinds
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/model"
 )
 
-// apiRoute is an HTTPRoute or GRPCRoute.
+// apiRoute is a route of any kind.
 type apiRoute struct {
 	object  *config.Object
 	parents []gatewayv1.ParentReference
@@ -22,14 +22,16 @@ type apiRoute struct {
 	// only; within the mesh anybody may call anybody.
 	convert func(grants bool) []*model.HTTPRule
 	rules   map[bool][]*model.HTTPRule // by grants, once they are made
-	made    int                        // VirtualServices so far, for names
-	known   map[string]bool
+	// connections, in place of convert, makes the rules of a route that is not HTTP's.
+	connections func(grants bool) []*model.TCPRule
+	made        int // VirtualServices so far, for names
+	known       map[string]bool
 }
 
 // with returns a route's rules.
 func (r *apiRoute) with(grants bool) []*model.HTTPRule {
 	list, ok := r.rules[grants]
-	if !ok {
+	if !ok && r.convert != nil {
 		list = r.convert(grants)
 		r.rules[grants] = list
 	}
@@ -47,7 +49,7 @@ type apiGroup struct {
 // settled between routes of different objects.
 func (a *gatewayAPI) routes() []*apiRoute {
 	var list []*apiRoute
-	for _, o := range slices.Concat(a.view.Of("HTTPRoute"), a.view.Of("GRPCRoute")) {
+	for _, o := range slices.Concat(a.view.Of("HTTPRoute"), a.view.Of("GRPCRoute"), a.view.Of("TLSRoute"), a.view.Of("TCPRoute")) {
 		r := &apiRoute{object: o, known: map[string]bool{}, rules: map[bool][]*model.HTTPRule{}}
 		var hosts []gatewayv1.Hostname
 		switch v := o.Value.(type) {
@@ -57,6 +59,16 @@ func (a *gatewayAPI) routes() []*apiRoute {
 		case *gatewayv1.GRPCRoute:
 			r.parents, hosts = v.Spec.ParentRefs, v.Spec.Hostnames
 			r.convert = func(grants bool) []*model.HTTPRule { return a.grpcRules(o, v.Spec.Rules, grants) }
+		case *gatewayv1.TLSRoute:
+			r.parents, hosts = v.Spec.ParentRefs, v.Spec.Hostnames
+			r.connections = func(grants bool) []*model.TCPRule {
+				return a.connectionRules(o, len(v.Spec.Rules), func(i int) []gatewayv1.BackendRef { return v.Spec.Rules[i].BackendRefs }, grants)
+			}
+		case *gatewayv1.TCPRoute:
+			r.parents = v.Spec.ParentRefs
+			r.connections = func(grants bool) []*model.TCPRule {
+				return a.connectionRules(o, len(v.Spec.Rules), func(i int) []gatewayv1.BackendRef { return v.Spec.Rules[i].BackendRefs }, grants)
+			}
 		default:
 			continue
 		}
@@ -127,6 +139,10 @@ func (a *gatewayAPI) attachToMesh(r *apiRoute, p *gatewayv1.ParentReference, pat
 			continue
 		}
 		known = true
+		if r.connections != nil {
+			a.connectToMesh(r, p, path, h, services[0], namespace)
+			continue
+		}
 		rules := r.with(false)
 		port := uint32(0)
 		if p.Port != nil {
@@ -187,7 +203,12 @@ func (a *gatewayAPI) attachToGateway(r *apiRoute, p *gatewayv1.ParentReference, 
 		}
 		taken = true
 		for _, h := range hosts {
-			if isolated(l, listeners, h) {
+			if !isolated(l, listeners, h) {
+				continue
+			}
+			if r.connections != nil {
+				a.addConnections(r, l.ref+"|"+h, "", h, 0, true, &model.VirtualService{Hosts: []string{h}, Gateways: []string{l.ref}, Export: model.Visibility{All: true}})
+			} else {
 				a.add(r, l.ref+"|"+h, "", r.with(true), &model.VirtualService{Hosts: []string{h}, Gateways: []string{l.ref}, Export: model.Visibility{All: true}})
 			}
 		}
@@ -242,6 +263,12 @@ func (a *gatewayAPI) add(r *apiRoute, key, part string, rules []*model.HTTPRule,
 		return
 	}
 	r.known[key+"|"+part] = true
+	g := a.group(r, key, v)
+	g.virtual.HTTP = append(g.virtual.HTTP, rules...)
+}
+
+// group returns the group of a key, which is v where it is new.
+func (a *gatewayAPI) group(r *apiRoute, key string, v *model.VirtualService) *apiGroup {
 	g := a.groups[key]
 	if g == nil {
 		o := r.object
@@ -256,7 +283,7 @@ func (a *gatewayAPI) add(r *apiRoute, key, part string, rules []*model.HTTPRule,
 		a.order = append(a.order, g)
 		r.made++
 	}
-	g.virtual.HTTP = append(g.virtual.HTTP, rules...)
+	return g
 }
 
 // finish sorts the rules of each group by precedence and hands the groups over. In the

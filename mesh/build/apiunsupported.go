@@ -34,8 +34,8 @@ func (a *gatewayAPI) unsupportedGateway(o *config.Object, s *gatewayv1.GatewaySp
 }
 
 func (a *gatewayAPI) unsupportedListener(o *config.Object, l gatewayv1.Listener, path string) {
-	if l.Protocol != gatewayv1.HTTPProtocolType && l.Protocol != gatewayv1.HTTPSProtocolType {
-		a.report(o, config.Error, CodeUnsupported, path+".protocol", fmt.Sprintf("protocol %s of a listener is not supported yet", l.Protocol), "HTTP and HTTPS are")
+	if len(routeKinds(l)) == 0 {
+		a.report(o, config.Error, CodeUnsupported, path+".protocol", fmt.Sprintf("protocol %s of a listener is not supported yet", l.Protocol), "HTTP, HTTPS, TLS and TCP are")
 	}
 	if l.TLS == nil {
 		return

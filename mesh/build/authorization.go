@@ -45,7 +45,7 @@ func (b *builder) authorizations() {
 		}
 		for _, selector := range b.targeted(o, p.Spec.GetSelector().GetMatchLabels(), p.Spec.GetTargetRef(), p.Spec.GetTargetRefs()) {
 			own := *m
-			own.Selector = selector
+			own.Selector, own.Targeted = selector, p.Spec.GetTargetRef() != nil || len(p.Spec.GetTargetRefs()) > 0
 			b.parts.Authorizations = append(b.parts.Authorizations, &own)
 		}
 	}
@@ -231,7 +231,7 @@ func (b *builder) requestAuthentications() {
 		}
 		for _, selector := range b.targeted(o, p.Spec.GetSelector().GetMatchLabels(), p.Spec.GetTargetRef(), p.Spec.GetTargetRefs()) {
 			own := *m
-			own.Selector = selector
+			own.Selector, own.Targeted = selector, p.Spec.GetTargetRef() != nil || len(p.Spec.GetTargetRefs()) > 0
 			b.parts.Authentications = append(b.parts.Authentications, &own)
 		}
 	}
@@ -254,9 +254,9 @@ func (b *builder) keysOf(r *securitypb.JWTRule) string {
 // authorizationSelectors reports policies that select nothing. Those of the root
 // namespace select in all of them.
 func (b *builder) authorizationSelectors() {
-	check := func(kind, namespace, name string, selector map[string]string) {
+	check := func(kind, namespace, name string, selector map[string]string, targeted bool) {
 		where := namespace
-		if namespace == b.options.RootNamespace {
+		if namespace == b.options.RootNamespace && !targeted {
 			where = ""
 		}
 		if o := b.view.Get(kind, namespace, name); o != nil && selector != nil && !b.anyWorkload(where, selector) {
@@ -264,9 +264,9 @@ func (b *builder) authorizationSelectors() {
 		}
 	}
 	for _, p := range b.parts.Authorizations {
-		check("AuthorizationPolicy", p.Namespace, p.Name, p.Selector)
+		check("AuthorizationPolicy", p.Namespace, p.Name, p.Selector, p.Targeted)
 	}
 	for _, p := range b.parts.Authentications {
-		check("RequestAuthentication", p.Namespace, p.Name, p.Selector)
+		check("RequestAuthentication", p.Namespace, p.Name, p.Selector, p.Targeted)
 	}
 }

@@ -112,15 +112,18 @@ func TestMeshConfigDefaultsAreAccepted(t *testing.T) {
 	c := config.DefaultMeshConfig()
 	c.DefaultConfig.DrainDuration = durationpb.New(time.Second)
 	c.ExtensionProviders = append(c.ExtensionProviders, &meshpb.MeshConfig_ExtensionProvider{Name: "x",
-		Provider: &meshpb.MeshConfig_ExtensionProvider_EnvoyFileAccessLog{EnvoyFileAccessLog: &meshpb.MeshConfig_ExtensionProvider_EnvoyFileAccessLogProvider{
-			OmitEmptyValues: true}}})
+		Provider: &meshpb.MeshConfig_ExtensionProvider_Zipkin{Zipkin: &meshpb.MeshConfig_ExtensionProvider_ZipkinTracingProvider{
+			Service: "zipkin.a.svc.cluster.local", Port: 9411, Headers: []*meshpb.MeshConfig_ExtensionProvider_HttpHeader{{Name: "a"}}}}})
+	c.AccessLogEncoding, c.AccessLogFormat = meshpb.MeshConfig_JSON, "%PROTOCOL%"
+	c.AccessLogFile = "/dev/stdout"
 	_, found := made(t, services, c)
 	var got []string
 	for _, d := range found {
-		got = append(got, d.Severity.String()+" "+d.Message)
+		message, _, _ := strings.Cut(d.Message, " asks for")
+		got = append(got, d.Severity.String()+" "+message)
 	}
-	want := []string{"error meshConfig.defaultConfig.drainDuration is not supported yet: how long a proxy drains",
-		"error meshConfig.extensionProviders[3].envoyFileAccessLog.omitEmptyValues is not supported yet: empty values are logged as -"}
+	want := []string{"error meshConfig.accessLogFormat is not the JSON object that accessLogEncoding: JSON", "error meshConfig.defaultConfig.drainDuration is not supported yet: how long a proxy drains",
+		"error meshConfig.extensionProviders[3].zipkin.headers is not supported yet: header fields of reports to Zipkin"}
 	if !slices.Equal(got, want) {
 		t.Errorf("found %q, want %q", got, want)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/structpb"
 	meshpb "istio.io/api/mesh/v1alpha1"
 	telemetrypb "istio.io/api/telemetry/v1alpha1"
@@ -28,11 +29,35 @@ func (b *builder) meshLogs() {
 		s.AccessLogs = append(s.AccessLogs, l)
 	}
 	if len(names) == 0 && c.GetAccessLogFile() != "" {
-		s.AccessLogs = []*model.AccessLog{{
-			Name: builtInLog, Path: c.GetAccessLogFile(), Format: c.GetAccessLogFormat(),
-			EncodeJSON: c.GetAccessLogEncoding() == meshpb.MeshConfig_JSON,
-		}}
+		s.AccessLogs = []*model.AccessLog{meshLog(c, builtInLog, c.GetAccessLogFile(), false)}
 	}
+	if c.GetAccessLogEncoding() == meshpb.MeshConfig_JSON && c.GetAccessLogFormat() != "" {
+		if _, err := jsonObject(c.GetAccessLogFormat()); err != nil {
+			d := meshDiagnostic(fmt.Sprintf("meshConfig.accessLogFormat is not the JSON object that accessLogEncoding: JSON asks for: %v", err))
+			d.Code = config.CodeValue
+			b.found = append(b.found, d)
+		}
+	}
+}
+
+// meshLog is a log in the format that the mesh configuration says. With the encoding JSON
+// that is an object whose strings are formats; empty, or not valid, it is Istio's own.
+func meshLog(c *meshpb.MeshConfig, name, path string, omitEmpty bool) *model.AccessLog {
+	l := &model.AccessLog{Name: name, Path: path, OmitEmpty: omitEmpty}
+	if c.GetAccessLogEncoding() != meshpb.MeshConfig_JSON {
+		l.Format = c.GetAccessLogFormat()
+		return l
+	}
+	l.EncodeJSON = true
+	if object, err := jsonObject(c.GetAccessLogFormat()); err == nil {
+		l.JSON = object.AsMap()
+	}
+	return l
+}
+
+func jsonObject(text string) (*structpb.Struct, error) {
+	object := new(structpb.Struct)
+	return object, protojson.Unmarshal([]byte(text), object)
 }
 
 // builtInLog is the provider that always exists.
@@ -45,34 +70,24 @@ func fileProvider(c *meshpb.MeshConfig, name string) *model.AccessLog {
 			continue
 		}
 		f := p.GetEnvoyFileAccessLog()
-		if f == nil || f.GetOmitEmptyValues() {
+		if f == nil {
 			return nil
 		}
-		log := &model.AccessLog{Name: name, Path: cmp.Or(f.GetPath(), "/dev/stdout"), Format: f.GetLogFormat().GetText()}
-		if labels := f.GetLogFormat().GetLabels(); labels != nil {
-			log.JSON = jsonFormat(labels)
-			log.EncodeJSON = true
-		}
+		path := cmp.Or(f.GetPath(), "/dev/stdout")
 		if f.GetLogFormat() == nil && name == builtInLog { // what MeshConfig says of the one that always exists
-			log.Format, log.EncodeJSON = c.GetAccessLogFormat(), c.GetAccessLogEncoding() == meshpb.MeshConfig_JSON
+			return meshLog(c, name, path, f.GetOmitEmptyValues())
+		}
+		log := &model.AccessLog{Name: name, Path: path, Format: f.GetLogFormat().GetText(), OmitEmpty: f.GetOmitEmptyValues()}
+		if labels := f.GetLogFormat().GetLabels(); labels != nil {
+			log.JSON = labels.AsMap()
+			log.EncodeJSON = true
 		}
 		return log
 	}
 	if name != builtInLog {
 		return nil
 	}
-	return &model.AccessLog{
-		Name: name, Path: cmp.Or(c.GetAccessLogFile(), "/dev/stdout"), Format: c.GetAccessLogFormat(),
-		EncodeJSON: c.GetAccessLogEncoding() == meshpb.MeshConfig_JSON,
-	}
-}
-
-func jsonFormat(labels *structpb.Struct) map[string]string {
-	format := map[string]string{}
-	for k, v := range labels.GetFields() {
-		format[k] = v.GetStringValue()
-	}
-	return format
+	return meshLog(c, name, cmp.Or(c.GetAccessLogFile(), "/dev/stdout"), false)
 }
 
 // logging reads one entry of access logging. Without providers it is about those of the

@@ -2,6 +2,8 @@ package build
 
 import (
 	"fmt"
+	"net"
+	"strconv"
 
 	networkingpb "istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -77,6 +79,9 @@ func trafficPolicy(p *networkingpb.TrafficPolicy) *model.TrafficPolicy {
 	m := &model.TrafficPolicy{
 		Balancer: balancer(p.GetLoadBalancer()), Pool: pool(p.GetConnectionPool()),
 		Outlier: outlier(p.GetOutlierDetection()), TLS: clientTLS(p.GetTls()),
+	}
+	if t := p.GetTunnel(); t != nil {
+		m.Tunnel = &model.Tunnel{Post: t.GetProtocol() == "POST", Target: net.JoinHostPort(t.GetTargetHost(), strconv.Itoa(int(t.GetTargetPort())))}
 	}
 	if r := p.GetRetryBudget(); r != nil {
 		m.Budget = &model.RetryBudget{Percent: 20, MinConcurrency: 3}

@@ -32,6 +32,9 @@ func (b *builder) settings() {
 		Normalization:  normalization(c.GetPathNormalization().GetNormalization()),
 	}
 	s.Authorizers = b.authorizers()
+	if t := c.GetDefaultConfig().GetGatewayTopology(); t != nil {
+		s.Topology = model.GatewayTopology{TrustedProxies: t.GetNumTrustedProxies(), ForwardCert: uint8(t.GetForwardClientCertDetails()), ProxyProtocol: t.GetProxyProtocol() != nil}
+	}
 	if t := c.GetDefaultConfig().GetTracing(); t != nil && t.GetSampling() != 0 {
 		s.Sampling = t.GetSampling()
 	}

@@ -37,6 +37,18 @@ spec:
 	if len(found) > 0 {
 		t.Fatal(found)
 	}
+	root, _ := config.Decode("r.yaml", 1, []byte(`
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: p, namespace: istio-system}
+spec: {targetRef: {group: gateway.networking.k8s.io, kind: Gateway, name: one}}
+`))
+	r, _ := Build(store.NewView(root...), Options{})
+	for namespace, want := range map[string]int{"istio-system": 1, "default": 0} {
+		if got := len(r.Authorizations(model.Allow, namespace, map[string]string{gatewayNameLabel: "one"})); got != want {
+			t.Errorf("of the root namespace %d policies hold for a Gateway in %s, want %d", got, namespace, want)
+		}
+	}
 	for name, want := range map[string][3]bool{"one": {true, true, true}, "two": {true, false, false}, "three": {}} {
 		labels := map[string]string{gatewayNameLabel: name}
 		got := [3]bool{len(m.Authorizations(model.Allow, "default", labels)) == 1, len(m.Authentications("default", labels)) == 1, len(m.AccessLogs("default", labels, true)) > 0}

@@ -164,8 +164,11 @@ func (b *builder) traceProvider(name string) (p *model.TraceProvider, problem *p
 				p.Headers = append(p.Headers, model.HeaderOp{Name: h.GetName(), Value: h.GetValue()})
 			}
 		}
+	case *meshpb.MeshConfig_ExtensionProvider_Skywalking:
+		host = t.Skywalking.GetService()
+		p.Kind, p.Port, p.Token = model.SkyWalking, t.Skywalking.GetPort(), t.Skywalking.GetAccessToken()
 	default:
-		return nil, refused("provider %q is neither zipkin nor opentelemetry: other tracers are not supported yet", name)
+		return nil, refused("provider %q is neither zipkin nor opentelemetry nor skywalking: other tracers are not supported yet", name)
 	}
 	if problem := b.collector(p, host); problem != nil {
 		problem.text = fmt.Sprintf("provider %q: %s", name, problem.text)

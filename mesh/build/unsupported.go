@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/types/known/structpb"
 	meshpb "istio.io/api/mesh/v1alpha1"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -16,7 +15,7 @@ import (
 // refusedKinds change behaviour in ways that the control plane does not have yet.
 var refusedKinds = []string{
 	"WasmPlugin", "ProxyConfig", "WorkloadGroup",
-	"TCPRoute", "TLSRoute", "UDPRoute", "BackendTLSPolicy", "ListenerSet", "Ingress",
+	"UDPRoute", "BackendTLSPolicy", "ListenerSet", "Ingress",
 }
 
 // fieldNote is a "Message.field" of istio.io/api's protos, or the "Type.field" of a
@@ -29,7 +28,6 @@ var refusedFields = []fieldNote{
 	{"HTTPFaultInjection.Delay.exponential_delay", "Istio has hidden it, and its proxy does not have it"},
 	{"HTTPFaultInjection.Abort.http2_error", "Istio has hidden it, and its proxy does not have it"},
 	{"L4MatchAttributes.source_subnet", "Istio accepts it and does not implement it"},
-	{"TrafficPolicy.tunnel", "tunnels by CONNECT or POST"},
 	{"TrafficPolicy.proxy_protocol", "the PROXY protocol to upstreams"},
 	{"TrafficPolicy.RetryBudget.budget_interval", "budgets count the requests of the moment"},
 	{"LoadBalancerSettings.zone_aware_lb_setting", "balancing by zone"},
@@ -77,7 +75,6 @@ var refusedFields = []fieldNote{
 	{"MeshConfig.inbound_cluster_stat_name", "names of statistics"},
 	{"MeshConfig.outbound_cluster_stat_name", "names of statistics"},
 	{"MeshConfig.proxy_http_port", "an HTTP proxy port"},
-	{"ProxyConfig.gateway_topology", "proxies before the gateway"},
 	{"ProxyConfig.proxy_headers", "the choice of headers that proxies add"},
 	{"ProxyConfig.private_key_provider", "keys in hardware"},
 
@@ -94,12 +91,10 @@ var refusedFields = []fieldNote{
 	{"MeshConfig.ExtensionProvider.datadog", "export of traces"},
 	{"MeshConfig.ExtensionProvider.stackdriver", "Google's services"},
 	{"MeshConfig.ExtensionProvider.opencensus", "export of traces"},
-	{"MeshConfig.ExtensionProvider.skywalking", "export of traces"},
 	{"MeshConfig.ExtensionProvider.envoy_http_als", "access logs to a service"},
 	{"MeshConfig.ExtensionProvider.envoy_tcp_als", "access logs to a service"},
 	{"MeshConfig.ExtensionProvider.envoy_otel_als", "access logs to a service"},
 	{"MeshConfig.ExtensionProvider.sds", "secrets from a service"},
-	{"MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider.omit_empty_values", "empty values are logged as -"},
 
 	{"ProxyConfig.service_cluster", "names of services in traces"},
 	{"ProxyConfig.tracing_service_name", "names of services in traces"},
@@ -138,6 +133,8 @@ var refusedFields = []fieldNote{
 	{"GatewayInfrastructure.annotations", "annotations of what is deployed"},
 	{"GatewayInfrastructure.parametersRef", "deployments of one's own design"},
 	{"HTTPRouteSpec.useDefaultGateways", "Gateways for routes without parents"},
+	{"TCPRouteSpec.useDefaultGateways", "Gateways for routes without parents"},
+	{"TLSRouteSpec.useDefaultGateways", "Gateways for routes without parents"},
 	{"GRPCRouteSpec.useDefaultGateways", "Gateways for routes without parents"},
 	{"HTTPRouteRule.sessionPersistence", "clients that stay at one endpoint; a DestinationRule's consistentHash does so"},
 	{"GRPCRouteRule.sessionPersistence", "clients that stay at one endpoint; a DestinationRule's consistentHash does so"},
@@ -213,13 +210,6 @@ func (b *builder) unsupportedMesh() {
 	for _, name := range c.GetDefaultProviders().GetMetrics() {
 		if name != "prometheus" {
 			b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.defaultProviders.metrics: provider %q is not supported yet", name)))
-		}
-	}
-	for i, p := range c.GetExtensionProviders() {
-		for name, v := range p.GetEnvoyFileAccessLog().GetLogFormat().GetLabels().GetFields() {
-			if _, text := v.GetKind().(*structpb.Value_StringValue); !text {
-				b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.extensionProviders[%d].envoyFileAccessLog.logFormat.labels.%s: what is not a string is not supported yet", i, name)))
-			}
 		}
 	}
 }

@@ -14,7 +14,7 @@ func didYouMean(word string, known []string) string {
 	if best := spelling.Nearest(word, known); best != "" {
 		return fmt.Sprintf("did you mean %q?", best)
 	}
-	if len(known) == 0 || len(known) > 16 {
+	if len(known) == 0 || len(known) > 17 {
 		return ""
 	}
 	return "known here: " + strings.Join(slices.Sorted(slices.Values(known)), ", ")

@@ -42,6 +42,34 @@ func validateGRPCRoute(c *checker) {
 	}
 }
 
+func validateTCPRoute(c *checker) {
+	s := &c.o.Value.(*gatewayv1.TCPRoute).Spec
+	c.routeCommon(&s.CommonRouteSpec, nil)
+	c.connectionRules(len(s.Rules), func(i int) []gatewayv1.BackendRef { return s.Rules[i].BackendRefs })
+}
+
+func validateTLSRoute(c *checker) {
+	s := &c.o.Value.(*gatewayv1.TLSRoute).Spec
+	c.routeCommon(&s.CommonRouteSpec, s.Hostnames)
+	c.connectionRules(len(s.Rules), func(i int) []gatewayv1.BackendRef { return s.Rules[i].BackendRefs })
+}
+
+// connectionRules are those of routes that are not HTTP's: at least one, each with a backend.
+func (c *checker) connectionRules(n int, backends func(i int) []gatewayv1.BackendRef) {
+	if n == 0 {
+		c.errorf(CodeMissing, "spec", "", "rules is required")
+	}
+	for i := range n {
+		at := index("spec.rules", i)
+		if len(backends(i)) == 0 {
+			c.errorf(CodeMissing, at, "", "backendRefs is required")
+		}
+		for j, b := range backends(i) {
+			c.backendRef(index(join(at, "backendRefs"), j), b)
+		}
+	}
+}
+
 // grpcFilters are the filters of gRPC as those of HTTP, of which they are some.
 func grpcFilters(filters []gatewayv1.GRPCRouteFilter) []gatewayv1.HTTPRouteFilter {
 	var list []gatewayv1.HTTPRouteFilter

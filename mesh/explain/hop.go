@@ -80,7 +80,7 @@ func (w *walk) through(h *Hop, p *Peer, port uint16, c connection) error {
 	}
 	s := &stop{walk: w, h: h, peer: p, conn: c, http: chain.HTTP, terminates: chain.TLS != nil}
 	if chain.HTTP == nil {
-		if why := s.permitted(chain.RBAC); why != "" {
+		if why := s.permitted(chain.Guards); why != "" {
 			return w.refuse(h, why)
 		}
 		return s.tcp(chain.TCP)
@@ -127,6 +127,11 @@ func (s *stop) tcp(t *snapshot.TCPProxy) error {
 	if t == nil {
 		return nil
 	}
+	if u := t.Tunnel; u != nil && u.Post {
+		s.h.Tunnel = "POST " + u.Hostname
+	} else if u != nil {
+		s.h.Tunnel = "CONNECT " + u.Hostname
+	}
 	return s.clusters(t.Clusters, nil, nil)
 }
 
@@ -159,6 +164,9 @@ func (s *stop) request(l *snapshot.Listener) error {
 		s.h.Routes = append(s.h.Routes, Rule{step.Route, step.Matched, step.Reason, step.Source})
 	}
 	vh, rule := table.Match(s.q, 0)
+	if s.q.Method == "CONNECT" && !rule.AllowsConnect(slices.Contains(s.http.Upgrades, "connect")) {
+		return s.reply(403, 0, "")
+	}
 	s.summary()
 	if rule != nil {
 		s.h.Route, s.h.Source = rule.Name, rule.Source

@@ -99,9 +99,19 @@ func (w *stop) decided(c *snapshot.RBAC, name string, ok bool) {
 	w.h.Policies = append(w.h.Policies, p)
 }
 
-// permitted asks the policies before a TCP proxy; the reason is empty where they let the connection in.
-func (s *stop) permitted(list []*snapshot.RBAC) (reason string) {
-	for _, c := range list {
+// permitted asks the policies before a TCP proxy; the reason is empty where they let the
+// connection in. What a service would say nobody knows before.
+func (s *stop) permitted(list []snapshot.Guard) (reason string) {
+	metadata := map[string]map[string]any{}
+	for _, g := range list {
+		c := g.RBAC
+		if c == nil {
+			if g.ExtAuthz.Enabled == nil || filter.Knows(metadata, g.ExtAuthz.Enabled) {
+				s.h.Policies = append(s.h.Policies, Policy{Kind: "authorization", Action: "custom", Passed: true, Reason: "a service is asked, and may close the connection"})
+			}
+			continue
+		}
+		filter.Shadow(c, connFacts(s.conn), metadata)
 		name, ok := filter.ConnectionVerdict(c, connFacts(s.conn))
 		s.decided(c, name, ok)
 		if !ok {

@@ -180,6 +180,9 @@ func (p *printer) outcome(h *Hop) {
 	case h.Status != 0:
 		p.line("answer", h.Source, "%s", strings.TrimSpace(fmt.Sprintf("%d %s", h.Status, strings.Join(h.Flags, ","))))
 	}
+	if h.Tunnel != "" {
+		p.line("tunnel", h.Source, "%s", h.Tunnel)
+	}
 	if h.Action != "forward" || h.Role == "inbound" {
 		return
 	}

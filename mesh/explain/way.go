@@ -66,6 +66,7 @@ type Hop struct {
 	Status   int       `json:"status"` // that this proxy answers itself; 0: it does not
 	Flags    []string  `json:"flags"`
 	Location string    `json:"location"`
+	Tunnel   string    `json:"tunnel"` // the request that carries a TCP connection: "CONNECT example.com:443"; empty: none
 	Clusters []Cluster `json:"clusters"`
 	Timeout  float64   `json:"timeout"` // 0: none
 	Retry    *Retry    `json:"retry"`

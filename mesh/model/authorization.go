@@ -19,8 +19,11 @@ const (
 type AuthorizationPolicy struct {
 	Name, Namespace string
 	Selector        map[string]string // nil: the namespace, or the mesh from the root namespace
-	Action          Verdict
-	Rules           []AuthorizationRule
+	// Targeted policies name what they are for, and that is in their own namespace, also
+	// where this is the root namespace.
+	Targeted bool
+	Action   Verdict
+	Rules    []AuthorizationRule
 	// Provider is whom a Custom policy asks: a name in Settings.Authorizers.
 	Provider string
 	// DryRun policies only count what they would do.
@@ -49,6 +52,7 @@ type Attribute struct {
 type RequestAuthentication struct {
 	Name, Namespace string
 	Selector        map[string]string
+	Targeted        bool // as an AuthorizationPolicy's
 	Rules           []TokenRule
 	Created         time.Time
 	Source          Source
@@ -78,7 +82,7 @@ func (m *Mesh) Authorizations(v Verdict, namespace string, labels map[string]str
 	var list []*AuthorizationPolicy
 	for _, ns := range m.policyNamespaces(namespace) {
 		for _, p := range m.authorizations {
-			if p.Action == v && p.Namespace == ns && Selects(p.Selector, labels) {
+			if p.Action == v && p.Namespace == ns && (!p.Targeted || ns == namespace) && Selects(p.Selector, labels) {
 				list = append(list, p)
 			}
 		}
@@ -91,7 +95,7 @@ func (m *Mesh) Authentications(namespace string, labels map[string]string) []*Re
 	var list []*RequestAuthentication
 	for _, ns := range m.policyNamespaces(namespace) {
 		for _, p := range m.authentications {
-			if p.Namespace == ns && Selects(p.Selector, labels) {
+			if p.Namespace == ns && (!p.Targeted || ns == namespace) && Selects(p.Selector, labels) {
 				list = append(list, p)
 			}
 		}

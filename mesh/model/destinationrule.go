@@ -42,8 +42,17 @@ type TrafficPolicy struct {
 	Outlier  *Outlier
 	TLS      *ClientTLS
 	Budget   *RetryBudget
+	// Tunnel has connections that are not HTTP go inside of requests; it is not inherited.
+	Tunnel *Tunnel
 	// Ports replace the policy wholesale on a port.
 	Ports map[uint32]*TrafficPolicy
+}
+
+// Tunnel is a request that carries a connection to a target through the destination,
+// which is a proxy.
+type Tunnel struct {
+	Post   bool   // by POST instead of CONNECT
+	Target string // host:port
 }
 
 // Over lays a policy over another, block by block. Either may be nil. A policy for

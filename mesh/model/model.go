@@ -64,6 +64,16 @@ type Settings struct {
 	OutboundPolicy *TrafficPolicy // defaults below every DestinationRule; nil: none
 	MinTLS13       bool           // meshMTLS.minProtocolVersion is TLSV1_3
 	Authorizers    map[string]*Authorizer
+	Topology       GatewayTopology
+}
+
+// GatewayTopology is what is in front of gateways.
+type GatewayTopology struct {
+	TrustedProxies uint32 // entries of x-forwarded-for that they made
+	// ForwardCert is what gateways do with x-forwarded-client-cert, as Envoy's enum numbers
+	// it, and 1 more; 0: nothing is said.
+	ForwardCert   uint8
+	ProxyProtocol bool // they begin connections with its header
 }
 
 // Normalization of paths before they are matched.
@@ -81,10 +91,12 @@ const (
 type AccessLog struct {
 	Name   string // of its provider
 	Path   string
-	Format string            // text; empty: Istio's default
-	JSON   map[string]string // in place of Format
+	Format string         // text; empty: Istio's default
+	JSON   map[string]any // in place of Format: what JSON has, its strings being formats
 	// EncodeJSON asks for Istio's default JSON format where JSON is empty.
 	EncodeJSON bool
+	// OmitEmpty leaves out what has no value.
+	OmitEmpty bool
 }
 
 // Visibility is an exportTo list, resolved.

@@ -61,8 +61,9 @@ type TraceProvider struct {
 	Timeout time.Duration // 0: the tracer's own
 	// MaxTagLength cuts the path in http.url; 0: the default.
 	MaxTagLength uint32
-	Short        bool // 64-bit trace ids
-	W3C          bool // B3 with W3C
+	Short        bool   // 64-bit trace ids
+	W3C          bool   // B3 with W3C
+	Token        string // that reports carry (SkyWalking); "": none
 }
 
 // TraceKind is the language of a tracer.
@@ -73,6 +74,7 @@ const (
 	ZipkinTracer TraceKind = iota
 	OpenTelemetryHTTP
 	OpenTelemetryGRPC
+	SkyWalking
 )
 
 // TraceTag is a custom tag of spans. Exactly one of the fields in the middle is set.

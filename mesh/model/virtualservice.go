@@ -16,7 +16,7 @@ type VirtualService struct {
 	TCP             []*TCPRule  // in order
 	Created         time.Time
 	Source          Source
-	// GatewayAPI: made of HTTPRoutes and GRPCRoutes. In the mesh it takes the place of a
+	// GatewayAPI: made of routes of the Gateway API. In the mesh it takes the place of a
 	// VirtualService for the ports that it has rules for, and a cluster that is not there
 	// is answered with 500 instead of 503.
 	GatewayAPI bool

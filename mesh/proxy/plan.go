@@ -199,14 +199,10 @@ func (p *Proxy) server(l *listener, c *snapshot.FilterChain, routes map[string]*
 		if metrics != nil {
 			next.Opened = metrics.Opened
 		}
-		if len(c.RBAC) == 0 {
+		if len(c.Guards) == 0 {
 			return next, nil
 		}
-		return &guard{rules: c.RBAC, next: next, done: done, count: func(what string) {
-			if p.engine != nil {
-				p.engine.Stats.Counter("tcp.rbac."+what, "envoy_tcp_rbac_"+what).Inc()
-			}
-		}}, nil
+		return p.guard(c.Guards, next, done)
 	}
 	if c.HTTP == nil {
 		return nil, fmt.Errorf("it does neither HTTP nor TCP")

@@ -41,6 +41,7 @@ type Stack interface {
 type Upstream interface {
 	UpdateClusters(map[string]*snapshot.Cluster) error
 	Connect(ctx context.Context, downstream *message.Conn, cluster string) (net.Conn, netip.AddrPort, error)
+	Tunnel(ctx context.Context, s *message.Stream, t *snapshot.Tunnel) (io.ReadWriteCloser, error)
 }
 
 // Options are what a Proxy needs of its surroundings.

@@ -115,6 +115,11 @@ func (f *fakes) Connect(context.Context, *message.Conn, string) (net.Conn, netip
 	return c, f.target, err
 }
 
+func (f *fakes) Tunnel(ctx context.Context, s *message.Stream, _ *snapshot.Tunnel) (io.ReadWriteCloser, error) {
+	c, _, err := f.Connect(ctx, s.Conn, s.Cluster)
+	return c, err
+}
+
 func config(version, routes string, listeners ...*snapshot.Listener) *snapshot.Proxy {
 	if listeners == nil {
 		listeners = []*snapshot.Listener{httpListener("in", routes)}

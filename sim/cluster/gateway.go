@@ -3,6 +3,7 @@ package cluster
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -120,10 +121,7 @@ func gatewayObjects(from *config.Object, name string, g *gatewayv1.Gateway, o in
 			continue
 		}
 		known[l.Port] = true
-		protocol := "http"
-		if l.Protocol == gatewayv1.HTTPSProtocolType {
-			protocol = "https"
-		}
+		protocol := strings.ToLower(string(l.Protocol))
 		options.Ports = append(options.Ports, corev1.ServicePort{
 			Name: string(l.Name), Port: l.Port, TargetPort: intstr.FromInt32(l.Port), Protocol: corev1.ProtocolTCP, AppProtocol: &protocol})
 	}

@@ -1,6 +1,6 @@
 // Package collector keeps the spans that a world's proxies report, as Zipkin, Jaeger or
-// OpenTelemetry's collector would: what comes in is Zipkin's JSON (version 2) and OTLP
-// in protobuf, over HTTP and gRPC; what goes out are traces. It knows no worlds.
+// OpenTelemetry's collector or SkyWalking would: what comes in is Zipkin's JSON (version 2),
+// OTLP in protobuf, over HTTP and gRPC, and SkyWalking's segments over gRPC; what goes out are traces. It knows no worlds.
 package collector
 
 import (
@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// Span is one span as its reporter told it. Ids are lower-case hexadecimal.
+// Span is one span as its reporter told it. Ids are lower-case hexadecimal, or SkyWalking's:
+// a span's is SEGMENT.NUMBER.
 type Span struct {
 	Trace, ID, Parent string // Parent is empty for a root
 	Service, Name     string
@@ -68,6 +69,7 @@ const (
 	zipkinPath = "/api/v2/spans"
 	otlpPath   = "/v1/traces"
 	otlpMethod = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+	skyMethod  = "/skywalking.v3.TraceSegmentReportService/collect"
 )
 
 // ServeHTTP implements http.Handler with the APIs for reporting.
@@ -80,7 +82,10 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		decode, accepted, expected = decodeZipkin, http.StatusAccepted, "application/json"
 	case otlpPath:
 	case otlpMethod:
-		c.serveGRPC(w, r)
+		c.serveGRPC(w, r, decodeOTLP)
+		return
+	case skyMethod:
+		c.serveGRPC(w, r, decodeSegment)
 		return
 	default:
 		http.NotFound(w, r)
@@ -108,22 +113,25 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(accepted)
 }
 
-// serveGRPC is the one unary method, without compression.
-func (c *Collector) serveGRPC(w http.ResponseWriter, r *http.Request) {
+// serveGRPC is a method, without compression: each message has spans.
+func (c *Collector) serveGRPC(w http.ResponseWriter, r *http.Request, decode func([]byte) ([]Span, error)) {
 	status, text := "0", ""
 	body, err := io.ReadAll(r.Body)
-	switch {
-	case err != nil:
+	if err != nil {
 		return
-	case len(body) < 5 || body[0] != 0 || int(binary.BigEndian.Uint32(body[1:])) != len(body)-5:
-		status, text = "13", "expected one uncompressed message"
-	default:
-		spans, err := decodeOTLP(body[5:])
-		if err != nil {
-			status, text = "3", err.Error()
+	}
+	for len(body) > 0 && status == "0" {
+		if len(body) < 5 || body[0] != 0 || int(binary.BigEndian.Uint32(body[1:])) > len(body)-5 {
+			status, text = "13", "expected uncompressed messages"
 			break
 		}
+		end := 5 + int(binary.BigEndian.Uint32(body[1:]))
+		spans, err := decode(body[5:end])
+		if err != nil {
+			status, text = "3", err.Error()
+		}
 		c.Add(spans)
+		body = body[end:]
 	}
 	w.Header().Set("Content-Type", "application/grpc")
 	w.Header().Set("Trailer", "Grpc-Status, Grpc-Message")

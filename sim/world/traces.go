@@ -44,13 +44,14 @@ func collectorObjects() []*config.Object {
 			Spec: corev1.ServiceSpec{Selector: labels, Ports: ports}})
 	}
 	container := corev1.Container{Name: "jaeger", Image: "docker.io/jaegertracing/all-in-one:latest"}
-	for _, port := range []int32{9411, 4317, 4318} {
+	for _, port := range []int32{9411, 4317, 4318, 11800} {
 		container.Ports = append(container.Ports, corev1.ContainerPort{ContainerPort: port})
 	}
 	return []*config.Object{
 		service("zipkin", corev1.ServicePort{Name: "http-query", Port: 9411}),
 		service("jaeger-collector", corev1.ServicePort{Name: "http-zipkin", Port: 9411},
 			corev1.ServicePort{Name: "grpc-otel", Port: 4317}, corev1.ServicePort{Name: "http-otel", Port: 4318}),
+		service("tracing", corev1.ServicePort{Name: "grpc-skywalking", Port: 11800}),
 		object("Deployment", "apps", &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "jaeger", Namespace: systemNamespace, Labels: labels},
 			Spec: appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "jaeger", "sidecar.istio.io/inject": "false"}},

@@ -60,15 +60,21 @@ func TestLoggerWritesJSONAndFiltersByFlag(t *testing.T) {
 	var out bytes.Buffer
 	open := func(string) (io.Writer, error) { return &out, nil }
 	l, err := NewLogger([]snapshot.AccessLog{
-		{Path: "a", JSON: map[string]string{"code": "%RESPONSE_CODE%", "ua": "%REQ(USER-AGENT)%", "none": "%REQ(X)%", "mix": "a-%REQ(X)%"}},
+		{Path: "a", JSON: map[string]any{"code": "%RESPONSE_CODE%", "ua": "%REQ(USER-AGENT)%", "none": "%REQ(X)%", "mix": "a-%REQ(X)%"}},
+		{Path: "d", OmitEmpty: true, JSON: map[string]any{"none": "%REQ(X)%", "mix": "a-%REQ(X)%", "deep": map[string]any{"code": "%RESPONSE_CODE%", "none": "%REQ(X)%", "nothing": map[string]any{"none": "%REQ(X)%"}},
+			"list": []any{1.5, true, nil, "%REQ(X)%", "%PROTOCOL%"}, "claims": "%DYNAMIC_METADATA(jwt:claims)%"}},
+		{Path: "e", OmitEmpty: true, Format: "[%REQ(X)%]\n"},
 		{Path: "b", Format: "UF only\n", Filter: &snapshot.LogFilter{Flags: []string{"UF"}}},
 		{Path: "c", Format: "any flag\n", Filter: &snapshot.LogFilter{}},
 	}, open)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Log(sample())
-	if want := `{"code":503,"mix":"a--","none":null,"ua":"curl\"x"}` + "\nany flag\n"; out.String() != want {
+	x := sample()
+	x.Stream.Metadata = map[string]map[string]any{"jwt": {"claims": map[string]any{"n": 1.0}}}
+	l.Log(x)
+	if want := `{"code":503,"mix":"a--","none":null,"ua":"curl\"x"}` + "\n" +
+		`{"claims":{"n":1},"deep":{"code":503,"nothing":{}},"list":[1.5,true,null,null,"HTTP/1.1"],"mix":"a-"}` + "\n[]\nany flag\n"; out.String() != want {
 		t.Errorf("log is %q, want %q", out.String(), want)
 	}
 	if _, err := NewLogger([]snapshot.AccessLog{{Filter: &snapshot.LogFilter{Flags: []string{"XX"}}}}, open); err == nil {

@@ -2,7 +2,6 @@ package accesslog
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -29,6 +28,7 @@ type part struct {
 	op      operator
 	max     int // cut the value to so many bytes; 0: whole
 	number  bool
+	object  bool // it may be an object or a list of JSON
 }
 
 // CompileFormat compiles a text. An operator that is unknown is an error naming it.
@@ -94,7 +94,7 @@ func parseOperator(text string) (part, string, error) {
 		max = n
 	}
 	op, err := newOperator(name, argument)
-	return part{op: op, max: max, number: numeric(name)}, rest[stop+1:], err
+	return part{op: op, max: max, number: numeric(name), object: strings.HasSuffix(name, "_METADATA")}, rest[stop+1:], err
 }
 
 // closingParenthesis finds the end of an argument, in which there may be others.
@@ -148,92 +148,4 @@ func (f *Format) append(dst []byte, x *Exchange, missing string) []byte {
 		}
 	}
 	return dst
-}
-
-// JSON is a compiled object of formats, written as one line with sorted keys.
-type JSON struct {
-	keys   []string
-	values []*Format
-}
-
-// CompileJSON compiles an object.
-func CompileJSON(object map[string]string) (*JSON, error) {
-	j := &JSON{}
-	for key := range object {
-		j.keys = append(j.keys, key)
-	}
-	slices.Sort(j.keys)
-	for _, key := range j.keys {
-		f, err := CompileFormat(object[key])
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", key, err)
-		}
-		j.values = append(j.values, f)
-	}
-	return j, nil
-}
-
-// Append appends the line of an exchange. A value that is one operator is a number
-// where it is numeric by nature, and null where it is missing.
-func (j *JSON) Append(dst []byte, x *Exchange) []byte {
-	dst = append(dst, '{')
-	for i, key := range j.keys {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = append(appendQuoted(dst, key), ':')
-		dst = j.values[i].appendJSON(dst, x)
-	}
-	return append(dst, '}', '\n')
-}
-
-func (f *Format) appendJSON(dst []byte, x *Exchange) []byte {
-	if len(f.parts) != 1 || f.parts[0].op == nil {
-		return appendQuoted(dst, string(f.Append(nil, x)))
-	}
-	value := string(f.append(nil, x, ""))
-	if value == "" {
-		return append(dst, "null"...)
-	}
-	if f.parts[0].number && isNumber(value) {
-		return append(dst, value...)
-	}
-	return appendQuoted(dst, value)
-}
-
-// numeric tells the operators whose values are numbers by nature.
-func numeric(name string) bool {
-	switch name {
-	case "RESPONSE_CODE", "BYTES_RECEIVED", "BYTES_SENT", "UPSTREAM_REQUEST_ATTEMPT_COUNT", "GRPC_STATUS_NUMBER", "CONNECTION_ID":
-		return true
-	}
-	return strings.HasSuffix(name, "DURATION") || strings.HasSuffix(name, "_PORT") && !strings.HasSuffix(name, "_WITHOUT_PORT")
-}
-
-func isNumber(s string) bool {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return false
-		}
-	}
-	return len(s) < 16 && (s == "0" || s[0] != '0')
-}
-
-// appendQuoted appends a JSON string.
-func appendQuoted(dst []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	dst = append(dst, '"')
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', c)
-		case c == '\n':
-			dst = append(dst, '\\', 'n')
-		case c < ' ' || c == 0x7f:
-			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		default:
-			dst = append(dst, c)
-		}
-	}
-	return append(dst, '"')
 }

@@ -54,7 +54,7 @@ func NewLogger(logs []snapshot.AccessLog, open Open) (*Logger, error) {
 func newFileLog(c snapshot.AccessLog, open Open) (fileLog, error) {
 	var log fileLog
 	if len(c.JSON) > 0 {
-		j, err := CompileJSON(c.JSON)
+		j, err := CompileJSON(c.JSON, c.OmitEmpty)
 		if err != nil {
 			return log, err
 		}
@@ -68,7 +68,9 @@ func newFileLog(c snapshot.AccessLog, open Open) (fileLog, error) {
 		if err != nil {
 			return log, err
 		}
-		log.append = f.Append
+		if log.append = f.Append; c.OmitEmpty {
+			log.append = f.AppendHeader
+		}
 	}
 	if c.Filter != nil {
 		var err error

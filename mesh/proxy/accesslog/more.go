@@ -226,6 +226,9 @@ func moreOperator(name string) operator {
 	switch name {
 	case "RESPONSE_FLAGS_LONG":
 		return text(func(x *Exchange) string {
+			if x.Stream.Flags == 0 {
+				return "-"
+			}
 			var long []string
 			for _, short := range x.Stream.Flags.Names() {
 				long = append(long, longFlags[short])

@@ -79,8 +79,8 @@ func plainOperator(name string) operator {
 		return text(func(x *Exchange) string { return x.Stream.Details })
 	case "RESPONSE_FLAGS":
 		return func(dst []byte, x *Exchange) []byte {
-			if x.Stream.Flags == 0 {
-				return dst
+			if x.Stream.Flags == 0 { // Envoy's value for none, which is not a missing one
+				return append(dst, '-')
 			}
 			return append(dst, x.Stream.Flags.String()...)
 		}
@@ -136,11 +136,11 @@ func downstreamOperator(name string) operator {
 	case "DOWNSTREAM_REMOTE_PORT":
 		return text(func(x *Exchange) string { return port(remote(x.Stream)) })
 	case "DOWNSTREAM_DIRECT_REMOTE_ADDRESS":
-		return downstream(func(c *message.Conn) string { return addrPort(c.Remote) })
+		return downstream(func(c *message.Conn) string { return addrPort(c.Direct()) })
 	case "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT":
-		return downstream(func(c *message.Conn) string { return addr(c.Remote) })
+		return downstream(func(c *message.Conn) string { return addr(c.Direct()) })
 	case "DOWNSTREAM_DIRECT_REMOTE_PORT":
-		return downstream(func(c *message.Conn) string { return port(c.Remote) })
+		return downstream(func(c *message.Conn) string { return port(c.Direct()) })
 	case "DOWNSTREAM_LOCAL_ADDRESS":
 		return downstream(func(c *message.Conn) string { return addrPort(c.Local) })
 	case "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT":

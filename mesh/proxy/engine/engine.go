@@ -10,9 +10,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -100,6 +103,24 @@ func (e *Engine) Connect(ctx context.Context, downstream *message.Conn, cluster 
 	return e.upstream.Connect(ctx, downstream, cluster)
 }
 
+// Tunnel opens a tunnel for a TCP proxy. The error is a *reply.Reply.
+func (e *Engine) Tunnel(ctx context.Context, s *message.Stream, t *snapshot.Tunnel) (io.ReadWriteCloser, error) {
+	key := e.options.Seed.Sub("tunnel").At(s.Conn.ID ^ uint64(s.Start.UnixNano()) + uint64(s.Attempts))
+	return router.Open(ctx, router.Options{Upstream: e.upstream, Logger: e.options.Logger, SuppressEnvoyHeaders: true}, s, t, key)
+}
+
+// Authorizer makes what asks a service about the connections of a listener.
+func (e *Engine) Authorizer(config *snapshot.ExtAuthz) func(ctx context.Context, c *message.Conn, metadata map[string]map[string]any) (details string) {
+	scope := "ext_authz." + strings.TrimSuffix(config.StatPrefix, ".") + "."
+	a := filter.NewConnectionAuthorizer(config, e.caller, func(what string) {
+		e.Stats.Counter(scope+what, "envoy_ext_authz_tcp_"+what).Inc()
+	})
+	key := e.options.Seed.Sub("ext_authz")
+	return func(ctx context.Context, c *message.Conn, metadata map[string]map[string]any) string {
+		return a.Ask(ctx, c, metadata, key.At(c.ID^uint64(c.Start.UnixNano())))
+	}
+}
+
 // Hosts is the state of a cluster's hosts; nil where there is no such cluster.
 func (e *Engine) Hosts(cluster string) []upstream.HostStatus { return e.upstream.Hosts(cluster) }
 
@@ -123,7 +144,8 @@ func (e *Engine) Handler(m *snapshot.HTTPManager, routes map[string]*snapshot.Ro
 			return nil, fmt.Errorf("http connection manager %q: route configuration %q is not there", m.StatPrefix, m.RouteConfig)
 		}
 	}
-	h := &handler{table: route.Compile(config), seed: e.options.Seed.Sub("request"), http: newHTTPStats(e.Stats, m.StatPrefix)}
+	h := &handler{table: route.Compile(config), seed: e.options.Seed.Sub("request"), http: newHTTPStats(e.Stats, m.StatPrefix),
+		connect: slices.Contains(m.Upgrades, "connect")}
 	if m.Tracing != nil && m.Tracing.Provider != nil {
 		var err error
 		if h.tracer, err = e.tracing.Tracer(m.Tracing); err != nil {

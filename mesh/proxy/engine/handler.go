@@ -25,6 +25,8 @@ type handler struct {
 	istio *recorder // nil: no metrics of Istio's
 	// tracer is nil where no spans are made.
 	tracer *tracing.Tracer
+	// connect allows CONNECTs, where their route does not say otherwise.
+	connect bool
 }
 
 // httpStats are Envoy's metrics of a connection manager.
@@ -79,6 +81,9 @@ func (h *handler) Serve(ctx context.Context, r *message.Request) (*message.Respo
 	h.http.active.Add(1)
 	x.VirtualHost, x.Rule = h.table.Match(r, x.Key)
 	h.note(x)
+	if r.Method == "CONNECT" && !x.Rule.AllowsConnect(h.connect) {
+		return nil, x.fail(&reply.Reply{Status: 403, Details: "upgrade_failed"})
+	}
 	if h.tracer != nil {
 		h.http.traced[r.Stream.TraceReason].Inc()
 		operation := ""

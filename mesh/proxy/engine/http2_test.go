@@ -117,7 +117,7 @@ func TestHTTP2ResetsAndBreakers(t *testing.T) {
 		}
 		upgrade := w.request()
 		upgrade.Upgrade = "websocket"
-		w.expect("upgrade", w.do(context.Background(), upgrade), 503, "UPE", "http2_upgrade_not_supported")
+		w.expect("upgrade", w.do(context.Background(), upgrade), 503, "UR", "upstream_reset_before_response_started{remote_reset}")
 		w.cluster.Endpoints = []*snapshot.Locality{{}}
 		w.endpoint("10.0.0.77")
 		w.build()

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,14 @@ func (u *upgraded) Write(b []byte) (int, error) {
 	n, err := u.ReadWriteCloser.Write(b)
 	u.received.Add(int64(n))
 	return n, err
+}
+
+// CloseWrite ends the direction to the server.
+func (u *upgraded) CloseWrite() error {
+	if half, ok := u.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 // Close implements io.Closer: the exchange is over, and counted.

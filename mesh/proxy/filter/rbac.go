@@ -54,7 +54,7 @@ func ConnectionVerdict(config *snapshot.RBAC, c *message.Conn) (policy string, o
 	return s.permitted(config)
 }
 
-// shadow notes what the shadow rules say, under the names that Envoy has for it.
+// shadow notes what the shadow rules say.
 func shadow(x *Exchange, s *subject, config *snapshot.RBAC, count func(string)) {
 	policy, ok := s.permitted(config.Shadow)
 	result := "denied"
@@ -62,18 +62,10 @@ func shadow(x *Exchange, s *subject, config *snapshot.RBAC, count func(string)) 
 		result = "allowed"
 	}
 	count(config.ShadowPrefix + "shadow_" + result)
-	known := map[string]any{}
-	for k, v := range x.Metadata[config.FilterName()] {
-		known[k] = v
-	}
-	known[config.ShadowPrefix+"shadow_engine_result"] = result
-	if policy != "none" {
-		known[config.ShadowPrefix+"shadow_effective_policy_id"] = policy
-	}
 	if x.Metadata == nil {
 		x.Metadata = map[string]map[string]any{}
 	}
-	x.Metadata[config.FilterName()] = known
+	note(x.Metadata, config.FilterName(), config.ShadowPrefix, result, policy)
 	s.metadata = x.Metadata
 }
 
@@ -84,15 +76,31 @@ func Permit(config *snapshot.RBAC, c *message.Conn) bool {
 }
 
 // Shadow tells what the shadow rules would do with a connection that is not HTTP, as
-// the name of a count; "" where there are none.
-func Shadow(config *snapshot.RBAC, c *message.Conn) string {
+// the name of a count; "" where there are none. It notes so in the connection's metadata.
+func Shadow(config *snapshot.RBAC, c *message.Conn, metadata map[string]map[string]any) string {
 	if config.Shadow == nil {
 		return ""
 	}
-	if Permit(config.Shadow, c) {
-		return config.ShadowPrefix + "shadow_allowed"
+	result := "denied"
+	policy, ok := ConnectionVerdict(config.Shadow, c)
+	if ok {
+		result = "allowed"
 	}
-	return config.ShadowPrefix + "shadow_denied"
+	note(metadata, "envoy.filters.network.rbac", config.ShadowPrefix, result, policy)
+	return config.ShadowPrefix + "shadow_" + result
+}
+
+// note keeps what shadow rules say, under the names that Envoy has for it.
+func note(metadata map[string]map[string]any, filter, prefix, result, policy string) {
+	known := map[string]any{}
+	for k, v := range metadata[filter] {
+		known[k] = v
+	}
+	known[prefix+"shadow_engine_result"] = result
+	if policy != "none" {
+		known[prefix+"shadow_effective_policy_id"] = policy
+	}
+	metadata[filter] = known
 }
 
 // subject is who wants what. The request is nil where it is a connection.
@@ -166,7 +174,7 @@ func (s *subject) connected(t *snapshot.RBACTerm) bool {
 	case t.DestinationPort != 0:
 		return t.DestinationPort == s.conn.Local.Port()
 	case t.DirectIP.IsValid():
-		return t.DirectIP.Contains(s.conn.Remote.Addr().Unmap())
+		return t.DirectIP.Contains(s.conn.Direct().Addr().Unmap())
 	case t.RemoteIP.IsValid():
 		return t.RemoteIP.Contains(s.remote.Unmap())
 	case t.ServerName != nil:

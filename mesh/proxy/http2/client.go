@@ -132,7 +132,8 @@ func (c *Client) headers(f *http2.MetaHeadersFrame) error {
 		return nil
 	}
 	x.final = true
-	if !f.StreamEnded() && x.method != "HEAD" && p.Status != 304 && p.Status != 204 {
+	x.accept(p)
+	if !f.StreamEnded() && !x.accepted(p) && x.method != "HEAD" && p.Status != 304 && p.Status != 204 {
 		s.expected = p.ContentLength
 	}
 	if f.StreamEnded() {
@@ -141,6 +142,20 @@ func (c *Client) headers(f *http2.MetaHeadersFrame) error {
 	}
 	s.arrived.Broadcast()
 	return nil
+}
+
+// accept makes the acceptance of an upgrade what it is in HTTP/1.
+func (x *ClientStream) accept(p *message.Response) {
+	if x.tunnel == "" || x.tunnel == "CONNECT" || p.Status != 200 {
+		return
+	}
+	p.Status = 101
+	p.Header.Set("upgrade", x.tunnel)
+}
+
+// accepted tells whether the response opens a tunnel.
+func (x *ClientStream) accepted(p *message.Response) bool {
+	return x.tunnel == "CONNECT" && p.Status < 300 || p.Status == 101
 }
 
 func decodeResponse(f *http2.MetaHeadersFrame) (*message.Response, error) {
@@ -168,6 +183,7 @@ type ClientStream struct {
 	client *Client
 	stream *stream // nil before the request was sent; the connection's lock guards it
 	method string
+	tunnel string // the protocol that an upgrade asks for, or "CONNECT"; "": neither
 	heads  []*message.Response
 	final  bool // the final head came
 	empty  bool // and nothing after it
@@ -203,13 +219,17 @@ func (x *ClientStream) open(q *message.Request) error {
 	s := c.newStream(c.next, x)
 	c.next += 2
 	x.stream, x.method = s, q.Method
+	if x.tunnel = q.Upgrade; q.Method == "CONNECT" {
+		x.tunnel = q.Method
+	}
 	s.readBy, s.writeBy = x.readBy, x.writeBy
 	s.arm()
-	c.writeHead(s.id, q.Body == nil, func(field func(name, value string)) { encodeRequest(q, field) })
+	last := q.Body == nil && x.tunnel == ""
+	c.writeHead(s.id, last, func(field func(name, value string)) { encodeRequest(q, field) })
 	if q.Body == nil || !message.Ready(q.Body) {
 		c.wake()
 	}
-	if q.Body == nil {
+	if last {
 		s.ended(true)
 	}
 	return nil
@@ -235,7 +255,7 @@ func (x *ClientStream) ReadResponse() (*message.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		if p.Status >= 200 {
+		if p.Status >= 200 || x.accepted(p) {
 			return p, nil
 		}
 		if x.Inform != nil {
@@ -255,7 +275,7 @@ func (x *ClientStream) nextHead() (*message.Response, error) {
 		case len(x.heads) > 0:
 			p := x.heads[0]
 			x.heads = x.heads[1:]
-			if p.Status >= 200 && !x.empty {
+			if p.Status >= 200 && !x.empty && !x.accepted(p) {
 				p.Body = (*responseBody)(x)
 			}
 			return p, nil
@@ -265,6 +285,9 @@ func (x *ClientStream) nextHead() (*message.Response, error) {
 		s.arrived.Wait()
 	}
 }
+
+// Tunnel is the server's side of a tunnel, once a response has opened it.
+func (x *ClientStream) Tunnel() *Tunnel { return &Tunnel{x.stream} }
 
 // SetDeadline is when what waits on the stream gives up with os.ErrDeadlineExceeded;
 // zero: never.

@@ -12,8 +12,9 @@
 //
 // Fields that belong to one hop of HTTP/1 (connection, keep-alive, proxy-connection,
 // transfer-encoding, upgrade, te other than "trailers") are malformed in what is received
-// (RFC 9113, 8.2.2) and never sent; host becomes :authority. CONNECT, its extended form,
-// and server push are refused.
+// (RFC 9113, 8.2.2) and never sent; host becomes :authority. An upgrade travels
+// as an extended CONNECT (RFC 8441), and is an upgrade of HTTP/1 on either side of this
+// package. Server push is refused.
 package http2
 
 import (

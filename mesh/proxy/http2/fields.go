@@ -57,11 +57,26 @@ func encodeRequest(q *message.Request, field func(name, value string)) {
 	if path == "" {
 		path = "/"
 	}
-	field(":method", q.Method)
-	field(":scheme", scheme)
-	field(":authority", q.Authority)
-	field(":path", path)
+	switch {
+	case q.Method == "CONNECT":
+		field(":method", q.Method)
+		field(":authority", q.Authority)
+	case q.Upgrade != "": // RFC 8441, 4
+		field(":method", "CONNECT")
+		field(":protocol", q.Upgrade)
+		field(":scheme", scheme)
+		field(":authority", q.Authority)
+		field(":path", path)
+	default:
+		field(":method", q.Method)
+		field(":scheme", scheme)
+		field(":authority", q.Authority)
+		field(":path", path)
+	}
 	encodeFields(q.Header, field)
+	if tunnels(q) {
+		return
+	}
 	if q.Body != nil && q.ContentLength >= 0 {
 		field("content-length", strconv.FormatInt(q.ContentLength, 10))
 	} else if q.Body == nil && q.Header.Has("content-length") {
@@ -70,9 +85,14 @@ func encodeRequest(q *message.Request, field func(name, value string)) {
 }
 
 func encodeResponse(p *message.Response, method string, field func(name, value string)) {
-	field(":status", strconv.Itoa(p.Status))
+	status := p.Status
+	if status == 101 { // an upgrade's acceptance, which HTTP/2 says with a 200 (RFC 8441, 5)
+		status = 200
+	}
+	field(":status", strconv.Itoa(status))
 	encodeFields(p.Header, field)
 	switch {
+	case p.Upgraded != nil:
 	case p.Body != nil && p.ContentLength >= 0:
 		field("content-length", strconv.FormatInt(p.ContentLength, 10))
 	case p.Body != nil, p.Status == 204, p.Status < 200:
@@ -94,8 +114,13 @@ var (
 	errStatus    = errors.New("the status is no number from 100 to 599, or 101")
 )
 
-// decodeRequest makes a request of a head.
-func decodeRequest(f *http2.MetaHeadersFrame, q *message.Request) error {
+// tunnels tells whether a request asks for a way for bytes: a CONNECT, or an upgrade.
+func tunnels(q *message.Request) bool { return q.Method == "CONNECT" || q.Upgrade != "" }
+
+// decodeRequest makes a request of a head. Where extended CONNECTs are taken, one becomes
+// the upgrade that HTTP/1 has for it.
+func decodeRequest(f *http2.MetaHeadersFrame, q *message.Request, extended bool) error {
+	protocol := ""
 	for _, p := range f.PseudoFields() {
 		switch p.Name {
 		case ":method":
@@ -106,9 +131,19 @@ func decodeRequest(f *http2.MetaHeadersFrame, q *message.Request) error {
 			q.Authority = p.Value
 		case ":path":
 			q.Path = p.Value
+		case ":protocol":
+			if protocol = strings.ToLower(p.Value); !extended || protocol == "" {
+				return errPseudo
+			}
 		default:
 			return errPseudo
 		}
+	}
+	if protocol != "" {
+		if q.Method != "CONNECT" || !visible(protocol) {
+			return errPseudo
+		}
+		q.Method, q.Upgrade = "GET", protocol
 	}
 	connect := q.Method == "CONNECT"
 	if q.Method == "" || connect != (q.Path == "") || connect != (q.Scheme == "") {

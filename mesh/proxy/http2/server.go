@@ -32,6 +32,8 @@ type ServerOptions struct {
 	// HeadTime is how long one head may take from its first byte; 0: any time. A head that
 	// takes longer is answered with a 408, and the connection ends.
 	HeadTime time.Duration
+	// Extended takes extended CONNECTs, by which HTTP/2 upgrades one stream (RFC 8441).
+	Extended bool
 	Settings Settings
 }
 
@@ -87,10 +89,14 @@ func (s *Server) Run(ctx context.Context) {
 	s.ctx = context.WithoutCancel(ctx)
 	stop := context.AfterFunc(ctx, func() { s.fail(context.Cause(ctx)) })
 	s.mu.Lock()
-	must(s.framer.WriteSettings(
-		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: s.o.MaxStreams},
-		http2.Setting{ID: http2.SettingInitialWindowSize, Val: s.own.StreamWindow},
-		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(s.o.HeadBytes)}))
+	settings := []http2.Setting{
+		{ID: http2.SettingMaxConcurrentStreams, Val: s.o.MaxStreams},
+		{ID: http2.SettingInitialWindowSize, Val: s.own.StreamWindow},
+		{ID: http2.SettingMaxHeaderListSize, Val: uint32(s.o.HeadBytes)}}
+	if s.o.Extended {
+		settings = append(settings, http2.Setting{ID: http2.SettingEnableConnectProtocol, Val: 1})
+	}
+	must(s.framer.WriteSettings(settings...))
 	s.announceWindow()
 	s.keepAlive()
 	s.rest()
@@ -309,8 +315,12 @@ type ServerStream struct {
 
 // take keeps the head.
 func (x *ServerStream) take(f *http2.MetaHeadersFrame) error {
-	if err := decodeRequest(f, &x.head); err != nil {
+	if err := decodeRequest(f, &x.head, x.server.o.Extended); err != nil {
 		return err
+	}
+	if tunnels(&x.head) { // what follows are bytes, not content
+		x.head.ContentLength = -1
+		return nil
 	}
 	length, err := contentLength(x.head.Header)
 	if err != nil || length > 0 && f.StreamEnded() {
@@ -380,6 +390,22 @@ func (x *ServerStream) Respond(p *message.Response) error {
 		c.mu.Unlock()
 	}
 	return s.content(body)
+}
+
+// Tunnel sends the head of a response that accepts a CONNECT, or an upgrade, and returns
+// the client's side of the tunnel.
+func (x *ServerStream) Tunnel(p *message.Response) (*Tunnel, error) {
+	s, c := x.stream, x.stream.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := s.writable(); err != nil {
+		return nil, err
+	}
+	x.responded = true
+	c.writeHead(s.id, false, func(field func(name, value string)) { encodeResponse(p, x.method, field) })
+	s.activity = time.Now()
+	c.wake()
+	return &Tunnel{s}, nil
 }
 
 // ID is the stream's on its connection: odd, and rising.

@@ -66,9 +66,6 @@ type chain struct {
 // New builds a listener; what it cannot do it refuses by name.
 func New(o Options) (*Listener, error) {
 	l := &Listener{o: o, life: newLifetime()}
-	if o.Config.ProxyProtocol {
-		return nil, fmt.Errorf("listener %q: the PROXY protocol is not supported", o.Config.Name)
-	}
 	for _, c := range o.Config.Chains {
 		built, err := l.chain(c)
 		if err == nil {
@@ -199,6 +196,14 @@ func (l *Listener) handle(c net.Conn, facts *message.Conn) bool {
 func (l *Listener) choose(c net.Conn, peeked *peekConn, facts *message.Conn) (*chain, inspected) {
 	stop := context.AfterFunc(l.life.ctx, func() { _ = c.Close() })
 	defer stop()
+	if l.o.Config.ProxyProtocol {
+		if err := unwrap(peeked, l.o.Config, facts); err != nil {
+			if err == errNoHeader || err == errBadHeader {
+				l.refuse(facts, "proxy_protocol_error")
+			}
+			return nil, inspected{}
+		}
+	}
 	seen, err := inspect(peeked, l.o.Config, facts.Local.Port())
 	if err != nil {
 		return nil, seen

@@ -55,7 +55,7 @@ func serveHTTP2(ctx context.Context, slot *Slot, c Connection) {
 	d := &multiplexed{slot: slot, c: c, remoteIP: c.Facts.Remote.Addr().String()}
 	o := http2.ServerOptions{Serve: d.serve, HeadBytes: config.MaxRequestHeaderBytes, Fields: config.MaxRequestHeaders,
 		Idle: config.IdleTimeout, DrainTime: config.DrainTimeout,
-		MaxStreams: config.HTTP2.MaxConcurrentStreams, Linger: config.DelayedClose, HeadTime: config.RequestHeadersTimeout}
+		Extended: config.HTTP2.AllowConnect, MaxStreams: config.HTTP2.MaxConcurrentStreams, Linger: config.DelayedClose, HeadTime: config.RequestHeadersTimeout}
 	jitter := slot.current.Load().ids.Float64("keepalive/" + strconv.FormatUint(c.Facts.ID, 10))
 	o.Settings = http2.SettingsOf(&config.HTTP2, jitter)
 	if config.MaxConnectionDuration > 0 {
@@ -88,8 +88,6 @@ func (d *multiplexed) serve(ctx context.Context, x *http2.ServerStream) {
 	switch {
 	case errors.As(err, &head):
 		err = &reply.Reply{Status: head.Status, Details: head.Details, Body: http1.StatusText(head.Status)}
-	case q.Method == "CONNECT" && slices.Contains(m.config.Upgrades, "connect"):
-		err = &reply.Reply{Status: 501, Details: "http2_connect_not_supported", Body: "CONNECT over HTTP/2 is not supported"}
 	default:
 		p, err = s.handle(ctx, m, q)
 	}
@@ -112,6 +110,10 @@ func (d *multiplexed) respond(ctx context.Context, m *Manager, s *session, x *ht
 	if limit := m.config.MaxRequestsPerConnection; d.c.Draining != nil && d.c.Draining.Load() || limit > 0 && s.requests >= uint64(limit) {
 		d.server.Drain()
 	}
+	if p.Upgraded != nil {
+		d.tunnel(ctx, m, x, e, p)
+		return
+	}
 	err := x.Respond(p)
 	if p.Body != nil {
 		_ = p.Body.Close()
@@ -121,6 +123,21 @@ func (d *multiplexed) respond(ctx context.Context, m *Manager, s *session, x *ht
 		s.blame(e, err, cause)
 		blameReset(&e.stream, cause)
 	}
+}
+
+// tunnel sends the head and then only bytes.
+func (d *multiplexed) tunnel(ctx context.Context, m *Manager, x *http2.ServerStream, e *exchange, p *message.Response) {
+	down, err := x.Tunnel(p)
+	if err != nil {
+		_ = p.Upgraded.Close()
+		blameReset(&e.stream, context.Cause(ctx))
+		return
+	}
+	e.stream.Relax(true, true) // the tunnel has limits of its own
+	t := newTunnel(m, &e.stream, p)
+	t.down, t.halves = down, true
+	t.run(nil, tunnelEnd(m, &e.stream, p))
+	e.stream.BytesReceived, e.stream.BytesSent = t.received.Load(), t.sent.Load()
 }
 
 // finish tells OnDone.

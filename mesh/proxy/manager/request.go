@@ -38,9 +38,10 @@ func (s *session) prepare(m *Manager, q *message.Request) error {
 }
 
 // checkUpgrade drops the Upgrade of a protocol that is not allowed, which leaves an
-// ordinary request (RFC 9110, 7.8); a CONNECT means nothing else and is refused.
+// ordinary request (RFC 9110, 7.8). A CONNECT means nothing else; whether it is allowed
+// is known with its route.
 func checkUpgrade(c *snapshot.HTTPManager, q *message.Request) error {
-	if q.Method == "CONNECT" && !slices.Contains(c.Upgrades, "connect") {
+	if q.Upgrade != "" && q.Protocol == message.HTTP2 && !slices.Contains(c.Upgrades, q.Upgrade) {
 		return &reply.Reply{Status: 403, Details: "upgrade_failed"}
 	}
 	if q.Upgrade != "" && !slices.Contains(c.Upgrades, q.Upgrade) {

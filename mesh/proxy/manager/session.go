@@ -345,15 +345,9 @@ func (s *session) switchOver(m *Manager, x *exchange, p *message.Response) bool 
 	}
 	s.conn.setReadBy(time.Time{})
 	_ = s.conn.Conn.SetReadDeadline(time.Time{}) // that of the head may still be armed
-	t := &tunnel{down: s.conn.Conn, up: p.Upgraded, stream: &x.stream, idle: m.config.StreamIdleTimeout}
-	if p.UpgradedIdle != nil {
-		t.idle = *p.UpgradedIdle
-	}
-	until := deadlinesOf(m, x.stream.Start, false).stream
-	if !p.UpgradedUntil.IsZero() {
-		until = p.UpgradedUntil
-	}
-	t.run(append([]byte(nil), s.reader.Rest()...), until)
+	t := newTunnel(m, &x.stream, p)
+	t.down = s.conn.Conn
+	t.run(append([]byte(nil), s.reader.Rest()...), tunnelEnd(m, &x.stream, p))
 	x.stream.BytesReceived, x.stream.BytesSent = t.received.Load(), t.sent.Load()
 	s.finish(m, x, p, p.Status)
 	return false

@@ -84,6 +84,13 @@ type Span interface {
 	End(q *Request, p *Response, status int, s *Stream)
 }
 
+// TriedSpan is a span that has one below it for each try.
+type TriedSpan interface {
+	// Try tells that a request is about to go to a host, and writes into its header what
+	// that is to continue.
+	Try(h *Header, path string, to netip.AddrPort, at time.Time)
+}
+
 // Conn has the facts of one downstream connection. It does not change after the handshake.
 type Conn struct {
 	ID       uint64
@@ -92,12 +99,23 @@ type Conn struct {
 	Start    time.Time
 	Remote   netip.AddrPort
 	Local    netip.AddrPort // the original destination where the connection was redirected
+	// Peer is who made the connection, where that is not Remote: a proxy that told of
+	// Remote by the PROXY protocol. Direct is what to ask.
+	Peer netip.AddrPort
 	// RequestedServerName is the SNI that the client sent, whoever terminates TLS.
 	RequestedServerName string
 	// TLS is nil for plaintext.
 	TLS *TLS
 	// HashKey is what a consistent balancer goes by for the connection as a whole; "": nothing.
 	HashKey string
+}
+
+// Direct is the address at the connection's other end.
+func (c *Conn) Direct() netip.AddrPort {
+	if c.Peer.IsValid() {
+		return c.Peer
+	}
+	return c.Remote
 }
 
 // TLS has the facts of a handshake that this proxy terminated.

@@ -59,7 +59,10 @@ func (t *Table) domainOf(vh *VirtualHost, authority string) string {
 func (r *Rule) mismatch(req *message.Request, key uint64) string {
 	m := &r.Match
 	path, query := SplitPath(req.Path)
-	if !pathMatches(m, path) {
+	if !matchesPath(m, req, path) {
+		if m.Connect || req.Method == "CONNECT" && path == "" {
+			return fmt.Sprintf("method %s does not match %s", req.Method, describePath(m))
+		}
 		return fmt.Sprintf("path %q does not match %s", path, describePath(m))
 	}
 	for i := range m.Headers {
@@ -99,6 +102,8 @@ func describePath(m *snapshot.RouteMatch) string {
 		return fmt.Sprintf("exact %q", *m.Exact) + suffix
 	case m.Regex != nil:
 		return fmt.Sprintf("regex %q", m.Regex)
+	case m.Connect:
+		return "CONNECT"
 	default:
 		return fmt.Sprintf("path prefix %q", *m.PathSeparated) + suffix
 	}

@@ -38,6 +38,26 @@ func SplitPath(target string) (path, query string) {
 	return target, ""
 }
 
+// matchesPath tests the path. A CONNECT has none: it matches where the rule is for
+// CONNECTs, and nothing else does there.
+func matchesPath(m *snapshot.RouteMatch, r *message.Request, path string) bool {
+	if connect := r.Method == "CONNECT"; m.Connect || connect && path == "" {
+		return m.Connect && connect
+	}
+	return pathMatches(m, path)
+}
+
+// AllowsConnect tells whether a CONNECT goes on, given what the connection manager says:
+// the route's upgrade_configs come before that one's. The rule may be nil.
+func (r *Rule) AllowsConnect(manager bool) bool {
+	if r != nil && r.Forward != nil {
+		if allowed, said := r.Forward.Upgrades["connect"]; said {
+			return allowed
+		}
+	}
+	return manager
+}
+
 func pathMatches(m *snapshot.RouteMatch, path string) bool {
 	switch {
 	case m.Prefix != nil:

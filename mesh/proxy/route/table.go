@@ -170,7 +170,7 @@ func (t *Table) Match(r *message.Request, key uint64) (*VirtualHost, *Rule) {
 	}
 	path, query := SplitPath(r.Path)
 	for _, rule := range vh.Rules {
-		if pathMatches(&rule.Route.Match, path) && rule.matches(r, query, key) {
+		if matchesPath(&rule.Route.Match, r, path) && rule.matches(r, query, key) {
 			return vh, rule
 		}
 	}

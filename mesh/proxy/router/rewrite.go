@@ -52,7 +52,7 @@ func template(substitution string) string {
 // rewritePath changes the path by the route and keeps the one before in x-envoy-original-path.
 func rewritePath(rule *route.Rule, r *message.Request) {
 	f := rule.Forward
-	if f.PrefixRewrite == "" && f.RegexRewrite == nil {
+	if f.PrefixRewrite == "" && f.RegexRewrite == nil || r.Path == "" { // a CONNECT has none
 		return
 	}
 	path := rewritten(&rule.Route.Match, r.Path, f.PrefixRewrite, f.RegexRewrite)

@@ -167,9 +167,8 @@ func (rt *Router) forward(ctx context.Context, x *filter.Exchange, a *action) (*
 			return nil, &reply.Reply{Status: 403, Details: "upgrade_failed"}
 		}
 	}
-	if (r.Upgrade != "" || r.Method == "CONNECT") && cluster.Protocol(r.Protocol) == message.HTTP2 {
-		return nil, &reply.Reply{Status: 503, Flag: message.UpstreamProtocolError, Details: "http2_upgrade_not_supported",
-			Body: "upgrades and CONNECT to cluster " + name + " are not supported over HTTP/2"}
+	if f.Terminate && r.Method == "CONNECT" {
+		return rt.terminate(ctx, x, a, name)
 	}
 	c := &call{rt: rt, x: x, r: r, action: a, forward: f, cluster: cluster}
 	if err := c.prepare(); err != nil {
@@ -202,7 +201,7 @@ func (c *call) prepare() error {
 	rewriteHost(c.forward, c.x.Cluster, c.r)
 	rewritePath(c.x.Rule, c.r)
 	c.limits.announce(c.r, 0, c.rt.options.SuppressEnvoyHeaders)
-	if c.r.Upgrade != "" { // the timeouts of a request begin at its end, which never comes
+	if c.r.Upgrade != "" || c.r.Method == "CONNECT" { // the timeouts of a request begin at its end, which never comes
 		c.limits.global, c.limits.perTry = 0, 0
 	}
 	if c.rt.options.Decorate {

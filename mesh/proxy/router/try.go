@@ -59,6 +59,9 @@ func (t *try) do(ctx context.Context) (*message.Response, *failure) {
 	if host := t.host.Endpoint().Hostname; c.forward.AutoHostRewrite && host != "" {
 		setHost(c.forward, c.r, host)
 	}
+	if tried, ok := s.Span.(message.TriedSpan); ok {
+		tried.Try(&c.r.Header, c.r.Path, conn.Peer, time.Now())
+	}
 	t.watch(ctx)
 	if c.r.Continue != nil {
 		conn.SetInform(t.inform)
@@ -304,7 +307,7 @@ func (t *try) handOver(p *message.Response) {
 		if d := c.limits.duration; d > 0 {
 			p.UpgradedUntil = c.r.Stream.Start.Add(d)
 		}
-		p.Upgraded = &tunnel{try: t, early: append([]byte(nil), t.conn.Rest()...)}
+		p.Upgraded = &tunnel{ReadWriter: t.conn.Tunnel(), try: t, early: t.conn.Early()}
 	case p.Body == nil:
 		t.release(t.conn.KeepAlive())
 	default:
@@ -373,8 +376,9 @@ func (t *try) Ready() bool { return message.Ready(t.inner) }
 // Trailer implements message.Body.
 func (t *try) Trailer() message.Header { return t.inner.Trailer() }
 
-// tunnel is the raw connection after an upgrade.
+// tunnel is the raw connection, or the stream, after an upgrade or a CONNECT.
 type tunnel struct {
+	io.ReadWriter
 	try   *try
 	early []byte // what came with the head
 }
@@ -386,18 +390,15 @@ func (t *tunnel) Read(b []byte) (int, error) {
 		t.early = t.early[n:]
 		return n, nil
 	}
-	return t.try.conn.Conn.Read(b)
+	return t.ReadWriter.Read(b)
 }
-
-// Write implements io.Writer.
-func (t *tunnel) Write(b []byte) (int, error) { return t.try.conn.Conn.Write(b) }
 
 // CloseWrite ends the direction to the server.
 func (t *tunnel) CloseWrite() error {
-	if half, ok := t.try.conn.Conn.(interface{ CloseWrite() error }); ok {
+	if half, ok := t.ReadWriter.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
-	return nil
+	return errors.ErrUnsupported
 }
 
 // Close implements io.Closer.

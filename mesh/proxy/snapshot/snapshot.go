@@ -34,7 +34,9 @@ type Listener struct {
 	OriginalDst   bool       // listener filter original_dst
 	TLSInspector  *Inspector // nil: off
 	HTTPInspector *Inspector
-	ProxyProtocol bool
+	// ProxyProtocol reads the header of the PROXY protocol; without one a connection is
+	// closed, unless it is optional.
+	ProxyProtocol, ProxyProtocolOptional bool
 	// InspectTimeout is 0 for none; ContinueOnTimeout goes on with what is known by then.
 	InspectTimeout    time.Duration
 	ContinueOnTimeout bool
@@ -59,9 +61,16 @@ type FilterChain struct {
 	HandshakeTimeout time.Duration // 0: none
 	HTTP             *HTTPManager
 	TCP              *TCPProxy
-	// RBAC are network filters that run before a TCP proxy, in order.
-	RBAC   []*RBAC
+	// Guards are network filters that run before a TCP proxy, in order.
+	Guards []Guard
 	Source string
+}
+
+// Guard decides about connections. Exactly one of its fields is set; ExtAuthz asks over
+// gRPC, and of its settings has only those that are not about requests.
+type Guard struct {
+	RBAC     *RBAC
+	ExtAuthz *ExtAuthz
 }
 
 // ChainMatch is Envoy's FilterChainMatch; zero fields match anything.
@@ -125,6 +134,16 @@ type TCPProxy struct {
 	HashSourceIP       bool // hash_policy source_ip
 	AccessLogs         []AccessLog
 	IstioStats         *IstioStats // nil: none
+	// Tunnel has the bytes travel inside of a request to the cluster; nil: as they are.
+	Tunnel *Tunnel
+}
+
+// Tunnel is tunneling_config: a CONNECT, or a POST whose content and answer the bytes are.
+type Tunnel struct {
+	Hostname string // the request's authority, with command operators
+	Post     bool
+	PostPath string // empty: "/"
+	Headers  HeaderOps
 }
 
 // HTTPManager is Envoy's HTTP connection manager.
@@ -179,6 +198,8 @@ type HTTP2Options struct {
 	StreamWindow, ConnectionWindow uint32 // offered, in bytes
 	Keepalive, KeepaliveTimeout    time.Duration
 	KeepaliveJitter                float64 // percent of Keepalive, added at most; drawn per connection
+	// AllowConnect takes extended CONNECTs: upgrades of single streams (RFC 8441).
+	AllowConnect bool
 }
 
 // Codec is the downstream protocol of a connection manager.
@@ -228,6 +249,8 @@ type Tracing struct {
 	// IgnoreRequestID traces every request, as far as its own trace context lets it
 	// (use_request_id_for_trace_sampling is false).
 	IgnoreRequestID bool
+	// ChildSpans has the router make a span for each try (SkyWalking).
+	ChildSpans bool
 	// KeepRequestID leaves the reason out of request ids (pack_trace_reason is false).
 	KeepRequestID bool
 }
@@ -239,9 +262,10 @@ type TraceProvider struct {
 	Host     string // Host of requests to the collector
 	Path     string
 	Headers  []HeaderOp
-	// ServiceName of the spans; empty: the node's cluster.
-	ServiceName string
-	Timeout     time.Duration
+	// ServiceName of the spans; empty: the node's cluster. Instance is the service's, empty:
+	// the node's id (SkyWalking).
+	ServiceName, Instance string
+	Timeout               time.Duration
 	// Short makes 64-bit trace ids (Zipkin).
 	Short bool
 	// Shared gives the server's span the id of the client's (Zipkin).
@@ -251,7 +275,7 @@ type TraceProvider struct {
 }
 
 // TraceProtocol is how a collector is spoken to; context travels in B3 fields with
-// Zipkin, in W3C's with OpenTelemetry.
+// Zipkin, in W3C's with OpenTelemetry, in sw8 with SkyWalking.
 type TraceProtocol uint8
 
 // The protocols.
@@ -259,6 +283,7 @@ const (
 	Zipkin TraceProtocol = iota
 	OTLPHTTP
 	OTLPGRPC
+	SkyWalking
 )
 
 // TraceTag is a custom tag of spans. Exactly one of Literal, Header, Environment,
@@ -276,10 +301,14 @@ type TraceTag struct {
 
 // AccessLog is one log of a listener or connection manager.
 type AccessLog struct {
-	Path   string            // file, /dev/stdout
-	Format string            // text with command operators; empty: default
-	JSON   map[string]string // in place of Format
-	Filter *LogFilter        // nil: everything
+	Path   string // file, /dev/stdout
+	Format string // text with command operators; empty: default
+	// JSON is written in place of Format: what encoding/json makes of an object, its
+	// strings being formats.
+	JSON map[string]any
+	// OmitEmpty leaves values out that are missing: the keys of JSON, the "-" of text.
+	OmitEmpty bool
+	Filter    *LogFilter // nil: everything
 }
 
 // LogFilter picks exchanges for a log. Exactly one of the fields is set; with none but
@@ -309,7 +338,10 @@ type Filter interface{ FilterName() string }
 // HTTP filters, by the names that Envoy gives them.
 type (
 	// Router forwards. It is always last.
-	Router struct{ SuppressEnvoyHeaders bool }
+	Router struct {
+		SuppressEnvoyHeaders bool
+		ChildSpans           bool // start_child_span
+	}
 	// Fault delays and aborts. As a per-route configuration it overrides the filter's.
 	Fault struct {
 		Delay        time.Duration
@@ -412,6 +444,7 @@ type RouteMatch struct {
 	Exact         *string
 	Regex         *regexp.Regexp // must match the whole path, query excluded
 	PathSeparated *string        // prefix by whole segments
+	Connect       bool           // any CONNECT, and nothing else
 	IgnoreCase    bool
 	Headers       []HeaderMatch
 	Query         []QueryMatch
@@ -493,7 +526,9 @@ type Forward struct {
 	AutoHostRewrite      bool
 	AppendXForwardedHost bool
 	Upgrades             map[string]bool // overrides of the manager's
-	Priority             int             // 0 default, 1 high
+	// Terminate is connect_config: a CONNECT ends here, and its bytes go to the cluster.
+	Terminate bool
+	Priority  int // 0 default, 1 high
 }
 
 // WeightedCluster is one destination with its own header changes.

@@ -6,6 +6,7 @@ package tcp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/accesslog"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/reply"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
@@ -23,6 +25,9 @@ import (
 // the response flag.
 type Upstream interface {
 	Connect(ctx context.Context, downstream *message.Conn, cluster string) (net.Conn, netip.AddrPort, error)
+	// Tunnel opens a tunnel through an endpoint of the stream's cluster, by a request of
+	// HTTP, and notes in the stream what it learns of the endpoint.
+	Tunnel(ctx context.Context, s *message.Stream, t *snapshot.Tunnel) (io.ReadWriteCloser, error)
 }
 
 // Done is told of every connection when it is over.
@@ -52,7 +57,24 @@ func New(config *snapshot.TCPProxy, upstream Upstream, s seed.Seed, done Done) (
 	case len(config.Clusters) > 1 && p.total == 0:
 		return nil, errors.New("tcp proxy: the weights of its clusters add up to nothing")
 	}
-	return p, nil
+	return p, check(config.Tunnel)
+}
+
+// check finds formats that are not valid before a connection does.
+func check(t *snapshot.Tunnel) error {
+	if t == nil {
+		return nil
+	}
+	texts := []string{t.Hostname}
+	for _, op := range t.Headers.Set {
+		texts = append(texts, op.Value)
+	}
+	for _, text := range texts {
+		if _, err := accesslog.CompileFormat(text); err != nil {
+			return fmt.Errorf("tcp proxy: tunnel: %w", err)
+		}
+	}
+	return nil
 }
 
 // Serve implements listen.Server. Draining lets the connection live until it is closed.
@@ -71,10 +93,6 @@ func (p *Proxy) Serve(ctx context.Context, down net.Conn, facts *message.Conn, _
 		}
 		_ = down.Close()
 	} else {
-		s.UpstreamLocal = netx.AddrPort(up.LocalAddr())
-		if secured, ok := up.(interface{ Identities() (local, peer string) }); ok {
-			s.UpstreamIdentity, s.UpstreamPeer = secured.Identities()
-		}
 		if p.Opened != nil {
 			p.Opened(s)
 		}
@@ -102,10 +120,15 @@ func (p *Proxy) pick(id uint64) string {
 }
 
 // connect tries as often as max_connect_attempts says, once by default.
-func (p *Proxy) connect(ctx context.Context, s *message.Stream) (up net.Conn, err error) {
+func (p *Proxy) connect(ctx context.Context, s *message.Stream) (up io.ReadWriteCloser, err error) {
 	for range max(p.config.MaxConnectAttempts, 1) {
 		s.Attempts++
-		if up, s.UpstreamHost, err = p.upstream.Connect(ctx, s.Conn, s.Cluster); err == nil || ctx.Err() != nil {
+		if p.config.Tunnel != nil {
+			up, err = p.upstream.Tunnel(ctx, s, p.config.Tunnel)
+		} else {
+			up, err = p.plain(ctx, s)
+		}
+		if err == nil || ctx.Err() != nil {
 			return up, err
 		}
 		if flagOf(err) != message.UpstreamConnectionFailure {
@@ -114,6 +137,20 @@ func (p *Proxy) connect(ctx context.Context, s *message.Stream) (up net.Conn, er
 	}
 	s.TransportFailure = err.Error()
 	return nil, err
+}
+
+// plain connects without a tunnel.
+func (p *Proxy) plain(ctx context.Context, s *message.Stream) (io.ReadWriteCloser, error) {
+	up, host, err := p.upstream.Connect(ctx, s.Conn, s.Cluster)
+	s.UpstreamHost = host
+	if err != nil {
+		return nil, err
+	}
+	s.UpstreamLocal = netx.AddrPort(up.LocalAddr())
+	if secured, ok := up.(interface{ Identities() (local, peer string) }); ok {
+		s.UpstreamIdentity, s.UpstreamPeer = secured.Identities()
+	}
+	return up, nil
 }
 
 func flagOf(err error) message.Flags {
@@ -129,7 +166,7 @@ const pieceSize = 32 << 10
 
 // flow is one forwarded connection.
 type flow struct {
-	down, up net.Conn
+	down, up io.ReadWriteCloser
 	idle     time.Duration
 	last     atomic.Int64 // Unix nanoseconds of the last byte
 	timer    *time.Timer
@@ -138,7 +175,7 @@ type flow struct {
 // forward copies both ways until both directions have ended. The end of one is passed on
 // as a half-close; an error, a time without a byte longer than the idle timeout, or the
 // end of ctx ends both.
-func (p *Proxy) forward(ctx context.Context, down, up net.Conn, s *message.Stream) {
+func (p *Proxy) forward(ctx context.Context, down net.Conn, up io.ReadWriteCloser, s *message.Stream) {
 	f := &flow{down: down, up: up, idle: p.config.IdleTimeout}
 	f.last.Store(time.Now().UnixNano())
 	if f.idle > 0 {
@@ -174,7 +211,7 @@ func (f *flow) checkIdle() {
 }
 
 // copy moves bytes one way and returns how many arrived.
-func (f *flow) copy(dst, src net.Conn) (total int64) {
+func (f *flow) copy(dst io.Writer, src io.Reader) (total int64) {
 	buf := make([]byte, pieceSize)
 	for {
 		n, err := src.Read(buf)

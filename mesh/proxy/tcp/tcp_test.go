@@ -23,6 +23,11 @@ type connector struct {
 	hash  string
 }
 
+func (c *connector) Tunnel(ctx context.Context, s *message.Stream, _ *snapshot.Tunnel) (io.ReadWriteCloser, error) {
+	up, _, err := c.Connect(ctx, s.Conn, s.Cluster)
+	return up, err
+}
+
 func (c *connector) Connect(_ context.Context, d *message.Conn, cluster string) (net.Conn, netip.AddrPort, error) {
 	c.hash = d.HashKey
 	c.asked = append(c.asked, cluster)

@@ -24,6 +24,7 @@ const (
 type exporter struct {
 	hub      *Hub
 	provider *snapshot.TraceProvider
+	batch    int           // spans that go out together
 	phase    time.Duration // of the ticks, which are flushInterval apart
 	sent     *stats.Counter
 	dropped  *stats.Counter
@@ -38,14 +39,21 @@ type exporter struct {
 
 func newExporter(h *Hub, p *snapshot.TraceProvider, key string) *exporter {
 	prefix := "tracing.opentelemetry."
-	if p.Protocol == snapshot.Zipkin {
+	switch p.Protocol {
+	case snapshot.Zipkin:
 		prefix = "tracing.zipkin."
+	case snapshot.SkyWalking:
+		prefix = "tracing.skywalking."
 	}
 	counter := func(name string) *stats.Counter {
 		return h.o.Stats.Counter(prefix+name, "envoy_"+prefix+name)
 	}
-	return &exporter{hub: h, provider: p, phase: h.o.Seed.Sub("trace-flush").Duration(key, flushInterval),
-		sent: counter("spans_sent"), dropped: counter("reports_dropped"), flushed: counter("timer_flushed")}
+	e := &exporter{hub: h, provider: p, phase: h.o.Seed.Sub("trace-flush").Duration(key, flushInterval),
+		sent: counter("spans_sent"), dropped: counter("reports_dropped"), flushed: counter("timer_flushed"), batch: flushSpans}
+	if p.Protocol == snapshot.SkyWalking { // a segment goes out as soon as it is complete
+		e.sent, e.dropped, e.batch = counter("segments_sent"), counter("segments_dropped"), 1
+	}
+	return e
 }
 
 // add takes a finished span.
@@ -55,7 +63,7 @@ func (e *exporter) add(s *Span) {
 	if e.closed {
 		return
 	}
-	if e.spans = append(e.spans, s); len(e.spans) >= flushSpans {
+	if e.spans = append(e.spans, s); len(e.spans) >= e.batch {
 		e.flush()
 		return
 	}
@@ -119,6 +127,11 @@ func (e *exporter) close() {
 	}
 }
 
+// framed appends a message as gRPC frames it.
+func framed(b, message []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(append(b, 0), uint32(len(message))), message...)
+}
+
 // request is the report of a batch.
 func (e *exporter) request(batch []*Span) *message.Request {
 	p := e.provider
@@ -136,8 +149,14 @@ func (e *exporter) request(batch []*Span) *message.Request {
 		r.Protocol, r.Path = message.HTTP2, otlpMethod
 		r.Header.Add("content-type", "application/grpc")
 		r.Header.Add("te", "trailers")
-		message := otlp(batch)
-		body = append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))), message...)
+		body = framed(body, otlp(batch))
+	case snapshot.SkyWalking:
+		r.Protocol, r.Path = message.HTTP2, segmentMethod
+		r.Header.Add("content-type", "application/grpc")
+		r.Header.Add("te", "trailers")
+		for _, s := range batch {
+			body = framed(body, s.segment.encode(s))
+		}
 	}
 	for _, f := range p.Headers {
 		if f.Action == snapshot.AppendOrAdd {
@@ -146,7 +165,7 @@ func (e *exporter) request(batch []*Span) *message.Request {
 			r.Header.Set(f.Name, f.Value)
 		}
 	}
-	if p.Protocol != snapshot.OTLPGRPC {
+	if r.Protocol != message.HTTP2 {
 		r.Header.Set("content-length", strconv.Itoa(len(body)))
 	}
 	r.Body, r.ContentLength = message.NewBytes(body, nil), int64(len(body))

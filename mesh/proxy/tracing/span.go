@@ -23,10 +23,14 @@ type Span struct {
 	duration          time.Duration
 	failed            bool
 	tags              []message.Field
-	local             string // address of the proxy
+	local             string   // address of the proxy
+	segment           *segment // SkyWalking's; nil for others
 }
 
-var _ message.Span = (*Span)(nil)
+var (
+	_ message.Span      = (*Span)(nil)
+	_ message.TriedSpan = (*Span)(nil)
+)
 
 // Start begins the span of a request, named by its route's decorator or else by its
 // direction, and writes the context for the next server. A request that is not sampled
@@ -39,6 +43,10 @@ func (t *Tracer) Start(r *message.Request, operation string) *Span {
 		if !s.server {
 			s.name = "egress " + r.Authority
 		}
+	}
+	if t.provider.Protocol == snapshot.SkyWalking {
+		s.startSegment(r)
+		return s
 	}
 	from := t.extract(r.Header)
 	s.sampled = from.sampled
@@ -75,12 +83,8 @@ func (t *Tracer) extract(h message.Header) traceContext {
 // identify gives the span its ids. They are drawn by what the request is and when it
 // came: other requests, however they interleave, do not change them.
 func (s *Span) identify(from traceContext, r *message.Request) {
-	t, stream := s.tracer, r.Stream
-	connection := uint64(0)
-	if stream.Conn != nil {
-		connection = stream.Conn.ID
-	}
-	key := fmt.Sprintf("%s %d %d %s %s %s", r.Header.Get("x-request-id"), connection, stream.Start.UnixNano(), r.Method, r.Authority, r.Path)
+	t := s.tracer
+	key := keyOf(r)
 	draw := func(purpose string) string { return fmt.Sprintf("%016x", max(t.ids.Uint64(purpose+key), 1)) }
 	if from.trace == "" {
 		s.id = draw("span ")
@@ -98,6 +102,15 @@ func (s *Span) identify(from traceContext, r *message.Request) {
 	s.id, s.parent = draw("span "), from.span
 }
 
+// keyOf is what tells a request from all others.
+func keyOf(r *message.Request) string {
+	connection := uint64(0)
+	if r.Stream.Conn != nil {
+		connection = r.Stream.Conn.ID
+	}
+	return fmt.Sprintf("%s %d %d %s %s %s", r.Header.Get("x-request-id"), connection, r.Stream.Start.UnixNano(), r.Method, r.Authority, r.Path)
+}
+
 // TraceID implements message.Span.
 func (s *Span) TraceID() string { return s.trace }
 
@@ -105,7 +118,11 @@ func (s *Span) TraceID() string { return s.trace }
 func (s *Span) SpanID() string { return s.id }
 
 // SetOperation implements message.Span.
-func (s *Span) SetOperation(name string) { s.name = name }
+func (s *Span) SetOperation(name string) {
+	if s.segment == nil { // SkyWalking's spans are called by their paths
+		s.name = name
+	}
+}
 
 func (s *Span) tag(name, value string) {
 	s.tags = append(s.tags, message.Field{Name: name, Value: value})

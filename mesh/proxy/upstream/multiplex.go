@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/netip"
 	"time"
@@ -368,6 +369,22 @@ func (c *Conn) ReadResponse(method string) (*message.Response, error) {
 		return c.stream.ReadResponse()
 	}
 	return c.Reader.ReadResponse(method)
+}
+
+// Tunnel is the way for bytes once the answer to a CONNECT, or an upgrade, has opened it.
+func (c *Conn) Tunnel() io.ReadWriter {
+	if c.stream != nil {
+		return c.stream.Tunnel()
+	}
+	return c.Conn
+}
+
+// Early takes out the tunnel's bytes that came with the head of the answer.
+func (c *Conn) Early() []byte {
+	if c.stream != nil {
+		return nil
+	}
+	return append([]byte(nil), c.Reader.Rest()...)
 }
 
 // KeepAlive tells whether nothing is left of the exchange, and the connection, or the

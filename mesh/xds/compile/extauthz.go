@@ -8,6 +8,7 @@ import (
 
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extauthzpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	tcpauthzpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/ext_authz/v3"
 	matcherpb "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
@@ -47,6 +48,22 @@ func extAuthz(at place, m *extauthzpb.ExtAuthz) *snapshot.ExtAuthz {
 	default:
 		at.errorf("no service: one of grpcService and httpService is needed")
 	}
+	return f
+}
+
+// tcpExtAuthz compiles the network filter that asks a service: over gRPC, in 200 ms
+// where nothing else is written.
+func tcpExtAuthz(at place, m *tcpauthzpb.ExtAuthz) *snapshot.ExtAuthz {
+	f := &snapshot.ExtAuthz{FailOpen: m.GetFailureModeAllow(), StatPrefix: m.GetStatPrefix()}
+	if e := m.GetFilterEnabledMetadata(); e != nil {
+		f.Enabled = metadataMatch(at.field("filterEnabledMetadata"), e)
+	}
+	if v := m.GetTransportApiVersion(); v == corepb.ApiVersion_V2 {
+		at.field("transportApiVersion").errorf("%v: only V3 is supported", v)
+	}
+	at = at.field("grpcService")
+	f.GRPC = new(grpcService(at, m.GetGrpcService()))
+	f.Timeout = duration(at.field("timeout"), m.GetGrpcService().GetTimeout(), 200*time.Millisecond)
 	return f
 }
 

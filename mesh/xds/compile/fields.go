@@ -24,13 +24,14 @@ var fields = map[string]string{
 	"envoy.extensions.filters.listener.original_dst.v3.OriginalDst":                        "",
 	"envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector":                      "initial_read_buffer_size",
 	"envoy.extensions.filters.listener.http_inspector.v3.HttpInspector":                    "",
-	"envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol":                    "",
+	"envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol":                    "allow_requests_without_proxy_protocol",
 	"envoy.config.core.v3.Address":                                                         "socket_address",
 	"envoy.config.core.v3.SocketAddress":                                                   "address port_value",
 	"envoy.config.core.v3.CidrRange":                                                       "address_prefix prefix_len",
 	"envoy.config.core.v3.TransportSocket":                                                 "name typed_config",
 	"envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer":                           "",
-	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy":                               "stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts hash_policy",
+	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy":                               "stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts hash_policy tunneling_config",
+	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig":               "hostname use_post headers_to_add post_path",
 	"envoy.type.v3.HashPolicy":                                                             "source_ip",
 	"envoy.type.v3.HashPolicy.SourceIp":                                                    "",
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster":               "clusters",
@@ -52,6 +53,8 @@ var fields = map[string]string{
 	"envoy.config.trace.v3.ZipkinConfig": "collector_cluster collector_endpoint trace_id_128bit shared_span_context collector_endpoint_version " +
 		"collector_hostname trace_context_option collector_service",
 	"envoy.config.trace.v3.OpenTelemetryConfig":  "grpc_service http_service service_name",
+	"envoy.config.trace.v3.SkyWalkingConfig":     "grpc_service client_config",
+	"envoy.config.trace.v3.ClientConfig":         "service_name instance_name backend_token",
 	"envoy.config.core.v3.GrpcService":           "envoy_grpc timeout initial_metadata",
 	"envoy.config.core.v3.GrpcService.EnvoyGrpc": "cluster_name authority",
 	"envoy.config.core.v3.HttpService":           "http_uri request_headers_to_add",
@@ -63,9 +66,9 @@ var fields = map[string]string{
 	"envoy.config.core.v3.HttpProtocolOptions":                                                                      "idle_timeout max_connection_duration max_headers_count max_stream_duration max_requests_per_connection",
 	"envoy.config.core.v3.Http1ProtocolOptions":                                                                     "allow_absolute_url accept_http_10 enable_trailers use_balsa_parser",
 	"envoy.config.core.v3.Http2ProtocolOptions": "max_concurrent_streams initial_stream_window_size initial_connection_window_size connection_keepalive " +
-		"allow_connect! allow_metadata! override_stream_error_on_invalid_http_message!",
+		"allow_connect allow_metadata! override_stream_error_on_invalid_http_message!",
 	"envoy.config.core.v3.KeepaliveSettings":                                 "interval timeout interval_jitter",
-	"envoy.extensions.filters.http.router.v3.Router":                         "dynamic_stats suppress_envoy_headers start_child_span!",
+	"envoy.extensions.filters.http.router.v3.Router":                         "dynamic_stats suppress_envoy_headers start_child_span",
 	"envoy.extensions.filters.http.cors.v3.Cors":                             "",
 	"envoy.extensions.filters.http.cors.v3.CorsPolicy":                       "allow_origin_string_match allow_methods allow_headers expose_headers max_age allow_credentials filter_enabled forward_not_matching_preflights",
 	"envoy.extensions.filters.http.fault.v3.HTTPFault":                       "delay abort headers max_active_faults",
@@ -112,6 +115,7 @@ var fields = map[string]string{
 	// External authorization.
 	"envoy.extensions.filters.http.ext_authz.v3.ExtAuthz": "grpc_service http_service transport_api_version failure_mode_allow with_request_body " +
 		"status_on_error filter_enabled_metadata stat_prefix allowed_headers",
+	"envoy.extensions.filters.network.ext_authz.v3.ExtAuthz":           "stat_prefix grpc_service failure_mode_allow transport_api_version filter_enabled_metadata",
 	"envoy.extensions.filters.http.ext_authz.v3.BufferSettings":        "max_request_bytes allow_partial_message pack_as_bytes",
 	"envoy.extensions.filters.http.ext_authz.v3.HttpService":           "server_uri path_prefix authorization_request authorization_response",
 	"envoy.extensions.filters.http.ext_authz.v3.AuthorizationRequest":  "allowed_headers headers_to_add",
@@ -156,7 +160,7 @@ var fields = map[string]string{
 	"envoy.extensions.access_loggers.file.v3.FileAccessLog":           "path format json_format typed_json_format log_format",
 	"envoy.extensions.access_loggers.stream.v3.StdoutAccessLog":       "log_format",
 	"envoy.extensions.access_loggers.stream.v3.StderrAccessLog":       "log_format",
-	"envoy.config.core.v3.SubstitutionFormatString":                   "text_format text_format_source json_format",
+	"envoy.config.core.v3.SubstitutionFormatString":                   "text_format text_format_source json_format omit_empty_values",
 	"envoy.config.core.v3.DataSource":                                 "filename inline_bytes inline_string",
 
 	// Routes.
@@ -167,7 +171,8 @@ var fields = map[string]string{
 	"envoy.config.route.v3.Route": "name match route redirect direct_response metadata decorator typed_per_filter_config request_headers_to_add " +
 		"request_headers_to_remove response_headers_to_add response_headers_to_remove stat_prefix",
 	"envoy.config.route.v3.Decorator":                        "operation propagate",
-	"envoy.config.route.v3.RouteMatch":                       "prefix path safe_regex path_separated_prefix case_sensitive runtime_fraction headers query_parameters grpc",
+	"envoy.config.route.v3.RouteMatch":                       "prefix path safe_regex path_separated_prefix connect_matcher case_sensitive runtime_fraction headers query_parameters grpc",
+	"envoy.config.route.v3.RouteMatch.ConnectMatcher":        "",
 	"envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions": "",
 	"envoy.config.route.v3.HeaderMatcher": "name string_match present_match invert_match treat_missing_header_as_empty range_match " +
 		"exact_match safe_regex_match prefix_match suffix_match contains_match",
@@ -179,7 +184,8 @@ var fields = map[string]string{
 	"envoy.config.route.v3.WeightedCluster.ClusterWeight": "name weight request_headers_to_add request_headers_to_remove response_headers_to_add " +
 		"response_headers_to_remove typed_per_filter_config host_rewrite_literal",
 	"envoy.config.route.v3.RouteAction.MaxStreamDuration":               "max_stream_duration grpc_timeout_header_max",
-	"envoy.config.route.v3.RouteAction.UpgradeConfig":                   "upgrade_type enabled",
+	"envoy.config.route.v3.RouteAction.UpgradeConfig":                   "upgrade_type enabled connect_config",
+	"envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig":     "",
 	"envoy.config.route.v3.RouteAction.RequestMirrorPolicy":             "cluster runtime_fraction trace_sampled disable_shadow_host_suffix_append",
 	"envoy.config.route.v3.RouteAction.HashPolicy":                      "header cookie connection_properties query_parameter terminal",
 	"envoy.config.route.v3.RouteAction.HashPolicy.Header":               "header_name",

@@ -16,6 +16,7 @@ import (
 	originaldstpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
 	proxyprotocolpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
 	tlsinspectorpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	tcpauthzpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/ext_authz/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcprbacpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 	tcppb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
@@ -73,12 +74,15 @@ func listenerFilter(at place, f *listenerpb.ListenerFilter, l *snapshot.Listener
 			at.field("filterDisabled").errorf("not supported for this filter")
 		}
 	}
-	switch m.(type) {
+	switch m := m.(type) {
 	case *originaldstpb.OriginalDst:
 		l.OriginalDst = true
 		always()
 	case *proxyprotocolpb.ProxyProtocol:
-		l.ProxyProtocol = true
+		l.ProxyProtocol, l.ProxyProtocolOptional = true, m.GetAllowRequestsWithoutProxyProtocol()
+		if l.TLSInspector != nil || l.HTTPInspector != nil {
+			at.errorf("has to come before the filters that look at the first bytes")
+		}
 		always()
 	case *tlsinspectorpb.TlsInspector:
 		l.TLSInspector = inspector
@@ -137,9 +141,12 @@ func (b *build) chain(at place, m *listenerpb.FilterChain, done *compiled) *snap
 			if shadow := config.GetShadowRules(); shadow != nil {
 				r.Shadow, r.ShadowPrefix = new(rbac(at.field("typedConfig").field("shadowRules"), shadow)), config.GetShadowRulesStatPrefix()
 			}
-			c.RBAC = append(c.RBAC, &r)
+			c.Guards = append(c.Guards, snapshot.Guard{RBAC: &r})
+		case *tcpauthzpb.ExtAuthz:
+			c.Guards = append(c.Guards, snapshot.Guard{ExtAuthz: tcpExtAuthz(at.field("typedConfig"), config)})
 		case *tcppb.TcpProxy:
 			c.TCP = tcpProxy(at.field("typedConfig"), config)
+			c.TCP.Tunnel = tunnel(at.field("typedConfig").field("tunnelingConfig"), config.GetTunnelingConfig())
 			c.TCP.IstioStats = metrics
 		case typedStruct:
 			// Metadata exchange over TCP tells the peers' names for telemetry, and only
@@ -158,8 +165,8 @@ func (b *build) chain(at place, m *listenerpb.FilterChain, done *compiled) *snap
 	if c.HTTP == nil && c.TCP == nil {
 		at.field("filters").errorf("no filter ends the chain: one of the HTTP connection manager and the TCP proxy is needed")
 	}
-	if c.HTTP != nil && len(c.RBAC) > 0 {
-		at.field("filters").errorf("network RBAC before the HTTP connection manager: not supported")
+	if c.HTTP != nil && len(c.Guards) > 0 {
+		at.field("filters").errorf("network RBAC or ext_authz before the HTTP connection manager: not supported")
 	}
 	return c
 }
@@ -201,6 +208,17 @@ func tcpProxy(at place, m *tcppb.TcpProxy) *snapshot.TCPProxy {
 	return t
 }
 
+func tunnel(at place, m *tcppb.TcpProxy_TunnelingConfig) *snapshot.Tunnel {
+	if m == nil {
+		return nil
+	}
+	if m.GetPostPath() != "" && !m.GetUsePost() {
+		at.field("postPath").errorf("without usePost it says nothing")
+	}
+	return &snapshot.Tunnel{Hostname: m.GetHostname(), Post: m.GetUsePost(), PostPath: m.GetPostPath(),
+		Headers: headerOps(at, "", m.GetHeadersToAdd(), nil)}
+}
+
 func accessLogs(at place, ms []*accesslogpb.AccessLog) []snapshot.AccessLog {
 	var out []snapshot.AccessLog
 	for i, m := range ms {
@@ -240,15 +258,16 @@ func fileLog(at place, m *filelogpb.FileAccessLog, l *snapshot.AccessLog) {
 	case *filelogpb.FileAccessLog_Format:
 		l.Format = f.Format
 	case *filelogpb.FileAccessLog_JsonFormat:
-		l.JSON = stringsOf(at.field("jsonFormat"), f.JsonFormat)
+		l.JSON = f.JsonFormat.AsMap()
 	case *filelogpb.FileAccessLog_TypedJsonFormat:
-		l.JSON = stringsOf(at.field("typedJsonFormat"), f.TypedJsonFormat)
+		l.JSON = f.TypedJsonFormat.AsMap()
 	case *filelogpb.FileAccessLog_LogFormat:
 		format(at.field("logFormat"), f.LogFormat, l)
 	}
 }
 
 func format(at place, m *corepb.SubstitutionFormatString, l *snapshot.AccessLog) {
+	l.OmitEmpty = m.GetOmitEmptyValues()
 	switch f := m.GetFormat().(type) {
 	case *corepb.SubstitutionFormatString_TextFormat:
 		l.Format = f.TextFormat
@@ -262,13 +281,6 @@ func format(at place, m *corepb.SubstitutionFormatString, l *snapshot.AccessLog)
 			at.field("textFormatSource").errorf("only inline: not supported otherwise")
 		}
 	case *corepb.SubstitutionFormatString_JsonFormat:
-		l.JSON = jsonFormat(at.field("jsonFormat"), f.JsonFormat)
+		l.JSON = f.JsonFormat.AsMap()
 	}
-}
-
-func jsonFormat(at place, s *structpb.Struct) map[string]string {
-	if len(s.GetFields()) == 0 {
-		return map[string]string{}
-	}
-	return stringsOf(at, s)
 }

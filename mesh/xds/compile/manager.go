@@ -69,13 +69,28 @@ func (b *build) manager(at place, m *hcmpb.HttpConnectionManager, done *compiled
 	upgrades(at, m, h)
 	b.routesOf(at, m, h, done)
 	h.Filters = httpFilters(at.field("httpFilters"), m.GetHttpFilters())
+	childSpans(at, h)
 	return h
+}
+
+// childSpans: only SkyWalking's tracer has spans for each try.
+func childSpans(at place, h *snapshot.HTTPManager) {
+	for i, f := range h.Filters {
+		r, router := f.(snapshot.Router)
+		if !router || !r.ChildSpans || h.Tracing == nil || h.Tracing.Provider == nil {
+			continue
+		}
+		if h.Tracing.Provider.Protocol != snapshot.SkyWalking {
+			at.field("httpFilters").index(i).field("typedConfig").field("startChildSpan").errorf("true: only supported with the tracer of SkyWalking")
+		}
+		h.Tracing.ChildSpans = true
+	}
 }
 
 func upgrades(at place, m *hcmpb.HttpConnectionManager, h *snapshot.HTTPManager) {
 	for i, u := range m.GetUpgradeConfigs() {
 		name := strings.ToLower(u.GetUpgradeType())
-		if name == "connect" || name == "connect-udp" {
+		if name == "connect-udp" {
 			at.field("upgradeConfigs").index(i).field("upgradeType").errorf("%q: not supported", u.GetUpgradeType())
 		}
 		if boolean(u.GetEnabled(), true) {
@@ -169,7 +184,8 @@ func httpFilter(at place, body *anypb.Any) snapshot.Filter {
 	}
 	switch m := m.(type) {
 	case *routerpb.Router:
-		return snapshot.Router{SuppressEnvoyHeaders: m.GetSuppressEnvoyHeaders()}
+		//lint:ignore SA1019 Envoy still takes it, and Istio sends it
+		return snapshot.Router{SuppressEnvoyHeaders: m.GetSuppressEnvoyHeaders(), ChildSpans: m.GetStartChildSpan()}
 	case *faultpb.HTTPFault:
 		return fault(at, m)
 	case *jwtpb.JwtAuthentication:

@@ -99,6 +99,8 @@ func routeMatch(at place, m *routepb.RouteMatch) snapshot.RouteMatch {
 		out.Regex = full(at.field("safeRegex"), p.SafeRegex)
 	case *routepb.RouteMatch_PathSeparatedPrefix:
 		out.PathSeparated = &p.PathSeparatedPrefix
+	case *routepb.RouteMatch_ConnectMatcher_:
+		out.Connect = true
 	}
 	for i, q := range m.GetQueryParameters() {
 		match := snapshot.QueryMatch{Name: q.GetName()}
@@ -162,8 +164,14 @@ func forward(at place, m *routepb.RouteAction) *snapshot.Forward {
 	hashPolicies(at.field("hashPolicy"), m.GetHashPolicy(), f)
 	for i, u := range m.GetUpgradeConfigs() {
 		name := strings.ToLower(u.GetUpgradeType())
-		if name == "connect" || name == "connect-udp" {
+		if name == "connect-udp" {
 			at.field("upgradeConfigs").index(i).field("upgradeType").errorf("%q: not supported", u.GetUpgradeType())
+		}
+		if u.GetConnectConfig() != nil {
+			if name != "connect" {
+				at.field("upgradeConfigs").index(i).field("connectConfig").errorf("only for upgradeType CONNECT")
+			}
+			f.Terminate = true
 		}
 		if f.Upgrades == nil {
 			f.Upgrades = map[string]bool{}

@@ -97,6 +97,8 @@ func traceProvider(at place, m *tracepb.Tracing_Http) *snapshot.TraceProvider {
 		return zipkin(at, c)
 	case *tracepb.OpenTelemetryConfig:
 		return openTelemetry(at, c)
+	case *tracepb.SkyWalkingConfig:
+		return skyWalking(at, c)
 	default:
 		at.errorf("%s is no tracer", config.ProtoReflect().Descriptor().FullName())
 		return nil
@@ -143,6 +145,25 @@ func openTelemetry(at place, c *tracepb.OpenTelemetryConfig) *snapshot.TraceProv
 		}
 	default:
 		at.errorf("one of grpcService and httpService is needed")
+	}
+	return p
+}
+
+// skyWalking compiles SkyWalking's tracer. Who the service and its instance are the node
+// says, unless they are written.
+func skyWalking(at place, c *tracepb.SkyWalkingConfig) *snapshot.TraceProvider {
+	g, client := c.GetGrpcService(), c.GetClientConfig()
+	p := &snapshot.TraceProvider{Protocol: snapshot.SkyWalking, ServiceName: client.GetServiceName(), Instance: client.GetInstanceName(),
+		Cluster: g.GetEnvoyGrpc().GetClusterName(), Host: g.GetEnvoyGrpc().GetAuthority()}
+	if p.Host == "" {
+		p.Host = p.Cluster
+	}
+	p.Timeout = duration(at.field("grpcService").field("timeout"), g.GetTimeout(), 10*time.Second)
+	if len(g.GetInitialMetadata()) > 0 {
+		at.field("grpcService").field("initialMetadata").errorf("not supported for this tracer")
+	}
+	if token := client.GetBackendToken(); token != "" {
+		p.Headers = []snapshot.HeaderOp{{Name: "authentication", Value: token, Action: snapshot.OverwriteOrAdd}}
 	}
 	return p
 }

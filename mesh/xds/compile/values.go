@@ -277,6 +277,7 @@ func http2Options(at place, m *corepb.Http2ProtocolOptions) snapshot.HTTP2Option
 		MaxConcurrentStreams: m.GetMaxConcurrentStreams().GetValue(),
 		StreamWindow:         m.GetInitialStreamWindowSize().GetValue(),
 		ConnectionWindow:     m.GetInitialConnectionWindowSize().GetValue(),
+		AllowConnect:         m.GetAllowConnect(),
 	}
 	if k := m.GetConnectionKeepalive(); k != nil {
 		at := at.field("connectionKeepalive")

@@ -99,7 +99,10 @@ func (b *binding) claim(f forwarding) (*listenerpb.FilterChainMatch, error) {
 // and the first tcp rule without subnets is the last.
 func (p *proxy) forwardings(s *model.Service, port *model.Port) []forwarding {
 	var list []forwarding
-	for _, v := range p.scope.virtual {
+	// Routes of the Gateway API take the place of VirtualServices.
+	virtual := slices.Clone(p.scope.virtual)
+	slices.SortStableFunc(virtual, func(a, b *model.VirtualService) int { return rankOf(a) - rankOf(b) })
+	for _, v := range virtual {
 		if !slices.ContainsFunc(v.Hosts, func(h string) bool { return model.Overlaps(h, s.Host) }) {
 			continue
 		}
@@ -122,6 +125,17 @@ func (p *proxy) forwardings(s *model.Service, port *model.Port) []forwarding {
 	}
 	return append(list, forwarding{
 		to: []*model.Destination{{Host: s.Host, Port: port.Number}}, source: model.Source{File: s.Source.File, Line: s.Source.Line}})
+}
+
+func rankOf(v *model.VirtualService) int {
+	switch {
+	case v.GatewayAPI && !v.Export.All: // the client's own
+		return 0
+	case v.GatewayAPI:
+		return 1
+	default:
+		return 2
+	}
 }
 
 func (p *proxy) tlsForwardings(v *model.VirtualService, port uint32) []forwarding {

@@ -11,6 +11,7 @@ import (
 	rbacpb "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	extauthzpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	httprbacpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
+	tcpauthzpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/ext_authz/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcprbacpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 	matcherpb "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -22,8 +23,9 @@ import (
 )
 
 const (
-	rbacFilter   = "envoy.filters.http.rbac"
-	customPrefix = "istio_ext_authz_"
+	rbacFilter    = "envoy.filters.http.rbac"
+	tcpRBACFilter = "envoy.filters.network.rbac"
+	customPrefix  = "istio_ext_authz_"
 )
 
 // customPolicies are the workload's CUSTOM policies as rules, and whom they ask; nil
@@ -75,17 +77,41 @@ func denyAll() *rbacpb.RBAC {
 		"default-deny-all-due-to-bad-CUSTOM-action": {Permissions: []*rbacpb.Permission{anyPermission()}, Principals: []*rbacpb.Principal{anyPrincipal()}}}}
 }
 
-// tcpCustom cuts the connections that CUSTOM policies match, where a provider speaks
-// gRPC: the proxy asks about HTTP only. HTTP providers are not asked about TCP.
+// tcpCustom are customFilters for connections that are not HTTP. Providers that speak HTTP
+// are not asked about them.
 func (p *proxy) tcpCustom() []*listenerpb.Filter {
-	rules, _, a := p.customPolicies(true)
+	rules, provider, a := p.customPolicies(true)
 	switch {
 	case rules == nil, a != nil && (!a.GRPC || len(rules.Policies) == 0):
 		return nil
 	case a == nil:
-		rules = denyAll()
+		return []*listenerpb.Filter{networkFilter(tcpRBACFilter, &tcprbacpb.RBAC{Rules: denyAll(), StatPrefix: "tcp."})}
 	}
-	return []*listenerpb.Filter{networkFilter("envoy.filters.network.rbac", &tcprbacpb.RBAC{Rules: rules, StatPrefix: "tcp."})}
+	return []*listenerpb.Filter{
+		networkFilter(tcpRBACFilter, &tcprbacpb.RBAC{ShadowRules: rules, ShadowRulesStatPrefix: customPrefix, StatPrefix: "tcp."}),
+		networkFilter("envoy.filters.network.ext_authz", &tcpauthzpb.ExtAuthz{StatPrefix: "tcp.", FailureModeAllow: a.FailOpen,
+			TransportApiVersion: corepb.ApiVersion_V3, GrpcService: grpcAuthorizer(a), FilterEnabledMetadata: matchedBy(tcpRBACFilter, provider)}),
+	}
+}
+
+// matchedBy holds where the shadow rules of a provider have matched.
+func matchedBy(filter, provider string) *matcherpb.MetadataMatcher {
+	return &matcherpb.MetadataMatcher{
+		Filter: filter,
+		Path: []*matcherpb.MetadataMatcher_PathSegment{{Segment: &matcherpb.MetadataMatcher_PathSegment_Key{
+			Key: customPrefix + "shadow_effective_policy_id"}}},
+		Value: &matcherpb.ValueMatcher{MatchPattern: &matcherpb.ValueMatcher_StringMatch{StringMatch: &matcherpb.StringMatcher{
+			MatchPattern: &matcherpb.StringMatcher_Prefix{Prefix: "istio-ext-authz-" + provider + "-"}}}},
+	}
+}
+
+func grpcAuthorizer(a *model.Authorizer) *corepb.GrpcService {
+	cluster := names.Outbound(a.Port, "", a.Host)
+	return &corepb.GrpcService{
+		TargetSpecifier: &corepb.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corepb.GrpcService_EnvoyGrpc{
+			ClusterName: cluster, Authority: strings.ReplaceAll(cluster, "|", "_.")}}, // a name with | is no authority
+		Timeout: durationpb.New(a.Timeout),
+	}
 }
 
 // authorizer is the filter that asks a service.
@@ -93,13 +119,7 @@ func authorizer(provider string, a *model.Authorizer) *extauthzpb.ExtAuthz {
 	cluster := names.Outbound(a.Port, "", a.Host)
 	f := &extauthzpb.ExtAuthz{
 		FailureModeAllow: a.FailOpen, TransportApiVersion: corepb.ApiVersion_V3,
-		FilterEnabledMetadata: &matcherpb.MetadataMatcher{
-			Filter: rbacFilter,
-			Path: []*matcherpb.MetadataMatcher_PathSegment{{Segment: &matcherpb.MetadataMatcher_PathSegment_Key{
-				Key: customPrefix + "shadow_effective_policy_id"}}},
-			Value: &matcherpb.ValueMatcher{MatchPattern: &matcherpb.ValueMatcher_StringMatch{StringMatch: &matcherpb.StringMatcher{
-				MatchPattern: &matcherpb.StringMatcher_Prefix{Prefix: "istio-ext-authz-" + provider + "-"}}}},
-		},
+		FilterEnabledMetadata: matchedBy(rbacFilter, provider),
 	}
 	if a.StatusOnError != 0 {
 		f.StatusOnError = &typepb.HttpStatus{Code: typepb.StatusCode(a.StatusOnError)}
@@ -108,11 +128,7 @@ func authorizer(provider string, a *model.Authorizer) *extauthzpb.ExtAuthz {
 		f.WithRequestBody = &extauthzpb.BufferSettings{MaxRequestBytes: b.Max, AllowPartialMessage: b.Partial, PackAsBytes: b.Bytes}
 	}
 	if a.GRPC {
-		f.Services = &extauthzpb.ExtAuthz_GrpcService{GrpcService: &corepb.GrpcService{
-			TargetSpecifier: &corepb.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corepb.GrpcService_EnvoyGrpc{
-				ClusterName: cluster, Authority: strings.ReplaceAll(cluster, "|", "_.")}}, // a name with | is no authority
-			Timeout: durationpb.New(a.Timeout),
-		}}
+		f.Services = &extauthzpb.ExtAuthz_GrpcService{GrpcService: grpcAuthorizer(a)}
 		return f
 	}
 	f.AllowedHeaders = headerPatterns(a.RequestHeaders)

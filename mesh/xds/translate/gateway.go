@@ -9,6 +9,7 @@ import (
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerpb "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routepb "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	proxyprotocolpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -118,6 +119,10 @@ func (p *proxy) gatewayListener(name string, list []served) error {
 	if len(l.FilterChains) == 0 {
 		return nil // nothing that could be served is left
 	}
+	if p.mesh.Settings.Topology.ProxyProtocol {
+		l.ListenerFilters = slices.Insert(l.ListenerFilters, 0, &listenerpb.ListenerFilter{Name: "envoy.filters.listener.proxy_protocol",
+			ConfigType: &listenerpb.ListenerFilter_TypedConfig{TypedConfig: toAny(&proxyprotocolpb.ProxyProtocol{})}})
+	}
 	m, err := finish([]*listenerpb.Listener{p.withTCPMetrics(l, false)})
 	return p.put(resource.Listener, m, err)
 }
@@ -133,7 +138,12 @@ func (p *proxy) gatewayChain(listener, route string) *listenerpb.FilterChain {
 	m.ServerName = "istio-envoy"
 	m.UseRemoteAddress = wrapperspb.Bool(true)
 	m.HttpProtocolOptions = &corepb.Http1ProtocolOptions{}
-	clientCertificates(m, hcmpb.HttpConnectionManager_SANITIZE_SET, true)
+	topology, forward := p.mesh.Settings.Topology, hcmpb.HttpConnectionManager_SANITIZE_SET
+	if topology.ForwardCert > 0 {
+		forward = hcmpb.HttpConnectionManager_ForwardClientCertDetails(topology.ForwardCert - 1)
+	}
+	m.XffNumTrustedHops = topology.TrustedProxies
+	clientCertificates(m, forward, true)
 	return &listenerpb.FilterChain{Filters: []*listenerpb.Filter{managerFilter(m)}, TransportSocketConnectTimeout: handshake()}
 }
 

@@ -88,8 +88,11 @@ func (p *proxy) httpsChain(l *listenerpb.Listener, names *binding, s served) err
 	return p.put(resource.Route, m, err)
 }
 
-// tlsServer terminates TLS and forwards what was in it as tcp rules say.
+// tlsServer terminates TLS and forwards what was in it as tcp rules say, or TLSRoutes.
 func (p *proxy) tlsServer(l *listenerpb.Listener, names *binding, s served) error {
+	if err := p.endedChains(l, names, s); err != nil {
+		return err
+	}
 	v, r := p.tcpRule(s)
 	if r == nil {
 		return nil
@@ -102,6 +105,32 @@ func (p *proxy) tlsServer(l *listenerpb.Listener, names *binding, s served) erro
 		Metadata: provenance(r.Source, nil), TransportSocket: socket, TransportSocketConnectTimeout: handshake(),
 		Filters: []*listenerpb.Filter{p.tcpProxy(statOf("tcp", v), r.Routes, s.server.Port)},
 	})
+}
+
+// endedChains forward what was in TLS by the server name that it came for, which only
+// TLSRoutes ask for: Istio's tls rules are for TLS that stays.
+func (p *proxy) endedChains(l *listenerpb.Listener, names *binding, s served) error {
+	for _, v := range p.admitted(s) {
+		for _, r := range v.TLS {
+			for _, m := range r.Matches {
+				if !v.GatewayAPI || !admitsConnection(v, &m.ConnectionMatch, s.server.Port, s.gateway.Ref()) {
+					continue
+				}
+				socket, ok, err := p.credential(s.server)
+				if err != nil || !ok {
+					return err
+				}
+				err = addTLS(l, names, m.ServerNames, &listenerpb.FilterChain{
+					Metadata: provenance(m.Source, nil), TransportSocket: socket, TransportSocketConnectTimeout: handshake(),
+					Filters: []*listenerpb.Filter{p.tcpProxy(statOf("tls", v), r.Routes, s.server.Port)},
+				})
+				if err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // tcpServer forwards connections as tcp rules say; the first Gateway on a port has it.

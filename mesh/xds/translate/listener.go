@@ -71,6 +71,7 @@ func (p *proxy) tcpProxy(stat string, to []*model.Destination, port uint32) *lis
 	if s := p.scope.byHost[to[0].Host]; s != nil {
 		d := p.scope.policies[s]
 		policy := p.policyFor(d, d.Subset(to[0].Subset), p.portOf(to[0], port))
+		t.TunnelingConfig = tunneling(d, to)
 		if policy.Pool != nil && policy.Pool.TCPIdle != nil {
 			t.IdleTimeout = durationpb.New(*policy.Pool.TCPIdle)
 		}
@@ -88,6 +89,25 @@ func (p *proxy) tcpProxy(stat string, to []*model.Destination, port uint32) *lis
 	}
 	t.ClusterSpecifier = &tcppb.TcpProxy_WeightedClusters{WeightedClusters: w}
 	return networkFilter("envoy.filters.network.tcp_proxy", t)
+}
+
+// tunneling is the tunnel of the first destination, since the listener has it and not a
+// cluster: that of its subset where it is the only one, else that of its host. As in
+// Istio a subset does not inherit its host's.
+func tunneling(d *model.DestinationRule, to []*model.Destination) *tcppb.TcpProxy_TunnelingConfig {
+	if d == nil {
+		return nil
+	}
+	policy := d.Policy
+	if len(to) == 1 && to[0].Subset != "" {
+		if policy = nil; d.Subset(to[0].Subset) != nil {
+			policy = d.Subset(to[0].Subset).Policy
+		}
+	}
+	if policy == nil || policy.Tunnel == nil {
+		return nil
+	}
+	return &tcppb.TcpProxy_TunnelingConfig{Hostname: policy.Tunnel.Target, UsePost: policy.Tunnel.Post}
 }
 
 // toCluster forwards to one cluster.

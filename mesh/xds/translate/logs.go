@@ -7,6 +7,7 @@ import (
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	filelogpb "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
 	celpb "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/model"
 )
@@ -58,17 +59,20 @@ func (p *proxy) accessLogs(inbound bool) []*accesslogpb.AccessLog {
 
 func logFormat(l *model.AccessLog) *corepb.SubstitutionFormatString {
 	if l.EncodeJSON {
-		fields := l.JSON
-		if len(fields) == 0 {
-			fields = jsonFormat
+		format := stringsStruct(jsonFormat)
+		if len(l.JSON) > 0 {
+			var err error
+			if format, err = structpb.NewStruct(l.JSON); err != nil {
+				panic("translate: " + err.Error()) // it came out of JSON
+			}
 		}
-		return &corepb.SubstitutionFormatString{Format: &corepb.SubstitutionFormatString_JsonFormat{JsonFormat: stringsStruct(fields)}}
+		return &corepb.SubstitutionFormatString{OmitEmptyValues: l.OmitEmpty, Format: &corepb.SubstitutionFormatString_JsonFormat{JsonFormat: format}}
 	}
 	text := l.Format
 	if text == "" {
 		text = textFormat
 	}
-	return &corepb.SubstitutionFormatString{Format: &corepb.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corepb.DataSource{
+	return &corepb.SubstitutionFormatString{OmitEmptyValues: l.OmitEmpty, Format: &corepb.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corepb.DataSource{
 		Specifier: &corepb.DataSource_InlineString{InlineString: text}}}}
 }
 

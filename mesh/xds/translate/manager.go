@@ -20,7 +20,10 @@ import (
 // httpFilters are in istiod's order: metadata exchange, tokens and authorization where
 // the workload is the server (a gateway is one too), gRPC statistics, ALPN towards
 // upstreams, fault, CORS, Istio's metrics, router.
-func (p *proxy) httpFilters(inbound bool) []*hcmpb.HttpFilter {
+//
+// The router makes spans of its own for SkyWalking, whose context tells of these only.
+func (p *proxy) httpFilters(inbound bool, spec *model.TraceSpec) []*hcmpb.HttpFilter {
+	children := spec != nil && spec.Provider != nil && spec.Provider.Kind == model.SkyWalking
 	list := []*hcmpb.HttpFilter{metadataFilter(inbound)}
 	if inbound || p.node.Type == model.Router {
 		list = append(list, p.customFilters()...)
@@ -37,7 +40,8 @@ func (p *proxy) httpFilters(inbound bool) []*hcmpb.HttpFilter {
 		httpFilter("envoy.filters.http.fault", &faultpb.HTTPFault{}),
 		httpFilter("envoy.filters.http.cors", &corspb.Cors{}),
 		httpFilter(statsFilter, p.metricsConfig(inbound)),
-		httpFilter("envoy.filters.http.router", &routerpb.Router{}),
+		//lint:ignore SA1019 as istiod sends it
+		httpFilter("envoy.filters.http.router", &routerpb.Router{StartChildSpan: children}),
 	)
 }
 
@@ -58,7 +62,7 @@ func alpnFilter() *alpnpb.FilterConfig {
 func (p *proxy) manager(stat string, inbound bool) *hcmpb.HttpConnectionManager {
 	spec := p.mesh.Tracing(p.node.Namespace, p.node.Labels, inbound)
 	m := &hcmpb.HttpConnectionManager{
-		StatPrefix: stat, HttpFilters: p.httpFilters(inbound), AccessLog: p.accessLogs(inbound),
+		StatPrefix: stat, HttpFilters: p.httpFilters(inbound, spec), AccessLog: p.accessLogs(inbound),
 		StreamIdleTimeout: durationpb.New(0), UseRemoteAddress: wrapperspb.Bool(false), Proxy_100Continue: true,
 		UpgradeConfigs: []*hcmpb.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		NormalizePath:  wrapperspb.Bool(p.mesh.Settings.Normalization != model.NormalizeNone),

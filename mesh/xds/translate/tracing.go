@@ -112,6 +112,14 @@ func (p *proxy) traceProvider(t *model.TraceProvider) *tracepb.Tracing_Http {
 			g.InitialMetadata = append(g.InitialMetadata, &corepb.HeaderValue{Key: h.Name, Value: h.Value})
 		}
 		config = &tracepb.OpenTelemetryConfig{ServiceName: p.serviceName(), GrpcService: g}
+	case model.SkyWalking:
+		name = "envoy.tracers.skywalking"
+		s := &tracepb.SkyWalkingConfig{GrpcService: &corepb.GrpcService{TargetSpecifier: &corepb.GrpcService_EnvoyGrpc_{
+			EnvoyGrpc: &corepb.GrpcService_EnvoyGrpc{ClusterName: cluster, Authority: t.Host}}}}
+		if t.Token != "" {
+			s.ClientConfig = &tracepb.ClientConfig{BackendTokenSpecifier: &tracepb.ClientConfig_BackendToken{BackendToken: t.Token}}
+		}
+		config = s
 	}
 	return &tracepb.Tracing_Http{Name: name, ConfigType: &tracepb.Tracing_Http_TypedConfig{TypedConfig: toAny(config)}}
 }
