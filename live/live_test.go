@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 )
@@ -167,5 +168,17 @@ func TestWorkloadsOfPods(t *testing.T) {
 	p.OwnerReferences[0] = metav1.OwnerReference{Kind: "StatefulSet", Name: "db", Controller: &yes}
 	if got := workloadOf(p); got != "db" {
 		t.Errorf("workload is %q", got)
+	}
+}
+
+func TestWarningsOfWebhooksGetTheirPlace(t *testing.T) {
+	objects, _ := config.Decode("a.yaml", 5, []byte("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\nspec:\n  hosts: [reviews]\n  http:\n  - route: [{destination: {host: critics}}]\n"))
+	o := &warned{position: "a.yaml:5", written: objects[0]}
+	got, message := o.placed("spec.http[0].route[0].destination.host: nobody is called critics [WT0402] (add a ServiceEntry)")
+	if !strings.HasPrefix(got, "a.yaml:11:34: warning: nobody is called critics [WT0402]") || !strings.Contains(got, "hint: add") || message != "nobody is called critics" {
+		t.Errorf("warning is %q, message %q", got, message)
+	}
+	if got, _ := o.placed("v1 is deprecated"); got != "a.yaml:5: v1 is deprecated" {
+		t.Errorf("a warning without a field is %q", got)
 	}
 }

@@ -44,7 +44,7 @@ func (o *Object) Has(path string) bool {
 
 // Diagnose makes a diagnostic about a field of the object, with its position and line.
 func (o *Object) Diagnose(severity Severity, code, path, message, hint string) Diagnostic {
-	d := Diagnostic{Severity: severity, Code: code, Message: message, Hint: hint, Object: o.Key(), Position: o.At(path)}
+	d := Diagnostic{Severity: severity, Code: code, Message: message, Hint: hint, Object: o.Key(), Path: path, Position: o.At(path)}
 	if o.positions != nil {
 		d.Excerpt = excerpt(o.positions.lines, o.positions.first, d.Position.Line)
 	}
