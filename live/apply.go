@@ -65,6 +65,9 @@ func (w *World) Apply(ctx context.Context, docs []spec.Document) (*run.Applied, 
 		}
 		o := &warned{position: d.position, object: d.object, written: objectOf(d, placed)}
 		w.prepare(d.object)
+		if err := w.behave(d.object); err != nil {
+			return nil, fmt.Errorf("%s: %w", d.position, err)
+		}
 		now, err := w.client.Apply(o.listen(ctx), d.object, owner)
 		if len(o.said) > 0 {
 			warnings = append(warnings, o)
@@ -77,6 +80,9 @@ func (w *World) Apply(ctx context.Context, docs []spec.Document) (*run.Applied, 
 			return nil, fmt.Errorf("%s: %w", d.position, err)
 		}
 		applied.Objects++
+		if o.written != nil {
+			w.written[o.written.Kind+"/"+o.written.Namespace+"/"+o.written.Name] = o.written
+		}
 		w.log.event("apply", "%s", w.names.scenario(kube.Name(d.object)))
 		if now.GetNamespace() == w.env.System {
 			w.applied = append(w.applied, now)

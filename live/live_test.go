@@ -107,7 +107,7 @@ func TestWhatAClusterCannotRunIsRefusedByName(t *testing.T) {
 		{scenario: spec.Scenario{Steps: []spec.Step{{Operation: "fault", Fault: &spec.Fault{Slow: &spec.Slow{}}}}}, want: "fault"},
 		{scenario: spec.Scenario{Steps: []spec.Step{{Operation: "canary"}}}, want: "canary"},
 		{text: "apiVersion: v1\nkind: Node\nmetadata: {name: n}\n", want: "Node"},
-		{text: "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: n}\nspec: {accessLogging: [{disabled: true}]}\n", want: "access log"},
+		{text: "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: n}\nspec: {accessLogging: [{filter: {expression: a}}]}\n", want: "filter"},
 		{text: "apiVersion: v1\nkind: Service\nmetadata: {name: n}\n"},
 	} {
 		docs, err := decode([]spec.Document{{File: "a.yaml", Line: 1, Text: []byte(c.text)}})
@@ -141,9 +141,7 @@ func TestMeshProvidersAreMergedByName(t *testing.T) {
 
 func TestEndpointState(t *testing.T) {
 	var h hosts
-	h.Clusters = append(h.Clusters, struct {
-		Hosts []host `json:"host_statuses"`
-	}{Hosts: []host{{}}})
+	h.Clusters = []hostsOf{{Hosts: []host{{}}}}
 	e := &h.Clusters[0].Hosts[0]
 	e.Address.Socket.Address, e.Health.EDS, e.Health.Ejected = "10.0.0.1", "HEALTHY", true
 	e.Stats = append(e.Stats, stat{"rq_active", "3"})

@@ -54,6 +54,7 @@ func clusterKind(kind string) bool {
 // prepare gives an object its place in the cluster.
 func (w *World) prepare(u *unstructured.Unstructured) {
 	w.names.object(u.Object)
+	w.keepLog(u)
 	unstructured.RemoveNestedField(u.Object, "status")
 	switch {
 	case u.GetKind() == "Namespace":

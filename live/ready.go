@@ -169,7 +169,7 @@ func (w *World) controlPlane(ctx context.Context, path string) ([]byte, error) {
 			}
 			body, err := kube.HTTPGet(ctx, address, path)
 			if err != nil {
-				delete(w.forwards, forwardKey(p, monitoring))
+				w.forget(p, monitoring)
 			}
 			return body, err
 		}

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -69,17 +70,35 @@ func (w *World) startClient(ctx context.Context) error {
 
 func forwardKey(p *pod, port int) string { return fmt.Sprintf("%s/%s/%d", p.Namespace, p.Name, port) }
 
+// forwards are the ways to ports of Pods.
+type forwards struct {
+	mu        sync.Mutex
+	addresses map[string]string // by namespace/pod/port
+}
+
 // forward leads to a port of a Pod for as long as the world lives.
 func (w *World) forward(p *pod, port int) (string, error) {
 	key := forwardKey(p, port)
-	if address, ok := w.forwards[key]; ok {
+	w.forwards.mu.Lock()
+	address, ok := w.forwards.addresses[key]
+	w.forwards.mu.Unlock()
+	if ok {
 		return address, nil
 	}
 	address, err := w.client.Forward(w.ctx, p.Namespace, p.Name, port)
 	if err == nil {
-		w.forwards[key] = address
+		w.forwards.mu.Lock()
+		w.forwards.addresses[key] = address
+		w.forwards.mu.Unlock()
 	}
 	return address, err
+}
+
+// forget drops a way that leads nowhere any more: the next one is made anew.
+func (w *World) forget(p *pod, port int) {
+	w.forwards.mu.Lock()
+	defer w.forwards.mu.Unlock()
+	delete(w.forwards.addresses, forwardKey(p, port))
 }
 
 // origin is where calls come from.

@@ -25,9 +25,12 @@ import (
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/yaml"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+	"github.com/windtunnel-mesh/windtunnel/mesh/identity"
 	"github.com/windtunnel-mesh/windtunnel/mesh/kube"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
+	"github.com/windtunnel-mesh/windtunnel/sim/prometheus"
 )
 
 // Env is a cluster that has the mesh.
@@ -77,11 +80,17 @@ type World struct {
 	places   *places
 	log      *journal
 
-	forwards map[string]string // addresses by namespace/pod/port
-	ctx      context.Context   // ends with the world
-	sent     int
-	applied  []*unstructured.Unstructured // in the control plane's namespace, in order
-	heal     []func(context.Context) error
+	forwards forwards
+	ctx      context.Context // ends with the world
+	metrics  *metrics        // nil: nobody queries
+	// chosenLogs are the providers of access logs that the scenario's mesh configuration names.
+	chosenLogs []string
+	// written are the objects that were applied, by Kind/namespace/name, with their places.
+	written     map[string]*config.Object
+	trustDomain string
+	sent        int
+	applied     []*unstructured.Unstructured // in the control plane's namespace, in order
+	heal        []func(context.Context) error
 }
 
 var _ run.World = (*World)(nil)
@@ -126,7 +135,7 @@ func (e *Env) open(ctx context.Context, s *spec.Scenario, seed uint64, docs []do
 	// What a scenario begins ends with it, also where its context is cancelled.
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
 	w := &World{env: e, client: e.Client, scenario: s, seed: seed, names: n, places: &places{byIP: make(map[netip.Addr]place)},
-		forwards: make(map[string]string), ctx: inner}
+		forwards: forwards{addresses: make(map[string]string)}, ctx: inner, written: make(map[string]*config.Object)}
 	w.mirror = e.Client.Watch(inner, kube.Resource("v1", "Pod"), "", "", e.Logger)
 	w.log = &journal{world: w, since: time.Now().Truncate(time.Second), following: make(map[string]context.CancelFunc)}
 	done := make(chan struct{})
@@ -137,6 +146,12 @@ func (e *Env) open(ctx context.Context, s *spec.Scenario, seed uint64, docs []do
 	}
 	if err := w.makeNamespace(ctx, n.namespace(""), map[string]string{"istio-injection": "enabled"}); err != nil {
 		return w, err
+	}
+	if queries(s) {
+		w.metrics = &metrics{world: w, prometheus: prometheus.New()}
+		scraped := make(chan struct{})
+		go func() { defer close(scraped); w.metrics.run(inner) }()
+		w.heal = append(w.heal, func(context.Context) error { stop(); <-scraped; return nil })
 	}
 	if usesClient(s) {
 		if err := w.startClient(ctx); err != nil {
@@ -182,7 +197,12 @@ func (w *World) configureMesh(ctx context.Context) error {
 			return err
 		}
 		w.names.object(own)
+		w.chooseLogs(own)
 		merge(mesh, own)
+	}
+	w.trustDomain = identity.DefaultTrustDomain
+	if domain, ok := mesh["trustDomain"].(string); ok && domain != "" {
+		w.trustDomain = domain
 	}
 	after, err := yaml.Marshal(mesh)
 	if err != nil {

@@ -97,8 +97,6 @@ func unfit(s *spec.Scenario, env string) string {
 		return fmt.Sprintf("runs in %s, not in %s", strings.Join(s.Environments, ", "), env)
 	case env != "sim" && (n.Latency > 0 || n.Jitter > 0 || n.Loss > 0 || len(n.Links) > 0):
 		return "declares a network, which only sim has"
-	case (env == "kind" || env == "kube") && len(s.Behaviours) > 0:
-		return fmt.Sprintf("declares behaviours, which sim and loopback have, not %s", env)
 	}
 	return ""
 }
