@@ -47,6 +47,7 @@ var rules = []rule{
 	{"mesh/status", []string{"mesh/proxy", "mesh/model", "mesh/xds", "sim", "k8s.io/", "istio.io/"}, "status knows the network only"},
 	{"load/remote", []string{"mesh/proxy/router", "mesh/model", "mesh/xds", "sim", "scenarios", "k8s.io/"}, "remote knows load and the network only"},
 	{"workload", []string{"mesh/proxy/router", "mesh/proxy/engine", "mesh/model", "mesh/xds", "mesh/meshd", "mesh/meshproxy"}, "test workloads carry no mesh"},
+	{"workload/fault", []string{"mesh", "sim", "scenarios", "load", "k8s.io/"}, "whoever breaks Pods knows no mesh"},
 	{"mesh/...", []string{"github.com/prometheus/prometheus"}, "PromQL is the worlds', not the mesh's"},
 	{"cmd/meshproxy", []string{"github.com/prometheus/prometheus"}, "only windtunnel carries Prometheus"},
 	{"cmd/meshd", []string{"github.com/prometheus/prometheus"}, "only windtunnel carries Prometheus"},

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -280,8 +281,16 @@ func (w *World) snapshotOf(ctx context.Context, p *pod) (*snapshot.Proxy, error)
 	return s, err
 }
 
+// adminLimit is how long a proxy may take to tell what it has.
+const adminLimit = 10 * time.Second
+
 // admin asks the admin port of a Pod's proxy.
 func (w *World) admin(ctx context.Context, p *pod, path string, read func([]byte) error) error {
+	if w.stopped("~" + p.Name + ".") {
+		return fmt.Errorf("the Pod %s is paused, and cannot be asked", p.Name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, adminLimit)
+	defer cancel()
 	address, err := w.forward(p, inject.AdminPort)
 	if err != nil {
 		return err

@@ -62,6 +62,12 @@ func faultOf(f *spec.Fault) string {
 		return "restart"
 	case f.ControlPlane != "":
 		return "controlPlane"
+	case f.Pause != nil:
+		return "pause"
+	case f.Partition != nil:
+		return "partition"
+	case f.Proxy != nil:
+		return "proxy"
 	case f.Heal != "":
 		return "heal"
 	}

@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"github.com/windtunnel-mesh/windtunnel/load"
 	"github.com/windtunnel-mesh/windtunnel/load/remote"
 	"github.com/windtunnel-mesh/windtunnel/mesh/kube"
@@ -46,26 +44,19 @@ func (w *World) startClient(ctx context.Context) error {
 	if err := w.makeNamespace(ctx, w.clientNamespace(), map[string]string{"istio-injection": "disabled"}); err != nil {
 		return err
 	}
-	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Pod",
-		"metadata": map[string]any{"name": clientName, "namespace": w.clientNamespace()},
-		"spec": map[string]any{"terminationGracePeriodSeconds": int64(1), "containers": []any{map[string]any{
-			"name": "client", "image": w.env.ClientImage, "imagePullPolicy": "IfNotPresent", "args": []any{"agent"}}}}}}
-	// The account of a new namespace is made after it.
-	err := w.until(ctx, func() (string, error) {
-		account, err := w.client.Get(ctx, kube.Resource("v1", "ServiceAccount"), w.clientNamespace(), "default")
-		if account == nil {
-			return "the namespace has no account", err
+	return w.runPod(ctx, clientName, map[string]any{"terminationGracePeriodSeconds": int64(1), "containers": []any{map[string]any{
+		"name": "client", "image": w.env.ClientImage, "imagePullPolicy": "IfNotPresent", "args": []any{"agent"}}}})
+}
+
+// account waits for the account of a new namespace, which is made after it.
+func (w *World) account(ctx context.Context, namespace string) error {
+	return w.until(ctx, func() (string, error) {
+		found, err := w.client.Get(ctx, kube.Resource("v1", "ServiceAccount"), namespace, "default")
+		if found == nil {
+			return "the namespace " + namespace + " has no account", err
 		}
 		return "", err
 	})
-	if err != nil {
-		return err
-	}
-	now, err := w.client.Apply(ctx, u, owner)
-	if err != nil {
-		return err
-	}
-	return w.rollout(ctx, now)
 }
 
 func forwardKey(p *pod, port int) string { return fmt.Sprintf("%s/%s/%d", p.Namespace, p.Name, port) }

@@ -40,6 +40,8 @@ type Env struct {
 	System string // the control plane's namespace; istio-system
 	// ClientImage is of the Pod that plays clients outside the mesh.
 	ClientImage string
+	// Out is the report's folder, where logs and dumps of what did not pass are kept; "": nowhere.
+	Out string
 	// Keep leaves a scenario's namespaces where they are.
 	Keep     bool
 	Logger   *slog.Logger
@@ -89,6 +91,9 @@ type World struct {
 	written     map[string]*config.Object
 	trustDomain string
 	sent        int
+	nodes       nodes
+	faults      int                          // that were begun
+	timers      sync.WaitGroup               // of faults that end by themselves
 	applied     []*unstructured.Unstructured // in the control plane's namespace, in order
 	heal        []func(context.Context) error
 }
@@ -97,10 +102,7 @@ var _ run.World = (*World)(nil)
 
 // Do implements run.Env.
 func (e *Env) Do(ctx context.Context, s *spec.Scenario, o run.Options, f func(context.Context, run.World) error) (err error) {
-	docs, err := decode(documentsOf(s))
-	if err != nil {
-		return err
-	}
+	docs := decodable(documentsOf(s))
 	if err := unfit(s, docs); err != nil {
 		return err
 	}
@@ -135,12 +137,13 @@ func (e *Env) open(ctx context.Context, s *spec.Scenario, seed uint64, docs []do
 	// What a scenario begins ends with it, also where its context is cancelled.
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
 	w := &World{env: e, client: e.Client, scenario: s, seed: seed, names: n, places: &places{byIP: make(map[netip.Addr]place)},
-		forwards: forwards{addresses: make(map[string]string)}, ctx: inner, written: make(map[string]*config.Object)}
+		forwards: forwards{addresses: make(map[string]string)}, ctx: inner, written: make(map[string]*config.Object),
+		nodes: nodes{pods: make(map[string]*pod), paused: make(map[string]*pod), broken: make(map[string]*filtered)}}
 	w.mirror = e.Client.Watch(inner, kube.Resource("v1", "Pod"), "", "", e.Logger)
 	w.log = &journal{world: w, since: time.Now().Truncate(time.Second), following: make(map[string]context.CancelFunc)}
 	done := make(chan struct{})
 	go func() { defer close(done); w.log.run(inner) }()
-	w.heal = append(w.heal, func(context.Context) error { stop(); <-done; return nil })
+	w.heal = append(w.heal, func(context.Context) error { stop(); <-done; w.timers.Wait(); return nil })
 	if err := w.configureMesh(ctx); err != nil {
 		return w, err
 	}
@@ -149,6 +152,10 @@ func (e *Env) open(ctx context.Context, s *spec.Scenario, seed uint64, docs []do
 	}
 	if queries(s) {
 		w.metrics = &metrics{world: w, prometheus: prometheus.New()}
+		if err := w.mirrored(ctx); err != nil {
+			return w, err
+		}
+		w.metrics.scrape(ctx) // what gateways have counted before
 		scraped := make(chan struct{})
 		go func() { defer close(scraped); w.metrics.run(inner) }()
 		w.heal = append(w.heal, func(context.Context) error { stop(); <-scraped; return nil })

@@ -196,6 +196,7 @@ func execute(ctx context.Context, w World, s *spec.Scenario, limit time.Duration
 	if why := x.untested(); why != "" && out.Status == result.Passed {
 		out.Status, out.Message = result.Error, NothingTested+": "+why
 	}
+	x.testify(ctx, &out)
 	out.Requests = int64(len(w.Log()))
 	x.observe(&out)
 	out.Digest = w.Digest()

@@ -130,6 +130,18 @@ func TestPagesOfRealTargets(t *testing.T) {
 	if got := ask(`up{pod="a"} or x`); got != "[{map[__name__:up instance:10.0.0.1:15020 job:j namespace:default pod:a] 0}]" {
 		t.Errorf("a target that does not answer: %s", got)
 	}
+	shared := func(text string) []Page {
+		return []Page{{Instance: "gateway", Pod: "g", Since: "istio_", Text: []byte(text)}}
+	}
+	for _, text := range []string{"istio_x{a=\"1\"} 4\nistio_x{a=\"2\"} 7\nother 3\n", "istio_x{a=\"1\"} 4\nistio_x{a=\"2\"} 9\nistio_x{a=\"3\"} 1\nother 3\n"} {
+		now = now.Add(Interval)
+		if err := p.ScrapePages(now, shared(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := ask(`sum by (a) ({pod="g",__name__=~"istio_x|other"})`); got != "[{map[] 3} {map[a:2] 2} {map[a:3] 1}]" {
+		t.Errorf("what others had counted before is there: %s", got)
+	}
 	for _, broken := range []string{"x", "x{a=1} 2", "x{a=\"b} 2", "x{} y", "{} 1"} {
 		if err := p.ScrapePages(now.Add(Interval), page(broken)); err == nil {
 			t.Errorf("%q was taken", broken)

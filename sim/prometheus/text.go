@@ -19,6 +19,9 @@ type Page struct {
 	Text []byte
 	// Rewrite, which may be nil, gives a label's value another form; false drops the series.
 	Rewrite func(value string) (string, bool)
+	// Since has the target's counters of metrics with this prefix begin at zero with the
+	// first scrape: what was counted before is no concern of the world.
+	Since string
 }
 
 // ScrapePages takes the values of all pages. Series of a target that did not answer, or
@@ -56,6 +59,7 @@ type pageTarget struct {
 	labels Target
 	up     *series
 	live   map[*series]bool
+	base   map[*series]float64 // what counters had at first; nil: not asked yet
 }
 
 func (t *pageTarget) scrape(db *database, at int64, page Page) error {
@@ -66,7 +70,13 @@ func (t *pageTarget) scrape(db *database, at int64, page Page) error {
 	}
 	t.up.append(at, 1)
 	seen := make(map[*series]bool)
-	defer func() { t.end(at, seen) }()
+	base := make(map[*series]float64)
+	defer func() {
+		t.end(at, seen)
+		if t.base == nil {
+			t.base = base
+		}
+	}()
 	for number, line := range strings.Split(string(page.Text), "\n") {
 		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
 			continue
@@ -77,6 +87,15 @@ func (t *pageTarget) scrape(db *database, at int64, page Page) error {
 		}
 		if all, keep := t.named(own, page.Rewrite); keep {
 			s := db.series(all)
+			if page.Since != "" && strings.HasPrefix(own.Get(nameLabel), page.Since) {
+				if t.base == nil {
+					base[s] = v
+					continue
+				}
+				if v -= t.base[s]; v == 0 {
+					continue
+				}
+			}
 			s.append(at, v)
 			seen[s] = true
 		}
