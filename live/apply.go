@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
@@ -76,6 +77,9 @@ func (w *World) Apply(ctx context.Context, docs []spec.Document) (*run.Applied, 
 			if message, ok := refused(err); ok {
 				applied.Rejected = append(applied.Rejected, d.position+": "+w.names.scenario(message))
 				continue
+			}
+			if apierrors.IsNotFound(err) {
+				return nil, &run.UnfitError{Reason: fmt.Sprintf("%s: the cluster does not know the kind %s: its definition has to be installed first", d.position, d.object.GetKind())}
 			}
 			return nil, fmt.Errorf("%s: %w", d.position, err)
 		}
