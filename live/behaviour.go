@@ -11,9 +11,6 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/sim/images"
 )
 
-// privilegedPort is the first port that anybody may listen on.
-const privilegedPort = 1024
-
 // behave has containers whose behaviour the scenario declares played by the image of
 // test workloads.
 func (w *World) behave(u *unstructured.Unstructured) error {
@@ -61,7 +58,6 @@ func (w *World) play(container map[string]any, image string, b spec.Behaviour) e
 		return err
 	}
 	args := []any{"run", "--image", image}
-	privileged := false
 	ports, _, _ := unstructured.NestedSlice(container, "ports")
 	for _, p := range ports {
 		m, _ := p.(map[string]any)
@@ -73,12 +69,12 @@ func (w *World) play(container map[string]any, image string, b spec.Behaviour) e
 			continue
 		}
 		args = append(args, "--port", fmt.Sprint(number))
-		privileged = privileged || number < privilegedPort
 	}
 	container["image"], container["args"] = w.env.ClientImage, append(args, "--behaviour", string(text))
 	delete(container, "command")
-	if privileged {
-		return unstructured.SetNestedField(container, int64(0), "securityContext", "runAsUser")
+	if _, found, _ := unstructured.NestedFieldNoCopy(container, "securityContext", "runAsUser"); found {
+		return nil
 	}
-	return nil
+	// As root, as most images are: ports below 1024 are not for others.
+	return unstructured.SetNestedField(container, int64(0), "securityContext", "runAsUser")
 }

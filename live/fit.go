@@ -74,6 +74,9 @@ func faultOf(f *spec.Fault) string {
 	return ""
 }
 
+// Alone tells whether a scenario must not run beside others in one cluster.
+func Alone(s *spec.Scenario, system string) bool { return alone(s, decodable(documentsOf(s)), system) }
+
 // alone tells whether a scenario changes what all scenarios of a cluster share: the
 // control plane, its namespace, the gateways, or names that all namespaces see.
 func alone(s *spec.Scenario, docs []document, system string) bool {

@@ -180,3 +180,30 @@ func TestWarningsOfWebhooksGetTheirPlace(t *testing.T) {
 		t.Errorf("a warning without a field is %q", got)
 	}
 }
+
+func TestDeclaredBehavioursArePlayed(t *testing.T) {
+	n := someNames(t)
+	w := &World{env: &Env{Kind: "kind", ClientImage: "windtunnel/workload:v"}, names: n, scenario: &spec.Scenario{Name: "jason", Behaviours: []spec.Behaviour{
+		{Image: "example.com/app:*", HTTP: spec.HTTPBehaviour{Status: 503, Calls: []spec.OutgoingCall{{URL: "http://reviews.default:9080/"}}}}}}}
+	docs, err := decode([]spec.Document{{File: "a.yaml", Line: 1, Text: []byte("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: app}\nspec: {template: {spec: {containers: [" +
+		"{name: a, image: 'example.com/app:v1', command: [/app], ports: [{containerPort: 80}, {containerPort: 53, protocol: UDP}]}, {name: b, image: other}]}}}\n")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.behave(docs[0].object); err != nil {
+		t.Fatal(err)
+	}
+	text, err := docs[0].object.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"args":["run","--image","example.com/app:v1","--port","80","--behaviour",`, "reviews." + n.namespace("") + ":9080", `"image":"windtunnel/workload:v"`,
+		`"runAsUser":0`, `"image":"other"`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%s is not in %s", want, text)
+		}
+	}
+	if strings.Contains(string(text), "command") || strings.Contains(string(text), `"53"`) {
+		t.Errorf("the image's own command, or a port of UDP, is left in %s", text)
+	}
+}
