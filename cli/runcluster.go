@@ -31,7 +31,7 @@ func openCluster(ctx context.Context, o runOptions, w io.Writer) (*live.Env, err
 	if err != nil {
 		return nil, err
 	}
-	env := &live.Env{Kind: o.env, Client: client, System: "istio-system", ClientImage: o.cluster.clientImage, Keep: o.cluster.keep,
+	env := &live.Env{Kind: o.env, Client: client, System: "istio-system", ClientImage: o.cluster.clientImage, Keep: o.cluster.keep, Out: o.out,
 		Logger: logger(job{Verbose: o.verbose}, w), Progress: w}
 	if o.env == "kind" && !strings.HasPrefix(client.Context(), "kind-") {
 		return nil, &exit{codeEnvironment, fmt.Errorf("the context %s is no kind cluster's: use --env kube, or windtunnel kind create", client.Context())}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
@@ -18,30 +19,44 @@ import (
 // webhook tells whether a message is of an admission webhook.
 func webhook(message string) bool { return strings.Contains(message, "admission webhook") }
 
-// Apply implements run.World.
-func (w *World) Apply(ctx context.Context, docs []spec.Document) (*run.Applied, error) {
-	applied := &run.Applied{}
-	wrong := make(map[string]bool) // positions of what nobody can read
+// read decodes what is to be applied: as objects with places for what is said of them,
+// and as they are written for the API server, in the order in which they have to come.
+// What nobody can read is among the rejected.
+func read(docs []spec.Document) (applied *run.Applied, placed []*config.Object, objects []document, err error) {
+	applied = &run.Applied{}
+	var good []spec.Document
 	for _, d := range docs {
-		_, findings := config.Decode(d.File, d.Line, d.Text)
+		decoded, findings := config.Decode(d.File, d.Line, d.Text)
+		placed = append(placed, decoded...)
+		readable := true
 		for _, f := range findings {
 			var text bytes.Buffer
 			config.Print(&text, []config.Diagnostic{f})
 			switch f.Severity {
 			case config.Error:
 				applied.Rejected = append(applied.Rejected, text.String())
-				wrong[fmt.Sprintf("%s:%d", d.File, d.Line)] = true
+				readable = false
 			case config.Warning:
 				applied.Warnings = append(applied.Warnings, text.String())
 			}
 		}
+		if readable {
+			good = append(good, d)
+		}
 	}
-	objects, err := decode(slices.DeleteFunc(slices.Clone(docs), func(d spec.Document) bool { return wrong[fmt.Sprintf("%s:%d", d.File, d.Line)] }))
+	objects, err = decode(good)
+	slices.SortStableFunc(objects, func(a, b document) int { return rank(a.object.GetKind()) - rank(b.object.GetKind()) })
+	return applied, placed, objects, err
+}
+
+// Apply implements run.World.
+func (w *World) Apply(ctx context.Context, docs []spec.Document) (*run.Applied, error) {
+	applied, placed, objects, err := read(docs)
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(objects, func(a, b document) int { return rank(a.object.GetKind()) - rank(b.object.GetKind()) })
 	var workloads []*unstructured.Unstructured
+	var warnings []*warned
 	for i, d := range objects {
 		// Injection and routes have to be known before the first Pod asks for them.
 		if rank(d.object.GetKind()) == 4 && (i == 0 || rank(objects[i-1].object.GetKind()) < 4) {
@@ -49,16 +64,29 @@ func (w *World) Apply(ctx context.Context, docs []spec.Document) (*run.Applied, 
 				return nil, err
 			}
 		}
+		o := &warned{position: d.position, object: d.object, written: objectOf(d, placed)}
 		w.prepare(d.object)
-		now, err := w.client.Apply(ctx, d.object, owner)
+		if err := w.behave(d.object); err != nil {
+			return nil, fmt.Errorf("%s: %w", d.position, err)
+		}
+		now, err := w.client.Apply(o.listen(ctx), d.object, owner)
+		if len(o.said) > 0 {
+			warnings = append(warnings, o)
+		}
 		if err != nil {
 			if message, ok := refused(err); ok {
 				applied.Rejected = append(applied.Rejected, d.position+": "+w.names.scenario(message))
 				continue
 			}
+			if apierrors.IsNotFound(err) {
+				return nil, &run.UnfitError{Reason: fmt.Sprintf("%s: the cluster does not know the kind %s: its definition has to be installed first", d.position, d.object.GetKind())}
+			}
 			return nil, fmt.Errorf("%s: %w", d.position, err)
 		}
 		applied.Objects++
+		if o.written != nil {
+			w.written[o.written.Kind+"/"+o.written.Namespace+"/"+o.written.Name] = o.written
+		}
 		w.log.event("apply", "%s", w.names.scenario(kube.Name(d.object)))
 		if now.GetNamespace() == w.env.System {
 			w.applied = append(w.applied, now)
@@ -72,7 +100,10 @@ func (w *World) Apply(ctx context.Context, docs []spec.Document) (*run.Applied, 
 			return nil, err
 		}
 	}
-	return applied, w.converge(ctx)
+	if err := w.converge(ctx); err != nil {
+		return nil, err
+	}
+	return applied, w.warn(ctx, applied, warnings, len(objects) > 1)
 }
 
 // Delete implements run.World.

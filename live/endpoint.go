@@ -3,23 +3,26 @@ package live
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 
-	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
-	"github.com/windtunnel-mesh/windtunnel/mesh/kube"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
 )
 
 // hosts is the part that is read of Envoy's /clusters?format=json.
 type hosts struct {
-	Clusters []struct {
-		Hosts []host `json:"host_statuses"`
-	} `json:"cluster_statuses"`
+	Clusters []hostsOf `json:"cluster_statuses"`
+}
+
+type hostsOf struct {
+	Name  string `json:"name"`
+	Hosts []host `json:"host_statuses"`
 }
 
 type host struct {
 	Address struct {
 		Socket struct {
 			Address string `json:"address"`
+			Port    int    `json:"port_value"`
 		} `json:"socket_address"`
 	} `json:"address"`
 	Stats  []stat `json:"stats"`
@@ -50,18 +53,9 @@ func (w *World) Endpoint(workload, client string) (run.EndpointState, error) {
 	if proxied, _ := clients[0].proxied(); !proxied {
 		return state, fmt.Errorf("%s has no sidecar", client)
 	}
-	address, err := w.forward(clients[0], inject.AdminPort)
-	if err != nil {
-		return state, err
-	}
-	body, err := kube.HTTPGet(w.ctx, address, "/clusters?format=json")
-	if err != nil {
-		delete(w.forwards, forwardKey(clients[0], inject.AdminPort))
-		return state, err
-	}
 	var found hosts
-	if err := json.Unmarshal(body, &found); err != nil {
-		return state, fmt.Errorf("/clusters of %s: %w", clients[0].Name, err)
+	if err := w.admin(w.ctx, clients[0], "/clusters?format=json", func(body []byte) error { return json.Unmarshal(body, &found) }); err != nil {
+		return state, err
 	}
 	return found.state(pods, client, workload)
 }
@@ -92,6 +86,19 @@ func (h *hosts) state(pods []*pod, client, workload string) (run.EndpointState, 
 		state.Healthy = state.Healthy && healthy && !ejected
 	}
 	return state, nil
+}
+
+// ejected tells whether an endpoint is in a cluster.
+func (h *hosts) ejected(cluster string, endpoint netip.AddrPort) bool {
+	for _, c := range h.Clusters {
+		for _, e := range c.Hosts {
+			s := e.Address.Socket
+			if c.Name == cluster && s.Address == endpoint.Addr().String() && s.Port == int(endpoint.Port()) {
+				return e.Health.Ejected
+			}
+		}
+	}
+	return false
 }
 
 // number reads a JSON number, which protobuf writes as a text where it has 64 bits.

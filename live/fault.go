@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -21,13 +22,56 @@ func (w *World) Fault(ctx context.Context, f *spec.Fault) error {
 		return w.restart(ctx, f.Restart)
 	case f.ControlPlane != "":
 		return w.controlPlaneFault(ctx, f.ControlPlane)
+	case f.Pause != nil:
+		return w.lasting(ctx, f.Pause.For, func(ctx context.Context) error { return w.pause(ctx, f.Pause.Workload) }, w.resumeAll(f.Pause.Workload))
+	case f.Partition != nil:
+		w.faults++
+		label := fmt.Sprint(w.faults)
+		return w.lasting(ctx, f.Partition.For, func(ctx context.Context) error { return w.partition(ctx, f.Partition.From, f.Partition.To, label) },
+			func(ctx context.Context) error { return w.unite(ctx, label) })
+	case f.Proxy != nil:
+		return w.proxyFault(ctx, f.Proxy.Workload, f.Proxy.Action)
 	case f.Heal != "":
+		w.log.event("fault", "heal all")
+		if err := w.whole(ctx); err != nil {
+			return err
+		}
 		if w.down(ctx) {
 			return w.controlPlaneFault(ctx, "up")
 		}
-		return w.converge(ctx)
+		return w.connected(ctx)
 	}
 	return fmt.Errorf("%s:%d: this fault works in sim only", f.Position.File, f.Position.Line)
+}
+
+// lasting begins a fault, and ends it after a while where it does not last until healed.
+func (w *World) lasting(ctx context.Context, limit time.Duration, begin, end func(context.Context) error) error {
+	if err := begin(ctx); err != nil {
+		return err
+	}
+	if limit == 0 {
+		return nil
+	}
+	w.timers.Go(func() {
+		if w.Sleep(w.ctx, limit) != nil {
+			return // the world's end undoes it
+		}
+		if err := end(w.ctx); err != nil {
+			w.log.event("warning", "%v", err)
+		}
+	})
+	return nil
+}
+
+// resumeAll lets the Pods go on that a pause of the workload has stopped.
+func (w *World) resumeAll(workload string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		pods, err := w.podsOf(workload)
+		for _, p := range pods {
+			err = errors.Join(err, w.resume(ctx, p.Name))
+		}
+		return err
+	}
 }
 
 // kill deletes Pods without grace: their processes get SIGKILL. As in the simulator it

@@ -27,31 +27,30 @@ func unfit(s *spec.Scenario, docs []document) error {
 			return no("%s: nothing in the cluster deploys gateways of the Gateway API", d.position)
 		case d.object.GetAnnotations()["external-dns.alpha.kubernetes.io/hostname"] != "":
 			return no("%s: it publishes a host name, which no DNS of the cluster serves", d.position)
-		case d.object.GetKind() == "Telemetry" && hasField(d.object, "spec", "accessLogging"):
-			return no("%s: it chooses access logs: one of them is what results are read from here", d.position)
+		case d.object.GetKind() == "Telemetry" && filtersLogs(d.object):
+			return no("%s: its filter would hold for the access log that results are read from, too", d.position)
 		case d.object.GetKind() == "IstioOperator":
 			return no("%s: an IstioOperator installs a mesh, and this cluster has one", d.position)
 		}
 	}
-	if providers, ok := s.Mesh["defaultProviders"].(map[string]any); ok && providers["accessLogging"] != nil {
-		return no("its mesh configuration chooses access logs: one of them is what results are read from here")
-	}
 	for _, st := range s.Steps {
 		switch {
-		case slices.Contains([]string{"explain", "traces", "canary", "query"}, st.Operation):
+		case slices.Contains([]string{"traces", "canary"}, st.Operation):
 			return no("%s:%d: %s works in sim and loopback only", st.Position.File, st.Position.Line, st.Operation)
 		case st.Fault != nil && faultOf(st.Fault) == "":
 			return no("%s:%d: this fault works in sim only", st.Position.File, st.Position.Line)
-		case slices.ContainsFunc(st.Expect, func(e spec.Expression) bool { return strings.Contains(e.Text, "logs(") }):
-			return no("%s:%d: logs() works in sim and loopback only", st.Position.File, st.Position.Line)
 		}
 	}
 	return nil
 }
 
-func hasField(u *unstructured.Unstructured, path ...string) bool {
-	_, found, err := unstructured.NestedFieldNoCopy(u.Object, path...)
-	return found && err == nil
+// filtersLogs tells whether a Telemetry has a filter for access logs.
+func filtersLogs(u *unstructured.Unstructured) bool {
+	entries, _, err := unstructured.NestedSlice(u.Object, "spec", "accessLogging")
+	return err == nil && slices.ContainsFunc(entries, func(e any) bool {
+		entry, ok := e.(map[string]any)
+		return ok && entry["filter"] != nil
+	})
 }
 
 // faultOf names the faults that a real cluster can have; "" for others.
@@ -63,11 +62,20 @@ func faultOf(f *spec.Fault) string {
 		return "restart"
 	case f.ControlPlane != "":
 		return "controlPlane"
+	case f.Pause != nil:
+		return "pause"
+	case f.Partition != nil:
+		return "partition"
+	case f.Proxy != nil:
+		return "proxy"
 	case f.Heal != "":
 		return "heal"
 	}
 	return ""
 }
+
+// Alone tells whether a scenario must not run beside others in one cluster.
+func Alone(s *spec.Scenario, system string) bool { return alone(s, decodable(documentsOf(s)), system) }
 
 // alone tells whether a scenario changes what all scenarios of a cluster share: the
 // control plane, its namespace, the gateways, or names that all namespaces see.

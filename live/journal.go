@@ -125,6 +125,7 @@ type journal struct {
 
 	mu        sync.Mutex
 	seen      []run.Seen
+	lines     []podLine // of other access logs
 	events    []run.Event
 	following map[string]context.CancelFunc // by namespace/pod/container's restarts
 	wait      sync.WaitGroup
@@ -134,6 +135,25 @@ func (j *journal) all() []run.Seen {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.seen[:len(j.seen):len(j.seen)]
+}
+
+// podLine is a line of an access log that the scenario has chosen.
+type podLine struct {
+	of   place
+	text string
+}
+
+// linesOf are those of some Pods, as they came.
+func (j *journal) linesOf(pods []*pod) []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	lines := []string{}
+	for _, l := range j.lines {
+		if slices.ContainsFunc(pods, func(p *pod) bool { return p.Name == l.of.pod && p.Namespace == l.of.namespace }) {
+			lines = append(lines, l.text)
+		}
+	}
+	return lines
 }
 
 func (j *journal) event(kind, format string, args ...any) {
@@ -206,6 +226,10 @@ func (j *journal) follow(ctx context.Context, at place, sidecar bool) {
 	for lines.Scan() {
 		if l, ok := parse(lines.Bytes()); ok {
 			j.add(at, sidecar, l)
+		} else if text := lines.Text(); text != "" && !ownLine(text) {
+			j.mu.Lock()
+			j.lines = append(j.lines, podLine{at, j.world.names.scenario(text)})
+			j.mu.Unlock()
 		}
 	}
 }

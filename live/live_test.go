@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 )
@@ -106,7 +107,7 @@ func TestWhatAClusterCannotRunIsRefusedByName(t *testing.T) {
 		{scenario: spec.Scenario{Steps: []spec.Step{{Operation: "fault", Fault: &spec.Fault{Slow: &spec.Slow{}}}}}, want: "fault"},
 		{scenario: spec.Scenario{Steps: []spec.Step{{Operation: "canary"}}}, want: "canary"},
 		{text: "apiVersion: v1\nkind: Node\nmetadata: {name: n}\n", want: "Node"},
-		{text: "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: n}\nspec: {accessLogging: [{disabled: true}]}\n", want: "access log"},
+		{text: "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: n}\nspec: {accessLogging: [{filter: {expression: a}}]}\n", want: "filter"},
 		{text: "apiVersion: v1\nkind: Service\nmetadata: {name: n}\n"},
 	} {
 		docs, err := decode([]spec.Document{{File: "a.yaml", Line: 1, Text: []byte(c.text)}})
@@ -140,9 +141,7 @@ func TestMeshProvidersAreMergedByName(t *testing.T) {
 
 func TestEndpointState(t *testing.T) {
 	var h hosts
-	h.Clusters = append(h.Clusters, struct {
-		Hosts []host `json:"host_statuses"`
-	}{Hosts: []host{{}}})
+	h.Clusters = []hostsOf{{Hosts: []host{{}}}}
 	e := &h.Clusters[0].Hosts[0]
 	e.Address.Socket.Address, e.Health.EDS, e.Health.Ejected = "10.0.0.1", "HEALTHY", true
 	e.Stats = append(e.Stats, stat{"rq_active", "3"})
@@ -167,5 +166,44 @@ func TestWorkloadsOfPods(t *testing.T) {
 	p.OwnerReferences[0] = metav1.OwnerReference{Kind: "StatefulSet", Name: "db", Controller: &yes}
 	if got := workloadOf(p); got != "db" {
 		t.Errorf("workload is %q", got)
+	}
+}
+
+func TestWarningsOfWebhooksGetTheirPlace(t *testing.T) {
+	objects, _ := config.Decode("a.yaml", 5, []byte("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\nspec:\n  hosts: [reviews]\n  http:\n  - route: [{destination: {host: critics}}]\n"))
+	o := &warned{position: "a.yaml:5", written: objects[0]}
+	got, message := o.placed("spec.http[0].route[0].destination.host: nobody is called critics [WT0402] (add a ServiceEntry)")
+	if !strings.HasPrefix(got, "a.yaml:11:34: warning: nobody is called critics [WT0402]") || !strings.Contains(got, "hint: add") || message != "nobody is called critics" {
+		t.Errorf("warning is %q, message %q", got, message)
+	}
+	if got, _ := o.placed("v1 is deprecated"); got != "a.yaml:5: v1 is deprecated" {
+		t.Errorf("a warning without a field is %q", got)
+	}
+}
+
+func TestDeclaredBehavioursArePlayed(t *testing.T) {
+	n := someNames(t)
+	w := &World{env: &Env{Kind: "kind", ClientImage: "windtunnel/workload:v"}, names: n, scenario: &spec.Scenario{Name: "jason", Behaviours: []spec.Behaviour{
+		{Image: "example.com/app:*", HTTP: spec.HTTPBehaviour{Status: 503, Calls: []spec.OutgoingCall{{URL: "http://reviews.default:9080/"}}}}}}}
+	docs, err := decode([]spec.Document{{File: "a.yaml", Line: 1, Text: []byte("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: app}\nspec: {template: {spec: {containers: [" +
+		"{name: a, image: 'example.com/app:v1', command: [/app], ports: [{containerPort: 80}, {containerPort: 53, protocol: UDP}]}, {name: b, image: other}]}}}\n")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.behave(docs[0].object); err != nil {
+		t.Fatal(err)
+	}
+	text, err := docs[0].object.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"args":["run","--image","example.com/app:v1","--port","80","--behaviour",`, "reviews." + n.namespace("") + ":9080", `"image":"windtunnel/workload:v"`,
+		`"runAsUser":0`, `"image":"other"`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%s is not in %s", want, text)
+		}
+	}
+	if strings.Contains(string(text), "command") || strings.Contains(string(text), `"53"`) {
+		t.Errorf("the image's own command, or a port of UDP, is left in %s", text)
 	}
 }

@@ -46,6 +46,17 @@ func decode(docs []spec.Document) ([]document, error) {
 	return all, nil
 }
 
+// decodable are the documents that can be decoded. What cannot is rejected when it is applied.
+func decodable(docs []spec.Document) []document {
+	var all []document
+	for _, d := range docs {
+		if found, err := decode([]spec.Document{d}); err == nil {
+			all = append(all, found...)
+		}
+	}
+	return all
+}
+
 // clusterKinds have no namespace.
 func clusterKind(kind string) bool {
 	return slices.ContainsFunc(config.Kinds(), func(k config.KindInfo) bool { return k.Name == kind && k.Cluster })
@@ -54,6 +65,7 @@ func clusterKind(kind string) bool {
 // prepare gives an object its place in the cluster.
 func (w *World) prepare(u *unstructured.Unstructured) {
 	w.names.object(u.Object)
+	w.keepLog(u)
 	unstructured.RemoveNestedField(u.Object, "status")
 	switch {
 	case u.GetKind() == "Namespace":

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -35,11 +36,17 @@ func (p *pod) ready() bool {
 	})
 }
 
+// crashes are how often a container may end before its Pod is given up.
+const crashes = 4
+
 // trouble is why a Pod will not become ready by waiting; "" where it may.
 func (p *pod) trouble() string {
 	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
 		if w := s.State.Waiting; w != nil && slices.Contains([]string{"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError"}, w.Reason) {
 			return fmt.Sprintf("%s: container %s: %s: %s", p.Name, s.Name, w.Reason, w.Message)
+		}
+		if w := s.State.Waiting; w != nil && w.Reason == "CrashLoopBackOff" && s.RestartCount >= crashes {
+			return fmt.Sprintf("%s: container %s has ended %d times: windtunnel run --keep leaves it, and kubectl logs tells why", p.Name, s.Name, s.RestartCount)
 		}
 	}
 	return ""
@@ -107,6 +114,16 @@ func (w *World) pods() []*pod {
 		return boolean(a.Namespace == w.names.system) - boolean(b.Namespace == w.names.system)
 	})
 	return list
+}
+
+// mirrored waits until the Pods of the cluster are known.
+func (w *World) mirrored(ctx context.Context) error {
+	return w.until(ctx, func() (string, error) {
+		if _, synced, _ := w.mirror.State(); !synced {
+			return "the Pods of the cluster are not known yet", nil
+		}
+		return "", nil
+	})
 }
 
 func boolean(b bool) int {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/kube"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
@@ -80,6 +82,36 @@ func (w *World) rollout(ctx context.Context, o *unstructured.Unstructured) error
 	})
 }
 
+// published waits until the endpoints of the scenario's Services are its ready Pods, of
+// which the controller that writes them hears later than we do.
+func (w *World) published(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, convergeLimit, fmt.Errorf("not after %s", convergeLimit))
+	defer cancel()
+	return w.until(ctx, func() (string, error) {
+		v := &surroundings{world: w, ctx: ctx}
+		if err := v.load(ctx); err != nil {
+			return "", err
+		}
+		pods := w.pods()
+		for _, s := range v.services {
+			if !w.mine(s.Namespace) || len(s.Spec.Selector) == 0 {
+				continue
+			}
+			var want []string
+			for _, p := range pods {
+				if p.Namespace == s.Namespace && p.ready() && labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(p.Labels)) {
+					want = append(want, p.Status.PodIP)
+				}
+			}
+			slices.Sort(want)
+			if have, _ := v.ready(&s, ""); !slices.Equal(want, slices.Compact(have)) {
+				return fmt.Sprintf("the endpoints of Service %s are %v, its Pods %v", w.names.scenario(s.Namespace+"/"+s.Name), have, want), nil
+			}
+		}
+		return "", nil
+	})
+}
+
 // progress reads how many Pods an object wants and how many are ready; current is
 // false while its controller has not seen the last change.
 func progress(o *unstructured.Unstructured) (want, ready int, current bool) {
@@ -129,6 +161,9 @@ func (w *World) converge(ctx context.Context) error {
 	if w.down(ctx) {
 		return nil // proxies keep what they have
 	}
+	if err := w.published(ctx); err != nil {
+		return err
+	}
 	if err := w.Sleep(ctx, noticed); err != nil {
 		return err
 	}
@@ -151,12 +186,24 @@ func (w *World) converge(ctx context.Context) error {
 		}
 		for _, p := range proxies {
 			ns := namespaceOfNode(p.Node.ID)
-			if (w.mine(ns) || ns == w.env.System) && !p.Synced {
+			if (w.mine(ns) || ns == w.env.System) && !p.Synced && !w.stopped(p.Node.ID) {
 				return fmt.Sprintf("the proxy %s is not up to date", w.names.scenario(p.Node.ID)), nil
 			}
 		}
 		return "", nil
 	})
+}
+
+// stopped tells whether a node id is of a Pod that is paused, and cannot answer.
+func (w *World) stopped(id string) bool {
+	w.nodes.mu.Lock()
+	defer w.nodes.mu.Unlock()
+	for name := range w.nodes.paused {
+		if strings.Contains(id, "~"+name+".") {
+			return true
+		}
+	}
+	return false
 }
 
 // controlPlane asks the control plane's debug port.
@@ -169,7 +216,7 @@ func (w *World) controlPlane(ctx context.Context, path string) ([]byte, error) {
 			}
 			body, err := kube.HTTPGet(ctx, address, path)
 			if err != nil {
-				delete(w.forwards, forwardKey(p, monitoring))
+				w.forget(p, monitoring)
 			}
 			return body, err
 		}

@@ -9,9 +9,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
-
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/windtunnel-mesh/windtunnel/load"
 	"github.com/windtunnel-mesh/windtunnel/load/remote"
@@ -45,41 +44,52 @@ func (w *World) startClient(ctx context.Context) error {
 	if err := w.makeNamespace(ctx, w.clientNamespace(), map[string]string{"istio-injection": "disabled"}); err != nil {
 		return err
 	}
-	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Pod",
-		"metadata": map[string]any{"name": clientName, "namespace": w.clientNamespace()},
-		"spec": map[string]any{"terminationGracePeriodSeconds": int64(1), "containers": []any{map[string]any{
-			"name": "client", "image": w.env.ClientImage, "imagePullPolicy": "IfNotPresent", "args": []any{"agent"}}}}}}
-	// The account of a new namespace is made after it.
-	err := w.until(ctx, func() (string, error) {
-		account, err := w.client.Get(ctx, kube.Resource("v1", "ServiceAccount"), w.clientNamespace(), "default")
-		if account == nil {
-			return "the namespace has no account", err
+	return w.runPod(ctx, clientName, map[string]any{"terminationGracePeriodSeconds": int64(1), "containers": []any{map[string]any{
+		"name": "client", "image": w.env.ClientImage, "imagePullPolicy": "IfNotPresent", "args": []any{"agent"}}}})
+}
+
+// account waits for the account of a new namespace, which is made after it.
+func (w *World) account(ctx context.Context, namespace string) error {
+	return w.until(ctx, func() (string, error) {
+		found, err := w.client.Get(ctx, kube.Resource("v1", "ServiceAccount"), namespace, "default")
+		if found == nil {
+			return "the namespace " + namespace + " has no account", err
 		}
 		return "", err
 	})
-	if err != nil {
-		return err
-	}
-	now, err := w.client.Apply(ctx, u, owner)
-	if err != nil {
-		return err
-	}
-	return w.rollout(ctx, now)
 }
 
 func forwardKey(p *pod, port int) string { return fmt.Sprintf("%s/%s/%d", p.Namespace, p.Name, port) }
 
+// forwards are the ways to ports of Pods.
+type forwards struct {
+	mu        sync.Mutex
+	addresses map[string]string // by namespace/pod/port
+}
+
 // forward leads to a port of a Pod for as long as the world lives.
 func (w *World) forward(p *pod, port int) (string, error) {
 	key := forwardKey(p, port)
-	if address, ok := w.forwards[key]; ok {
+	w.forwards.mu.Lock()
+	address, ok := w.forwards.addresses[key]
+	w.forwards.mu.Unlock()
+	if ok {
 		return address, nil
 	}
 	address, err := w.client.Forward(w.ctx, p.Namespace, p.Name, port)
 	if err == nil {
-		w.forwards[key] = address
+		w.forwards.mu.Lock()
+		w.forwards.addresses[key] = address
+		w.forwards.mu.Unlock()
 	}
 	return address, err
+}
+
+// forget drops a way that leads nowhere any more: the next one is made anew.
+func (w *World) forget(p *pod, port int) {
+	w.forwards.mu.Lock()
+	defer w.forwards.mu.Unlock()
+	delete(w.forwards.addresses, forwardKey(p, port))
 }
 
 // origin is where calls come from.

@@ -25,9 +25,12 @@ import (
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/yaml"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+	"github.com/windtunnel-mesh/windtunnel/mesh/identity"
 	"github.com/windtunnel-mesh/windtunnel/mesh/kube"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
+	"github.com/windtunnel-mesh/windtunnel/sim/prometheus"
 )
 
 // Env is a cluster that has the mesh.
@@ -37,6 +40,8 @@ type Env struct {
 	System string // the control plane's namespace; istio-system
 	// ClientImage is of the Pod that plays clients outside the mesh.
 	ClientImage string
+	// Out is the report's folder, where logs and dumps of what did not pass are kept; "": nowhere.
+	Out string
 	// Keep leaves a scenario's namespaces where they are.
 	Keep     bool
 	Logger   *slog.Logger
@@ -77,21 +82,27 @@ type World struct {
 	places   *places
 	log      *journal
 
-	forwards map[string]string // addresses by namespace/pod/port
-	ctx      context.Context   // ends with the world
-	sent     int
-	applied  []*unstructured.Unstructured // in the control plane's namespace, in order
-	heal     []func(context.Context) error
+	forwards forwards
+	ctx      context.Context // ends with the world
+	metrics  *metrics        // nil: nobody queries
+	// chosenLogs are the providers of access logs that the scenario's mesh configuration names.
+	chosenLogs []string
+	// written are the objects that were applied, by Kind/namespace/name, with their places.
+	written     map[string]*config.Object
+	trustDomain string
+	sent        int
+	nodes       nodes
+	faults      int                          // that were begun
+	timers      sync.WaitGroup               // of faults that end by themselves
+	applied     []*unstructured.Unstructured // in the control plane's namespace, in order
+	heal        []func(context.Context) error
 }
 
 var _ run.World = (*World)(nil)
 
 // Do implements run.Env.
 func (e *Env) Do(ctx context.Context, s *spec.Scenario, o run.Options, f func(context.Context, run.World) error) (err error) {
-	docs, err := decode(documentsOf(s))
-	if err != nil {
-		return err
-	}
+	docs := decodable(documentsOf(s))
 	if err := unfit(s, docs); err != nil {
 		return err
 	}
@@ -126,17 +137,28 @@ func (e *Env) open(ctx context.Context, s *spec.Scenario, seed uint64, docs []do
 	// What a scenario begins ends with it, also where its context is cancelled.
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
 	w := &World{env: e, client: e.Client, scenario: s, seed: seed, names: n, places: &places{byIP: make(map[netip.Addr]place)},
-		forwards: make(map[string]string), ctx: inner}
+		forwards: forwards{addresses: make(map[string]string)}, ctx: inner, written: make(map[string]*config.Object),
+		nodes: nodes{pods: make(map[string]*pod), paused: make(map[string]*pod), broken: make(map[string]*filtered)}}
 	w.mirror = e.Client.Watch(inner, kube.Resource("v1", "Pod"), "", "", e.Logger)
 	w.log = &journal{world: w, since: time.Now().Truncate(time.Second), following: make(map[string]context.CancelFunc)}
 	done := make(chan struct{})
 	go func() { defer close(done); w.log.run(inner) }()
-	w.heal = append(w.heal, func(context.Context) error { stop(); <-done; return nil })
+	w.heal = append(w.heal, func(context.Context) error { stop(); <-done; w.timers.Wait(); return nil })
 	if err := w.configureMesh(ctx); err != nil {
 		return w, err
 	}
 	if err := w.makeNamespace(ctx, n.namespace(""), map[string]string{"istio-injection": "enabled"}); err != nil {
 		return w, err
+	}
+	if queries(s) {
+		w.metrics = &metrics{world: w, prometheus: prometheus.New()}
+		if err := w.mirrored(ctx); err != nil {
+			return w, err
+		}
+		w.metrics.scrape(ctx) // what gateways have counted before
+		scraped := make(chan struct{})
+		go func() { defer close(scraped); w.metrics.run(inner) }()
+		w.heal = append(w.heal, func(context.Context) error { stop(); <-scraped; return nil })
 	}
 	if usesClient(s) {
 		if err := w.startClient(ctx); err != nil {
@@ -182,7 +204,12 @@ func (w *World) configureMesh(ctx context.Context) error {
 			return err
 		}
 		w.names.object(own)
+		w.chooseLogs(own)
 		merge(mesh, own)
+	}
+	w.trustDomain = identity.DefaultTrustDomain
+	if domain, ok := mesh["trustDomain"].(string); ok && domain != "" {
+		w.trustDomain = domain
 	}
 	after, err := yaml.Marshal(mesh)
 	if err != nil {

@@ -111,6 +111,9 @@ func Failures(s *result.Scenario) string {
 	if s.Message != "" {
 		lines = append(lines, s.Message)
 	}
+	if s.Evidence != "" {
+		lines = append(lines, "logs and dumps: "+s.Evidence)
+	}
 	for _, step := range s.Steps {
 		if step.Message != "" && (step.Status == result.Failed || step.Status == result.Error) {
 			lines = append(lines, fmt.Sprintf("step %q: %s", step.Name, step.Message))

@@ -29,6 +29,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 	"github.com/windtunnel-mesh/windtunnel/sim/images"
+	"github.com/windtunnel-mesh/windtunnel/workload/fault"
 )
 
 // AgentAddress is where the agent listens. It is the pod's own localhost, which sidecars
@@ -59,9 +60,10 @@ const usage = `workload plays a container image, or makes calls.
   workload bookinfo SERVICE VERSION                              the same for bookinfo: reviews v2
   workload agent                                                 make the calls that POST /call asks for
   workload call                                                  make the call on standard input, print what came of it
+  workload node                                                  break the Pods of this node as POST /fault asks for (privileged)
   workload sleep SECONDS|infinity                                wait
 
-All but call have the agent at ` + AgentAddress + `, or where ` + AgentEnv + ` says (off: nowhere).
+All but call and node have the agent at ` + AgentAddress + `, or where ` + AgentEnv + ` says (off: nowhere).
 `
 
 // Main runs until the context ends or the work is done.
@@ -82,6 +84,8 @@ func Main(ctx context.Context, args []string, w World) error {
 		return w.withAgent(ctx, func(ctx context.Context) error { <-ctx.Done(); return nil })
 	case "call":
 		return w.call(ctx)
+	case "node":
+		return w.node(ctx)
 	case "sleep":
 		return w.sleep(ctx, args)
 	case "help", "--help", "-h":
@@ -105,14 +109,13 @@ func (w World) run(ctx context.Context, args []string) error {
 	if *image == "" {
 		return errors.New("run: --image is needed")
 	}
-	// What follows is for the image's original program; its stand-in has no options.
 	found, err := find(*image, *behaviour)
 	if err != nil {
 		return err
 	}
 	c := images.Container{
 		Pod:     &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: w.Hostname}},
-		Spec:    corev1.Container{Name: "workload", Image: *image},
+		Spec:    corev1.Container{Name: "workload", Image: *image, Args: f.Args()}, // what follows is for the image's own program
 		Network: w.Network, Env: w.Env, Seed: seed.New(0).Sub("app/" + w.Hostname),
 	}
 	for _, p := range *ports {
@@ -158,11 +161,21 @@ func (w World) withAgent(ctx context.Context, f func(context.Context) error) err
 	if address == "off" {
 		return f(ctx)
 	}
+	return w.serve(ctx, address, remote.Handler(w.Network), f)
+}
+
+// node is the agent that breaks Pods.
+func (w World) node(ctx context.Context) error {
+	return w.serve(ctx, cmp.Or(w.Env[AgentEnv], AgentAddress), fault.Handler(), func(ctx context.Context) error { <-ctx.Done(); return nil })
+}
+
+// serve runs f beside an agent.
+func (w World) serve(ctx context.Context, address string, handler http.Handler, f func(context.Context) error) error {
 	l, err := w.Network.Listen(ctx, address)
 	if err != nil {
 		return fmt.Errorf("listen for the agent: %w", err)
 	}
-	server := &http.Server{Handler: remote.Handler(w.Network), ReadHeaderTimeout: 30 * time.Second,
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return ctx }}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 	meshpb "istio.io/api/mesh/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/build"
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
@@ -190,5 +191,14 @@ endpoints: [{addresses: [10.1.0.1], conditions: {ready: true}}, {addresses: [10.
 	s := mesh.Service("dns.default.svc.cluster.local", "default")
 	if s == nil || len(s.Endpoints.On(s.Port(53))) != 2 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// The API server fills in fields of Pods, deprecated ones among them: nobody wrote them.
+func TestPodsOfAClusterAreBelieved(t *testing.T) {
+	pod := &corev1.Pod{Spec: corev1.PodSpec{DeprecatedServiceAccount: "default", ServiceAccountName: "default"}}
+	_, found := build.Build(store.NewView(&config.Object{Kind: "Pod", Version: "v1", Namespace: "default", Name: "client", Value: pod}), build.Options{})
+	for _, d := range found {
+		t.Errorf("%s %s", d.Code, d.Message)
 	}
 }

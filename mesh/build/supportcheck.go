@@ -198,10 +198,11 @@ func (b *builder) unsupportedFields() {
 	}
 }
 
-// made reports whether a controller made the object: who made it answers for it.
+// made reports whether a controller made the object, or it is a Pod of a cluster, where
+// Kubernetes has filled in fields and runs it: who made it answers for it.
 func made(o *config.Object) bool {
-	if o.Kind == "EndpointSlice" {
-		return o.Position().Line == 0
+	if o.Position().Line == 0 && (o.Kind == "EndpointSlice" || o.Kind == "Pod") {
+		return true
 	}
 	pod, ok := o.Value.(*corev1.Pod)
 	return ok && metav1.GetControllerOf(pod) != nil

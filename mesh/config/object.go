@@ -83,6 +83,7 @@ type Diagnostic struct {
 	Message  string // what is wrong, and what was expected
 	Hint     string // what to write instead; may be empty
 	Object   Key
+	Path     string // of the field, as in Object.At; "" where there is none
 	Position Position
 	Excerpt  string // the line itself
 }

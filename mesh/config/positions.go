@@ -33,6 +33,21 @@ func (o *Object) At(path string) Position {
 	return o.positions.start
 }
 
+// PathAt returns the path of the field that stands in a line, the outermost where there
+// are several; "" where there is none.
+func (o *Object) PathAt(line int) string {
+	if o.positions == nil {
+		return ""
+	}
+	found := ""
+	for path, p := range o.positions.at {
+		if p.Line == line && (found == "" || len(path) < len(found) || len(path) == len(found) && path < found) {
+			found = path
+		}
+	}
+	return found
+}
+
 // Has reports whether a field stands in the file, as opposed to being left out.
 func (o *Object) Has(path string) bool {
 	if o.positions == nil {
@@ -44,7 +59,7 @@ func (o *Object) Has(path string) bool {
 
 // Diagnose makes a diagnostic about a field of the object, with its position and line.
 func (o *Object) Diagnose(severity Severity, code, path, message, hint string) Diagnostic {
-	d := Diagnostic{Severity: severity, Code: code, Message: message, Hint: hint, Object: o.Key(), Position: o.At(path)}
+	d := Diagnostic{Severity: severity, Code: code, Message: message, Hint: hint, Object: o.Key(), Path: path, Position: o.At(path)}
 	if o.positions != nil {
 		d.Excerpt = excerpt(o.positions.lines, o.positions.first, d.Position.Line)
 	}

@@ -63,7 +63,7 @@ func Connect(o ClientOptions) (*Client, error) {
 	// The API server has priorities of its own; a limit here would only slow the start.
 	c.config.QPS = -1
 	// Warnings of the server go to who applied the object, not to this process' log.
-	c.config.WarningHandlerWithContext = rest.NoWarnings{}
+	c.config.WarningHandlerWithContext = warnings{}
 	if c.dynamic, err = dynamic.NewForConfig(c.config); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoCluster, err)
 	}

@@ -71,6 +71,12 @@ func (c *Client) Apply(ctx context.Context, u *unstructured.Unstructured, owner 
 	return now, c.Explain("apply "+Name(u), err)
 }
 
+// Try is Apply without the effect: what the server and its webhooks say of it now.
+func (c *Client) Try(ctx context.Context, u *unstructured.Unstructured, owner string) error {
+	_, err := c.on(u).Apply(ctx, u.GetName(), u, metav1.ApplyOptions{FieldManager: owner, Force: true, DryRun: []string{metav1.DryRunAll}})
+	return c.Explain("try "+Name(u), err)
+}
+
 // Create makes an object that must not be there yet; made tells whether it was not.
 func (c *Client) Create(ctx context.Context, u *unstructured.Unstructured) (made bool, err error) {
 	_, err = c.on(u).Create(ctx, u, metav1.CreateOptions{})

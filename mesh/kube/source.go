@@ -216,6 +216,19 @@ func decode(k Kind, u *unstructured.Unstructured) (*config.Object, []config.Diag
 	return &o, findings
 }
 
+// Read reads an object of a kind that the control plane reads, as it does: with the
+// places that it writes into its answers.
+func Read(u *unstructured.Unstructured) (*config.Object, bool) {
+	group := u.GroupVersionKind().Group
+	for _, k := range Kinds() {
+		if k.Group == group && k.Name == u.GetKind() {
+			o, _ := decode(k, u)
+			return o, o != nil
+		}
+	}
+	return nil, false
+}
+
 func believe(k Kind, u *unstructured.Unstructured) (*config.Object, error) {
 	value := config.New(k.Group, k.Name)
 	if value == nil {

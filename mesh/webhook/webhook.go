@@ -171,10 +171,13 @@ func (o Options) validate(q *admissionv1.AdmissionRequest) *admissionv1.Admissio
 	return response
 }
 
-// sentence is a finding on one line. The place is not in it: the object came as
-// JSON, and the message names the field.
+// sentence is a finding on one line. The object came as JSON, so that its place is the
+// path of the field.
 func sentence(d config.Diagnostic) string {
 	text := d.Message
+	if d.Path != "" && !strings.HasPrefix(text, d.Path) {
+		text = d.Path + ": " + text
+	}
 	if d.Code != "" {
 		text += " [" + d.Code + "]"
 	}

@@ -53,6 +53,7 @@ type Scenario struct {
 	Graph          *Graph            `json:"graph,omitempty" doc:"who called whom"`
 	Heat           *Heat             `json:"heat,omitempty" doc:"latencies over time of the scenario's own calls"`
 	Resources      []Change          `json:"resources,omitempty" doc:"the configuration before the first step"`
+	Evidence       string            `json:"evidence,omitempty" doc:"where a cluster's scenario did not pass: a folder beside the report with logs of its Pods and dumps of its proxies"`
 }
 
 // Step is one step's outcome. Start and Seconds are the world's time, from its beginning.

@@ -97,8 +97,6 @@ func unfit(s *spec.Scenario, env string) string {
 		return fmt.Sprintf("runs in %s, not in %s", strings.Join(s.Environments, ", "), env)
 	case env != "sim" && (n.Latency > 0 || n.Jitter > 0 || n.Loss > 0 || len(n.Links) > 0):
 		return "declares a network, which only sim has"
-	case (env == "kind" || env == "kube") && len(s.Behaviours) > 0:
-		return fmt.Sprintf("declares behaviours, which sim and loopback have, not %s", env)
 	}
 	return ""
 }
@@ -198,6 +196,7 @@ func execute(ctx context.Context, w World, s *spec.Scenario, limit time.Duration
 	if why := x.untested(); why != "" && out.Status == result.Passed {
 		out.Status, out.Message = result.Error, NothingTested+": "+why
 	}
+	x.testify(ctx, &out)
 	out.Requests = int64(len(w.Log()))
 	x.observe(&out)
 	out.Digest = w.Digest()

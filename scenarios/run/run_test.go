@@ -251,7 +251,6 @@ func TestWhereItRuns(t *testing.T) {
 	}{
 		{func(s *spec.Scenario) { s.Environments = []string{"kind"} }, "sim", nil, result.Skipped, "runs in kind, not in sim"},
 		{func(s *spec.Scenario) { s.Network.Latency = 1 }, "kind", nil, result.Skipped, "only sim has"},
-		{func(s *spec.Scenario) { s.Behaviours = make([]spec.Behaviour, 1) }, "kind", nil, result.Skipped, "behaviours"},
 		{func(*spec.Scenario) {}, "kind", errors.New("no Docker"), result.Error, "no Docker"},
 	} {
 		copied := *s

@@ -70,24 +70,31 @@ func NewCatalogue(behaviours []spec.Behaviour) *Catalogue { return &Catalogue{be
 // ErrUnknown is the reason why a container cannot run.
 var ErrUnknown = errors.New("unknown image")
 
+// Declared returns what the scenario declares of containers of that workload and image.
+func (c *Catalogue) Declared(workload, image string) (spec.Behaviour, bool) {
+	for _, b := range c.behaviours {
+		if (b.Workload != "" && b.Workload == workload) || (b.Image != "" && matches(b.Image, image)) {
+			return b, true
+		}
+	}
+	return spec.Behaviour{}, false
+}
+
 // Find returns what a container of that workload and image does.
 func (c *Catalogue) Find(workload, image string) (Image, error) {
-	for i := range c.behaviours {
-		b := &c.behaviours[i]
-		if (b.Workload != "" && b.Workload == workload) || (b.Image != "" && matches(b.Image, image)) {
-			known, _ := known(image) // for the ports of an image whose container declares none
-			declared := Image{Ports: known.Ports, Cleartext2: true}
-			if b.GRPC != nil {
-				declared.Default = func(k Container) (Server, error) { return newGRPC(k, *b.GRPC) }
-			} else {
-				declared.Handler = func(k Container) (http.Handler, error) { return newBehaviour(k, b.HTTP), nil }
-			}
-			var err error
-			if b.TLS != nil {
-				declared.secure, err = newSecuring(b.TLS, b.GRPC != nil)
-			}
-			return declared, err
+	if b, ok := c.Declared(workload, image); ok {
+		known, _ := known(image) // for the ports of an image whose container declares none
+		declared := Image{Ports: known.Ports, Cleartext2: true}
+		if b.GRPC != nil {
+			declared.Default = func(k Container) (Server, error) { return newGRPC(k, *b.GRPC) }
+		} else {
+			declared.Handler = func(k Container) (http.Handler, error) { return newBehaviour(k, b.HTTP), nil }
 		}
+		var err error
+		if b.TLS != nil {
+			declared.secure, err = newSecuring(b.TLS, b.GRPC != nil)
+		}
+		return declared, err
 	}
 	if known, ok := known(image); ok {
 		return known, nil

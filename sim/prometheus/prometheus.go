@@ -50,6 +50,7 @@ type Prometheus struct {
 	mu      sync.Mutex
 	db      *database
 	targets map[string]*target // by instance
+	pages   map[string]*pageTarget
 }
 
 // target is a scraped target with its series.
@@ -63,7 +64,7 @@ func New() *Prometheus {
 	return &Prometheus{
 		engine: promql.NewEngine(promql.EngineOpts{MaxSamples: maxSamples, Timeout: queryTimeout,
 			EnableAtModifier: true, EnableNegativeOffset: true, Parser: parser.NewParser(parser.Options{})}),
-		db: newDatabase(), targets: map[string]*target{},
+		db: newDatabase(), targets: map[string]*target{}, pages: map[string]*pageTarget{},
 	}
 }
 

@@ -96,3 +96,55 @@ func containsAll(lines, words []string) bool {
 	}
 	return false
 }
+
+func TestPagesOfRealTargets(t *testing.T) {
+	p := New()
+	now := time.Unix(1000, 0)
+	page := func(text string) []Page {
+		return []Page{{Job: "j", Instance: "10.0.0.1:15020", Namespace: "default", Pod: "a", Text: []byte(text), Rewrite: func(v string) (string, bool) {
+			return strings.ReplaceAll(v, "wt-1", "default"), v != "other"
+		}}}
+	}
+	ask := func(query string) string {
+		t.Helper()
+		found, err := p.Query(t.Context(), query, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(found)
+	}
+	text := "# HELP x y\n# TYPE x counter\nx{to=\"a.wt-1\",q=\"a\\\"},b\\n\"} 4\nx{to=\"other\"} 9 1700000000\nup_ 1\nh_bucket{le=\"+Inf\"} +Inf\n"
+	if err := p.ScrapePages(now, page(text)); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(`x{to="a.default",q="a\"},b\n",pod="a",namespace="default",job="j"}`); !strings.Contains(got, " 4}]") {
+		t.Errorf("x is %s", got)
+	}
+	if got := ask(`sum(x)`); got != "[{map[] 4}]" {
+		t.Errorf("what is dropped counts: %s", got)
+	}
+	now = now.Add(Interval)
+	if err := p.ScrapePages(now, []Page{{Job: "j", Instance: "10.0.0.1:15020", Namespace: "default", Pod: "a"}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(`up{pod="a"} or x`); got != "[{map[__name__:up instance:10.0.0.1:15020 job:j namespace:default pod:a] 0}]" {
+		t.Errorf("a target that does not answer: %s", got)
+	}
+	shared := func(text string) []Page {
+		return []Page{{Instance: "gateway", Pod: "g", Since: "istio_", Text: []byte(text)}}
+	}
+	for _, text := range []string{"istio_x{a=\"1\"} 4\nistio_x{a=\"2\"} 7\nother 3\n", "istio_x{a=\"1\"} 4\nistio_x{a=\"2\"} 9\nistio_x{a=\"3\"} 1\nother 3\n"} {
+		now = now.Add(Interval)
+		if err := p.ScrapePages(now, shared(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := ask(`sum by (a) ({pod="g",__name__=~"istio_x|other"})`); got != "[{map[] 3} {map[a:2] 2} {map[a:3] 1}]" {
+		t.Errorf("what others had counted before is there: %s", got)
+	}
+	for _, broken := range []string{"x", "x{a=1} 2", "x{a=\"b} 2", "x{} y", "{} 1"} {
+		if err := p.ScrapePages(now.Add(Interval), page(broken)); err == nil {
+			t.Errorf("%q was taken", broken)
+		}
+	}
+}

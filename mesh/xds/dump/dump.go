@@ -25,6 +25,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/resource"
+
 	// The extensions that bodies contain, so that they can be read and written.
 	_ "github.com/windtunnel-mesh/windtunnel/mesh/xds/compile"
 )
@@ -103,6 +105,24 @@ func (d *Dump) add(m proto.Message) error {
 		}
 	}
 	return err
+}
+
+// Resources are what the proxy runs, without its secrets: a dump does not tell keys.
+func (d *Dump) Resources() (resource.Set, error) {
+	set := make(resource.Set)
+	for t, list := range map[resource.Type][]proto.Message{
+		resource.Cluster: messages(d.clusters), resource.Endpoint: messages(d.endpoints),
+		resource.Listener: messages(d.listeners), resource.Route: messages(d.routes),
+	} {
+		for _, m := range list {
+			r, err := resource.New(resource.NameOf(m), m)
+			if err != nil {
+				return nil, fmt.Errorf("config_dump: %w", err)
+			}
+			set.Put(t, r)
+		}
+	}
+	return set, nil
 }
 
 // into reads a body and appends it; an earlier error stays.
