@@ -41,6 +41,13 @@ func (a *analysis) serviceConflicts() {
 	}
 }
 
+// alike reports whether a sidecar makes the same of two protocols: TLS that it does not
+// end is a stream of bytes to it, whatever is inside.
+func alike(a, b model.Protocol) bool {
+	opaque := []model.Protocol{model.TCP, model.TLS, model.HTTPS}
+	return a == b || slices.Contains(opaque, a) && slices.Contains(opaque, b)
+}
+
 func (a *analysis) conflict(reported map[string]bool, w *model.Workload, seen map[uint32]claim, n uint32, c claim, i int, code, field string) {
 	first, ok := seen[n]
 	if !ok {
@@ -49,7 +56,7 @@ func (a *analysis) conflict(reported map[string]bool, w *model.Workload, seen ma
 	}
 	key := fmt.Sprint(code, c.service.Host, i)
 	o := a.view.Get("Service", c.service.Namespace, c.service.Name)
-	if first.port.Protocol == c.port.Protocol || first.service == c.service && code == CodeServiceProtocol || o == nil || reported[key] {
+	if alike(first.port.Protocol, c.port.Protocol) || first.service == c.service && code == CodeServiceProtocol || o == nil || reported[key] {
 		return
 	}
 	if code == CodeServiceTarget && first.port.Number == c.port.Number {
