@@ -2,7 +2,6 @@ package analyze
 
 import (
 	"fmt"
-	"maps"
 	"strings"
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -17,7 +16,7 @@ import (
 func (a *analysis) gatewayConflicts() {
 	for i, g := range a.mesh.Gateways {
 		for _, other := range a.mesh.Gateways[:i] {
-			if !maps.Equal(g.Selector, other.Selector) {
+			if !subset(g.Selector, other.Selector) && !subset(other.Selector, g.Selector) {
 				continue
 			}
 			for n, s := range g.Servers {

@@ -42,6 +42,8 @@ const (
 	CodeTLS         = "WT0216"
 	CodeIneffective = "WT0217"
 
+	CodeRepeatedMatch = "WT0218"
+
 	CodeDeprecatedField = "WT0301"
 	CodeDeprecatedValue = "WT0302"
 
@@ -87,6 +89,8 @@ var codes = map[string]string{
 	CodeSelector:    "A selector that is missing, empty or does not match its own template.",
 	CodeTLS:         "TLS settings that contradict each other.",
 	CodeIneffective: "A setting that has no effect.",
+
+	CodeRepeatedMatch: "A match that stands in a rule before already.",
 
 	CodeDeprecatedField: "A field that is out of use; it works, but has a successor.",
 	CodeDeprecatedValue: "A value that is out of use; it works, but has a successor.",
