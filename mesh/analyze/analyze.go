@@ -75,6 +75,9 @@ var checks = []func(*analysis){
 	(*analysis).visibleHosts,
 	(*analysis).tokenKeys,
 	(*analysis).delegates,
+	(*analysis).sidecarHosts,
+	(*analysis).principals,
+	(*analysis).meshOnlyRules,
 	(*analysis).shadowedConnections,
 }
 

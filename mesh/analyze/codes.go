@@ -52,6 +52,9 @@ const (
 	CodeUnknownKeys          = "WT0489"
 	CodeEmptyNamespace       = "WT0490"
 	CodeUnusedDelegate       = "WT0491"
+	CodeSidecarHost          = "WT0492"
+	CodeUnknownPrincipal     = "WT0493"
+	CodeMeshOnlyRule         = "WT0494"
 
 	CodeScenario = "WT0601" // of scenario files
 )
@@ -133,6 +136,9 @@ var meanings = map[string]meaning{
 	CodeUnknownKeys:          {"Keys of tokens at a host of the cluster that no service has.", "IST0101"},
 	CodeEmptyNamespace:       {"A policy for a namespace without workloads.", "IST0127"},
 	CodeUnusedDelegate:       {"A VirtualService without hosts that nobody delegates to.", ""},
+	CodeSidecarHost:          {"A host that a Sidecar shows its workloads, and that no service has.", "IST0101"},
+	CodeUnknownPrincipal:     {"A principal in a policy that no workload runs as.", ""},
+	CodeMeshOnlyRule:         {"A route of a gateway to a host whose subsets only sidecars choose.", "IST0140"},
 	CodeScenario:             {"A scenario file that does not follow the format.", ""},
 }
 

@@ -43,11 +43,7 @@ func (a *analysis) relativePatch(o *config.Object, path string, p *networkingpb.
 		return
 	}
 	to := anchor(p.GetMatch())
-	what := "what it finds"
-	if to != "" {
-		what = to
-	}
-	severity, text := config.Info, fmt.Sprintf("%s needs %s to be there already, and the EnvoyFilter has no priority: of two the older is applied first", op, what)
+	severity, text := config.Info, fmt.Sprintf("%s depends on what is there already, and the EnvoyFilter has no priority: of several the oldest is applied first", op)
 	if by := brought[to]; to != "" && by != nil && by != o {
 		severity = config.Warning
 		text = fmt.Sprintf("%s needs %s, which %s brings: without a priority the older of the two is applied first, so that this one may find nothing", op, to, by.Key())

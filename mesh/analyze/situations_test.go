@@ -75,6 +75,8 @@ func TestSituations(t *testing.T) {
 	connection := func(kind, rules string) string {
 		return object(networking, "VirtualService", "v", "hosts: [reviews], "+kind+": ["+rules+"]")
 	}
+	subsets := object(networking, "DestinationRule", "d", "host: reviews, subsets: [{name: v1, labels: {app: reviews}}]") +
+		object(networking, "Gateway", "g", "selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [a.example]}]")
 	later := time.Now().Add(24 * time.Hour)
 	good := certificate(t, "good", later, true)
 	const lua = `, value: {name: mine, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua}}`
@@ -162,6 +164,18 @@ func TestSituations(t *testing.T) {
 			object(security, "RequestAuthentication", "r", "jwtRules: [{issuer: a, jwksUri: 'http://reviews.default.svc:9080/jwks'}]")},
 		{"WT0491", "", object(networking, "VirtualService", "v", "http: [{"+to+"}]"), "name: v",
 			object(networking, "VirtualService", "v", "http: [{"+to+"}]") + object(networking, "VirtualService", "root", "hosts: [reviews], http: [{delegate: {name: v}}]")},
+		{"WT0492", "IST0101", object(networking, "Sidecar", "a", "egress: [{hosts: ['./review.default.svc.cluster.local']}]"), "review.default",
+			object(networking, "Sidecar", "a", "egress: [{hosts: ['./reviews.default.svc.cluster.local', '*/*.example', '~/*']}]")},
+		{"WT0493", "", object(security, "AuthorizationPolicy", "p", "rules: [{from: [{source: {principals: [cluster.local/ns/default/sa/review]}}]}]"), "sa/review",
+			object(security, "AuthorizationPolicy", "p", "rules: [{from: [{source: {principals: [cluster.local/ns/default/sa/default]}}]}]")},
+		{"WT0494", "IST0140", subsets + object(networking, "VirtualService", "in", "hosts: [a.example], gateways: [g], http: [{"+to+"}]") +
+			object(networking, "VirtualService", "v", "hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v1}}]}]"), "name: in",
+			subsets + object(networking, "VirtualService", "in", "hosts: [a.example], gateways: [g], http: [{route: [{destination: {host: reviews, subset: v1}}]}]") +
+				object(networking, "VirtualService", "v", "hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v1}}]}]")},
+		{"WT0415", "IST0101", object(telemetry, "Telemetry", "t", "tracing: [{providers: [{name: nobody}]}]"), "nobody", object(telemetry, "Telemetry", "t", "tracing: [{disableSpanReporting: true}]")},
+		{"WT0415", "IST0101", object(telemetry, "Telemetry", "t", "accessLogging: [{providers: [{name: nobody}]}]"), "nobody", object(telemetry, "Telemetry", "t", "accessLogging: [{providers: [{name: envoy}]}]")},
+		{"WT0403", "IST0109", object(networking, "VirtualService", "a", "hosts: [reviews], exportTo: [x, y], http: [{"+to+"}]") + object(networking, "VirtualService", "b", "hosts: [reviews], exportTo: [y], http: [{"+to+"}]"), "name: b",
+			object(networking, "VirtualService", "a", "hosts: [reviews], exportTo: [x], http: [{"+to+"}]") + object(networking, "VirtualService", "b", "hosts: [reviews], exportTo: [y], http: [{"+to+"}]")},
 		{"WT0450", "IST0130", connection("tls", "{match: [{sniHosts: ['reviews'], port: 9080}], "+to+"}, {match: [{sniHosts: [reviews], port: 9080, sourceLabels: {a: b}}], "+to+"}"), "sourceLabels",
 			connection("tls", "{match: [{sniHosts: ['reviews'], port: 9080, sourceLabels: {a: b}}], "+to+"}, {match: [{sniHosts: [reviews], port: 9080}], "+to+"}")},
 		{"WT0451", "IST0131", connection("tcp", "{match: [{destinationSubnets: [10.0.0.0/8]}], "+to+"}, {match: [{destinationSubnets: [10.1.0.0/16]}, {port: 1}], "+to+"}"), "10.1.0.0/16",
@@ -173,7 +187,8 @@ func TestSituations(t *testing.T) {
 		t.Run(c.code+" "+c.at, func(t *testing.T) {
 			found := false
 			for _, f := range analyzed(t, base+c.wrong) {
-				found = found || f.Code == c.code && f.Istio == c.istio && strings.Contains(f.Excerpt, c.at)
+				at := strings.Contains(f.Excerpt, c.at) || c.at == "name: "+f.Object.Name
+				found = found || f.Code == c.code && f.Istio == c.istio && at
 			}
 			if !found {
 				t.Errorf("is not found in\n%s", c.wrong)

@@ -136,7 +136,7 @@ func (b *builder) checkPolicy(d *model.DestinationRule) {
 	}
 	for i, s := range d.Subsets {
 		if len(s.Labels) > 0 && !anyEndpoint(services, s.Labels) && hasEndpoints(services) {
-			b.report(o, config.Info, CodeEmptySubset, fmt.Sprintf("spec.subsets[%d]", i),
+			b.report(o, config.Warning, CodeEmptySubset, fmt.Sprintf("spec.subsets[%d]", i),
 				fmt.Sprintf("no endpoint of %q has the labels of subset %q", d.Host, s.Name), "")
 		}
 	}

@@ -2,6 +2,7 @@ package build
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	networkingpb "istio.io/api/networking/v1alpha3"
@@ -103,31 +104,29 @@ func (b *builder) unknownGateway(o *config.Object, path, ref string) {
 
 // conflicts reports hosts of the mesh that two VirtualServices claim; the older one holds.
 func (b *builder) conflicts() {
-	type claim struct{ host, namespace string }
-	first := map[claim]*model.VirtualService{}
+	first := map[string][]*model.VirtualService{}
 	for _, v := range b.parts.Virtual {
 		if !v.Bound(model.MeshGateway) {
 			continue
 		}
 		for i, h := range v.Hosts {
-			scope := ""
-			if !v.Export.All {
-				scope = strings.Join(v.Export.Namespaces, ",")
-			}
-			k := claim{h, scope}
-			older := first[k]
-			if older == nil {
-				first[k] = v
+			if at := slices.IndexFunc(first[h], func(older *model.VirtualService) bool { return meet(older.Export, v.Export) }); at >= 0 {
+				if older := first[h][at]; older != v {
+					b.report(b.origin.virtual[v], config.Error, CodeConflictingHost, fmt.Sprintf("spec.hosts[%d]", i),
+						fmt.Sprintf("host %q of gateway mesh is routed by VirtualService %s/%s already, which is older and holds; this one is ignored for it",
+							h, older.Namespace, older.Name), "merge both into one VirtualService")
+				}
 				continue
 			}
-			if older == v {
-				continue
-			}
-			b.report(b.origin.virtual[v], config.Error, CodeConflictingHost, fmt.Sprintf("spec.hosts[%d]", i),
-				fmt.Sprintf("host %q of gateway mesh is routed by VirtualService %s/%s already, which is older and holds; this one is ignored for it",
-					h, older.Namespace, older.Name), "merge both into one VirtualService")
+			first[h] = append(first[h], v)
 		}
 	}
+}
+
+// meet reports whether two VirtualServices are seen from one namespace, as far as that is a
+// conflict: what is for all gives way to what is for some.
+func meet(a, b model.Visibility) bool {
+	return a.All == b.All && (a.All || slices.ContainsFunc(a.Namespaces, b.To))
 }
 
 // delegated merges the rules of a delegate below a root rule: each of them holds

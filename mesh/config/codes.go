@@ -1,5 +1,10 @@
 package config
 
+import (
+	"maps"
+	"slices"
+)
+
 // The codes of the diagnostics. The first two digits are the family: 00 the text,
 // 01 its structure, 02 the rules of a kind, 03 spellings that are out of use.
 // Packages that find more (references between objects) continue with 04.
@@ -100,3 +105,6 @@ var codes = map[string]string{
 
 // Meaning returns what a code means, in one line; "" for codes of other packages.
 func Meaning(code string) string { return codes[code] }
+
+// Codes are all codes that have a meaning here, in order.
+func Codes() []string { return slices.Sorted(maps.Keys(codes)) }
