@@ -136,10 +136,23 @@ func (b *builder) checkPolicy(d *model.DestinationRule) {
 	}
 	for i, s := range d.Subsets {
 		if len(s.Labels) > 0 && !anyEndpoint(services, s.Labels) && hasEndpoints(services) {
-			b.report(o, config.Warning, CodeEmptySubset, fmt.Sprintf("spec.subsets[%d]", i),
-				fmt.Sprintf("no endpoint of %q has the labels of subset %q", d.Host, s.Name), "")
+			severity, text := config.Info, fmt.Sprintf("no endpoint of %q has the labels of subset %q", d.Host, s.Name)
+			if b.routed(d.Host, s.Name) {
+				severity, text = config.Warning, text+": requests that are routed to it are answered with 503"
+			}
+			b.report(o, severity, CodeEmptySubset, fmt.Sprintf("spec.subsets[%d]", i), text, "")
 		}
 	}
+}
+
+// routed reports whether a route leads to a subset.
+func (b *builder) routed(host, subset string) bool {
+	for d := range b.origin.paths {
+		if d.Subset == subset && model.MatchesWildcard(host, d.Host) {
+			return true
+		}
+	}
+	return false
 }
 
 func anyEndpoint(services []*model.Service, labels map[string]string) bool {
