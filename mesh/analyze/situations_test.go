@@ -172,6 +172,8 @@ func TestSituations(t *testing.T) {
 			object(networking, "VirtualService", "v", "hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v1}}]}]"), "name: in",
 			subsets + object(networking, "VirtualService", "in", "hosts: [a.example], gateways: [g], http: [{route: [{destination: {host: reviews, subset: v1}}]}]") +
 				object(networking, "VirtualService", "v", "hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v1}}]}]")},
+		{"WT0409", "IST0173", strings.Replace(subsets, "labels: {app: reviews}", "labels: {version: v9}", 1) + object(networking, "VirtualService", "v", "hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v1}}]}]"), "version: v9",
+			subsets + object(networking, "VirtualService", "v", "hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v1}}]}]")},
 		{"WT0415", "IST0101", object(telemetry, "Telemetry", "t", "tracing: [{providers: [{name: nobody}]}]"), "nobody", object(telemetry, "Telemetry", "t", "tracing: [{disableSpanReporting: true}]")},
 		{"WT0415", "IST0101", object(telemetry, "Telemetry", "t", "accessLogging: [{providers: [{name: nobody}]}]"), "nobody", object(telemetry, "Telemetry", "t", "accessLogging: [{providers: [{name: envoy}]}]")},
 		{"WT0403", "IST0109", object(networking, "VirtualService", "a", "hosts: [reviews], exportTo: [x, y], http: [{"+to+"}]") + object(networking, "VirtualService", "b", "hosts: [reviews], exportTo: [y], http: [{"+to+"}]"), "name: b",
