@@ -45,6 +45,8 @@ type analysis struct {
 	mesh    *model.Mesh
 	root    string // the root namespace
 	found   []config.Diagnostic
+
+	workloads []*model.Workload // of mesh
 }
 
 // checks are those that the control plane itself does not make.
@@ -92,7 +94,7 @@ func Analyze(in Input) []Finding {
 	if written == nil {
 		written = in.View.All()
 	}
-	a := &analysis{view: in.View, written: written, mesh: mesh, root: mesh.Settings.RootNamespace, found: slices.Concat(in.Found, found)}
+	a := &analysis{view: in.View, written: written, mesh: mesh, root: mesh.Settings.RootNamespace, workloads: mesh.Workloads(), found: slices.Concat(in.Found, found)}
 	for _, check := range checks {
 		check(a)
 	}

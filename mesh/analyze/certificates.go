@@ -44,7 +44,7 @@ func (a *analysis) certificates() {
 
 // credentialOf finds a Secret beside the Gateway's Pods.
 func (a *analysis) credentialOf(g *model.Gateway, name string) *model.Secret {
-	for _, w := range a.mesh.Workloads() {
+	for _, w := range a.workloads {
 		if model.Selects(g.Selector, w.Labels) {
 			return a.mesh.Secret(w.Namespace, name)
 		}

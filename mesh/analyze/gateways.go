@@ -78,7 +78,7 @@ func (a *analysis) gatewayPorts() {
 // have for them. A Gateway names the Service's port, or the one that it leads to.
 func (a *analysis) portsOf(selector map[string]string) (pods int, ports map[uint32]bool) {
 	ports = map[uint32]bool{}
-	for _, w := range a.mesh.Workloads() {
+	for _, w := range a.workloads {
 		if !model.Selects(selector, w.Labels) {
 			continue
 		}

@@ -48,7 +48,7 @@ func (a *analysis) rivals(list []owner, all, some, kind string) {
 }
 
 func (a *analysis) common(o, other owner) *model.Workload {
-	for _, w := range a.mesh.Workloads() {
+	for _, w := range a.workloads {
 		if w.Namespace == o.object.Namespace && model.Selects(o.selector, w.Labels) && model.Selects(other.selector, w.Labels) {
 			return w
 		}
@@ -200,7 +200,7 @@ func (a *analysis) namespaces() {
 		case ambient && (injection && on || revision && !injection):
 			a.report(o, config.Warning, CodeInjectionLabels, "metadata.labels", "the labels ask for sidecars and for ambient mode: Pods with sidecars take no part in it", "keep one of them")
 		}
-		pods := slices.ContainsFunc(a.mesh.Workloads(), func(w *model.Workload) bool { return w.Namespace == o.Name })
+		pods := slices.ContainsFunc(a.workloads, func(w *model.Workload) bool { return w.Namespace == o.Name })
 		if pods && !injection && !revision {
 			a.report(o, config.Info, CodeNotInjected, "metadata.name", fmt.Sprintf("the Pods of namespace %s get no sidecar unless they ask for one", o.Name),
 				"label it istio-injection: enabled")

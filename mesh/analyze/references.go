@@ -68,7 +68,7 @@ func (a *analysis) similar(host string) string {
 // Gateways and of clients elsewhere may be right, so it is no more than worth knowing.
 func (a *analysis) principals() {
 	known := map[string]bool{}
-	for _, w := range a.mesh.Workloads() {
+	for _, w := range a.workloads {
 		known["ns/"+w.Namespace+"/sa/"+w.Account] = true
 	}
 	if len(a.others()) == 0 {

@@ -45,7 +45,7 @@ func (a *analysis) tokensAt(o *config.Object, refs []string) bool {
 		if !slices.Contains(refs, g.Ref()) && !(g.Namespace == o.Namespace && slices.Contains(refs, g.Name)) {
 			continue
 		}
-		for _, w := range a.mesh.Workloads() {
+		for _, w := range a.workloads {
 			if model.Selects(g.Selector, w.Labels) && len(a.mesh.Authentications(w.Namespace, w.Labels)) > 0 {
 				return true
 			}
@@ -57,20 +57,22 @@ func (a *analysis) tokensAt(o *config.Object, refs []string) bool {
 // visibleHosts finds destinations that exist, but are exported to none of the namespaces
 // where the routes hold: proxies there have no such cluster.
 func (a *analysis) visibleHosts() {
+	namespaces, gateways := a.places()
+	services := map[string][]*model.Service{}
+	for _, s := range a.mesh.Services {
+		services[s.Host] = append(services[s.Host], s)
+	}
 	for _, v := range a.mesh.Virtual {
 		o := a.view.Get("VirtualService", v.Namespace, v.Name)
 		spec, ok := valueOf[*networkingv1.VirtualService](o)
 		if !ok {
 			continue
 		}
-		where := a.holdsIn(v)
+		where := holdsIn(v, namespaces, gateways)
 		check := func(path string, d *networkingpb.Destination) {
 			host := a.full(d.GetHost(), v.Namespace)
 			var only []string
-			for _, s := range a.mesh.Services {
-				if s.Host != host {
-					continue
-				}
+			for _, s := range services[host] {
 				if slices.ContainsFunc(where, s.Export.To) {
 					return
 				}
@@ -103,9 +105,27 @@ func (a *analysis) visibleHosts() {
 	}
 }
 
+// places are the namespaces that have workloads, and those of each gateway's Pods.
+func (a *analysis) places() (namespaces map[string]bool, gateways map[string]map[string]bool) {
+	namespaces, gateways = map[string]bool{}, map[string]map[string]bool{}
+	for _, w := range a.workloads {
+		namespaces[w.Namespace] = true
+	}
+	for _, g := range a.mesh.Gateways {
+		own := map[string]bool{}
+		for _, w := range a.workloads {
+			if model.Selects(g.Selector, w.Labels) {
+				own[w.Namespace] = true
+			}
+		}
+		gateways[g.Ref()] = own
+	}
+	return namespaces, gateways
+}
+
 // holdsIn are the namespaces in which proxies have a VirtualService's routes, as far as
 // they have workloads; its own counts always where it is seen there.
-func (a *analysis) holdsIn(v *model.VirtualService) []string {
+func holdsIn(v *model.VirtualService, namespaces map[string]bool, gateways map[string]map[string]bool) []string {
 	set := map[string]bool{}
 	if v.Bound(model.MeshGateway) {
 		if v.Export.All {
@@ -114,16 +134,14 @@ func (a *analysis) holdsIn(v *model.VirtualService) []string {
 		for _, n := range v.Export.Namespaces {
 			set[n] = true
 		}
-	}
-	for _, w := range a.mesh.Workloads() {
-		if v.Bound(model.MeshGateway) && v.Export.To(w.Namespace) {
-			set[w.Namespace] = true
-		}
-		for _, g := range a.mesh.Gateways {
-			if v.Bound(g.Ref()) && model.Selects(g.Selector, w.Labels) {
-				set[w.Namespace] = true
+		for n := range namespaces {
+			if v.Export.To(n) {
+				set[n] = true
 			}
 		}
+	}
+	for _, ref := range v.Gateways {
+		maps.Copy(set, gateways[ref])
 	}
 	return slices.Sorted(maps.Keys(set))
 }

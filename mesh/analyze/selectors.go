@@ -47,7 +47,7 @@ func (a *analysis) selecting() []selecting {
 // selected are the workloads that an object holds for.
 func (a *analysis) selected(s selecting) []*model.Workload {
 	var list []*model.Workload
-	for _, w := range a.mesh.Workloads() {
+	for _, w := range a.workloads {
 		if (s.object.Namespace == a.root || s.object.Namespace == w.Namespace) && model.Selects(s.selector, w.Labels) {
 			list = append(list, w)
 		}
@@ -84,7 +84,7 @@ func (a *analysis) gatewaySelectors() {
 // none at all (files on a disk) nothing can be said.
 func (a *analysis) telemetrySelectors() {
 	for _, s := range a.selecting() {
-		if s.object.Kind != "Telemetry" || len(s.selector) == 0 || s.targeted || len(a.mesh.Workloads()) == 0 || len(a.selected(s)) > 0 {
+		if s.object.Kind != "Telemetry" || len(s.selector) == 0 || s.targeted || len(a.workloads) == 0 || len(a.selected(s)) > 0 {
 			continue
 		}
 		where := " in namespace " + s.object.Namespace
@@ -109,7 +109,7 @@ func (a *analysis) emptyNamespaces() {
 // others are the workloads that are not the mesh's own.
 func (a *analysis) others() []*model.Workload {
 	var list []*model.Workload
-	for _, w := range a.mesh.Workloads() {
+	for _, w := range a.workloads {
 		if w.Namespace != a.root {
 			list = append(list, w)
 		}

@@ -29,7 +29,7 @@ type claim struct {
 // sidecar has one filter chain per port, so that one of the protocols holds for both.
 func (a *analysis) serviceConflicts() {
 	reported := map[string]bool{}
-	workloads := a.mesh.Workloads()
+	workloads := slices.Clone(a.workloads)
 	slices.SortStableFunc(workloads, func(v, w *model.Workload) int { // those with sidecars first: it is about them
 		return -cmp.Compare(v.Labels[tlsModeLabel], w.Labels[tlsModeLabel])
 	})
