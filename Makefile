@@ -126,6 +126,10 @@ schema: $(BIN)/windtunnel ## Write the scenario format's JSON Schema
 support: ## Write what is supported, docs/SUPPORT.md
 	$(GO) test ./mesh/build -run TestSupportPage -update
 
+.PHONY: findings
+findings: ## Write what analyze finds, docs/ANALYZE.md
+	$(GO) test ./mesh/analyze -run TestPage -update
+
 .PHONY: results
 results: ## Write the format of results.json, docs/RESULTS.md
 	$(GO) test ./reports/result -run TestPage -update

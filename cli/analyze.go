@@ -226,14 +226,25 @@ func deleted(objects []*config.Object, refs []spec.Ref, these []*config.Object) 
 	})
 }
 
-// analyzeObjects lets a cluster make Pods of the objects and looks at all of them.
+// analyzeObjects lets a cluster make Pods of the objects and looks at all of them. What
+// the cluster cannot do is told, and the object counts as it is written.
 func analyzeObjects(objects []*config.Object, mesh *meshpb.MeshConfig) []config.Diagnostic {
-	in := analyze.Input{MeshConfig: mesh}
-	offline, _, err := world.NewOfflineOf(objects, mesh)
-	if err == nil {
-		in.View, in.MeshConfig = offline.View(), offline.MeshConfig()
-	} else {
-		in.View, in.Found = store.NewView(objects...), []config.Diagnostic{cannot(objects, err)}
+	in := analyze.Input{MeshConfig: mesh, Written: objects}
+	var left []*config.Object
+	for rest := objects; in.View == nil; {
+		offline, _, err := world.NewOfflineOf(rest, mesh)
+		if err == nil {
+			in.View, in.MeshConfig = store.NewView(append(offline.View().All(), left...)...), offline.MeshConfig()
+			continue
+		}
+		problem, at := cannot(rest, err)
+		in.Found = append(in.Found, problem)
+		if at < 0 {
+			in.View = store.NewView(objects...)
+			continue
+		}
+		left = append(left, rest[at])
+		rest = slices.Delete(slices.Clone(rest), at, at+1)
 	}
 	var list []config.Diagnostic
 	for _, f := range analyze.Analyze(in) {
@@ -244,12 +255,12 @@ func analyzeObjects(objects []*config.Object, mesh *meshpb.MeshConfig) []config.
 	return list
 }
 
-// cannot tells what the cluster could not do, at the object that it was about.
-func cannot(objects []*config.Object, err error) config.Diagnostic {
-	for _, o := range objects {
+// cannot tells what the cluster could not do, and which object that was about; -1: none.
+func cannot(objects []*config.Object, err error) (config.Diagnostic, int) {
+	for i, o := range objects {
 		if strings.Contains(err.Error(), o.Key().String()+":") {
-			return o.Diagnose(config.Error, analyze.CodeCannotBeInstalled, "metadata", err.Error(), "")
+			return o.Diagnose(config.Error, analyze.CodeCannotBeInstalled, "metadata", err.Error(), ""), i
 		}
 	}
-	return config.Diagnostic{Severity: config.Error, Code: analyze.CodeCannotBeInstalled, Message: err.Error(), Object: config.Key{Kind: "MeshConfig"}}
+	return config.Diagnostic{Severity: config.Error, Code: analyze.CodeCannotBeInstalled, Message: err.Error(), Object: config.Key{Kind: "MeshConfig"}}, -1
 }

@@ -29,6 +29,9 @@ type Finding struct {
 type Input struct {
 	View       *store.View
 	MeshConfig *meshpb.MeshConfig // nil: Istio's defaults
+	// Written are the objects as people wrote them, before a cluster changed them (Pods,
+	// by injection); nil: those of View.
+	Written []*config.Object
 	// Found is what was found before: when the objects were decoded, or when Mesh was built.
 	Found []config.Diagnostic
 	// Mesh is what was built of the view already; nil: it is built, and what that finds is told.
@@ -37,10 +40,13 @@ type Input struct {
 
 // analysis is the state that the checks share.
 type analysis struct {
-	view  *store.View
-	mesh  *model.Mesh
-	root  string // the root namespace
-	found []config.Diagnostic
+	view    *store.View
+	written []*config.Object
+	mesh    *model.Mesh
+	root    string // the root namespace
+	found   []config.Diagnostic
+
+	workloads []*model.Workload // of mesh
 }
 
 // checks are those that the control plane itself does not make.
@@ -57,6 +63,24 @@ var checks = []func(*analysis){
 	(*analysis).strictServers,
 	(*analysis).policySources,
 	(*analysis).namespaces,
+	(*analysis).annotations,
+	(*analysis).templates,
+	(*analysis).certificates,
+	(*analysis).envoyFilters,
+	(*analysis).claimRoutes,
+	(*analysis).ambientSidecars,
+	(*analysis).gatewaySelectors,
+	(*analysis).conditions,
+	(*analysis).logProviders,
+	(*analysis).telemetrySelectors,
+	(*analysis).emptyNamespaces,
+	(*analysis).visibleHosts,
+	(*analysis).tokenKeys,
+	(*analysis).delegates,
+	(*analysis).sidecarHosts,
+	(*analysis).principals,
+	(*analysis).meshOnlyRules,
+	(*analysis).shadowedConnections,
 }
 
 // Analyze makes every check. Findings without a place in a file are left out, but for
@@ -66,7 +90,11 @@ func Analyze(in Input) []Finding {
 	if mesh == nil {
 		mesh, found = build.Build(in.View, build.Options{MeshConfig: in.MeshConfig})
 	}
-	a := &analysis{view: in.View, mesh: mesh, root: mesh.Settings.RootNamespace, found: slices.Concat(in.Found, found)}
+	written := in.Written
+	if written == nil {
+		written = in.View.All()
+	}
+	a := &analysis{view: in.View, written: written, mesh: mesh, root: mesh.Settings.RootNamespace, workloads: mesh.Workloads(), found: slices.Concat(in.Found, found)}
 	for _, check := range checks {
 		check(a)
 	}

@@ -77,11 +77,11 @@ func TestFindings(t *testing.T) {
 		{"entry's protocol", entry("a", "{number: 1, name: http, protocol: HTTP}") + entry("b", "{number: 1, name: http2, protocol: HTTP2}"),
 			"warning WT0458 IST0177 HTTP2"},
 		{"two sidecars", object("networking.istio.io/v1", "Sidecar", "a", "egress: [{hosts: ['*/*']}]") + object("networking.istio.io/v1", "Sidecar", "b", "egress: [{hosts: ['*/*']}]"),
-			"error WT0459 IST0110 default/a"},
-		{"two telemetries", object("telemetry.istio.io/v1", "Telemetry", "a", "accessLogging: [{}]") +
-			object("telemetry.istio.io/v1", "Telemetry", "b", "accessLogging: [{}]"), "error WT0460 IST0159 default/a"},
+			"error WT0475 IST0111 default/a"},
+		{"two telemetries", object("telemetry.istio.io/v1", "Telemetry", "a", "accessLogging: [{providers: [{name: envoy}]}]") +
+			object("telemetry.istio.io/v1", "Telemetry", "b", "accessLogging: [{providers: [{name: envoy}]}]"), "error WT0476 IST0160 default/a"},
 		{"TLS to anybody", object("networking.istio.io/v1", "DestinationRule", "d", "host: reviews, trafficPolicy: {portLevelSettings: [{port: {number: 9080}, tls: {mode: SIMPLE}}]}"),
-			"warning WT0461 IST0128 SIMPLE"},
+			"warning WT0477 IST0129 SIMPLE"},
 		{"plaintext to strict servers", object("networking.istio.io/v1", "DestinationRule", "d", "host: reviews, trafficPolicy: {tls: {mode: DISABLE}}") +
 			object("security.istio.io/v1", "PeerAuthentication", "p", "mtls: {mode: STRICT}"), "warning WT0462  503"},
 		{"namespace of a policy", object("security.istio.io/v1", "AuthorizationPolicy", "p", "rules: [{from: [{source: {namespaces: [elsewhere]}}]}]"),

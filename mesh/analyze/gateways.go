@@ -2,7 +2,6 @@ package analyze
 
 import (
 	"fmt"
-	"maps"
 	"strings"
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -17,7 +16,7 @@ import (
 func (a *analysis) gatewayConflicts() {
 	for i, g := range a.mesh.Gateways {
 		for _, other := range a.mesh.Gateways[:i] {
-			if !maps.Equal(g.Selector, other.Selector) {
+			if !subset(g.Selector, other.Selector) && !subset(other.Selector, g.Selector) {
 				continue
 			}
 			for n, s := range g.Servers {
@@ -79,7 +78,7 @@ func (a *analysis) gatewayPorts() {
 // have for them. A Gateway names the Service's port, or the one that it leads to.
 func (a *analysis) portsOf(selector map[string]string) (pods int, ports map[uint32]bool) {
 	ports = map[uint32]bool{}
-	for _, w := range a.mesh.Workloads() {
+	for _, w := range a.workloads {
 		if !model.Selects(selector, w.Labels) {
 			continue
 		}

@@ -2,6 +2,7 @@ package analyze
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/mesh/model"
+	"github.com/windtunnel-mesh/windtunnel/spelling"
 )
 
 // owner is an object of which each workload may have one only.
@@ -23,19 +25,20 @@ type owner struct {
 
 // rivals reports pairs of objects of one namespace that hold for the same workloads:
 // both without a selector, or with selectors that one Pod satisfies. The older holds.
-func (a *analysis) rivals(list []owner, code, kind string) {
+// Those of the first sort have the code all, the others some.
+func (a *analysis) rivals(list []owner, all, some, kind string) {
 	for i, o := range list {
 		for _, other := range list[:i] {
 			if o.object.Namespace != other.object.Namespace || (len(o.selector) == 0) != (len(other.selector) == 0) {
 				continue
 			}
-			who := "all workloads of the namespace"
+			who, code := "all workloads of the namespace", all
 			if len(o.selector) > 0 {
 				w := a.common(o, other)
 				if w == nil {
 					continue
 				}
-				who = "workload " + w.Workload
+				who, code = "workload "+w.Workload, some
 			}
 			a.report(o.object, config.Error, code, "metadata.name",
 				fmt.Sprintf("%s %s/%s holds for %s already: of two only one has an effect", kind, other.object.Namespace, other.object.Name, who), "merge both into one")
@@ -45,7 +48,7 @@ func (a *analysis) rivals(list []owner, code, kind string) {
 }
 
 func (a *analysis) common(o, other owner) *model.Workload {
-	for _, w := range a.mesh.Workloads() {
+	for _, w := range a.workloads {
 		if w.Namespace == o.object.Namespace && model.Selects(o.selector, w.Labels) && model.Selects(other.selector, w.Labels) {
 			return w
 		}
@@ -58,32 +61,40 @@ func (a *analysis) sidecarConflicts() {
 	each(a, "Sidecar", func(o *config.Object, s *networkingv1.Sidecar) {
 		list = append(list, owner{o, s.Spec.GetWorkloadSelector().GetLabels()})
 	})
-	a.rivals(list, CodeSidecars, "Sidecar")
+	a.rivals(list, CodeNamespaceSidecars, CodeSidecars, "Sidecar")
 }
 
 func (a *analysis) telemetryConflicts() {
 	var list []owner
 	each(a, "Telemetry", func(o *config.Object, t *telemetryv1.Telemetry) {
-		list = append(list, owner{o, t.Spec.GetSelector().GetMatchLabels()})
+		if t.Spec.GetTargetRef() == nil && len(t.Spec.GetTargetRefs()) == 0 {
+			list = append(list, owner{o, t.Spec.GetSelector().GetMatchLabels()})
+		}
 	})
-	a.rivals(list, CodeTelemetries, "Telemetry")
+	a.rivals(list, CodeNamespaceTelemetries, CodeTelemetries, "Telemetry")
 }
 
 // clientTLS finds TLS to servers whose certificates nobody checks: without caCertificates
-// any certificate will do.
+// any certificate will do. Sidecars read a credential only in rules for selected workloads
+// (networking.istio.io, ClientTLSSettings).
 func (a *analysis) clientTLS() {
 	each(a, "DestinationRule", func(o *config.Object, d *networkingv1.DestinationRule) {
-		check := func(path string, t *networkingpb.ClientTLSSettings) {
+		check := func(code, path string, t *networkingpb.ClientTLSSettings) {
 			simple := t.GetMode() == networkingpb.ClientTLSSettings_SIMPLE || t.GetMode() == networkingpb.ClientTLSSettings_MUTUAL
-			if simple && t.GetCaCertificates() == "" && t.GetCredentialName() == "" {
-				a.report(o, config.Warning, CodeNoVerification, path, fmt.Sprintf("mode %s without caCertificates: nobody checks the server's certificate", t.GetMode()),
+			switch {
+			case !simple || t.GetCaCertificates() != "":
+			case t.GetCredentialName() == "":
+				a.report(o, config.Warning, code, path, fmt.Sprintf("mode %s without caCertificates: nobody checks the server's certificate", t.GetMode()),
 					"name the authorities in caCertificates, and the server in subjectAltNames")
+			case len(d.Spec.GetWorkloadSelector().GetMatchLabels()) == 0:
+				a.report(o, config.Info, code, path+".credentialName", "credentialName is for gateways here: sidecars read it in rules with a workloadSelector only, and check no certificate",
+					"add a workloadSelector if sidecars are meant")
 			}
 		}
 		policy := func(path string, p *networkingpb.TrafficPolicy) {
-			check(path+".tls", p.GetTls())
+			check(CodeNoVerification, path+".tls", p.GetTls())
 			for i, l := range p.GetPortLevelSettings() {
-				check(fmt.Sprintf("%s.portLevelSettings[%d].tls", path, i), l.GetTls())
+				check(CodeNoPortVerification, fmt.Sprintf("%s.portLevelSettings[%d].tls", path, i), l.GetTls())
 			}
 		}
 		policy("spec.trafficPolicy", d.Spec.GetTrafficPolicy())
@@ -141,18 +152,39 @@ func (a *analysis) policySources() {
 			known[o.Name] = true
 		}
 	}
+	names := slices.Sorted(maps.Keys(known))
+	check := func(o *config.Object, path string, list []string) {
+		for k, ns := range list {
+			if !slices.ContainsFunc(names, func(n string) bool { return namespaceMatches(ns, n) }) {
+				hint := ""
+				if near := spelling.Nearest(ns, names); near != "" {
+					hint = fmt.Sprintf("did you mean %q?", near)
+				}
+				a.report(o, config.Warning, CodeUnknownNamespace, fmt.Sprintf("%s[%d]", path, k), fmt.Sprintf("there is no namespace %q", ns), hint)
+			}
+		}
+	}
 	each(a, "AuthorizationPolicy", func(o *config.Object, p *securityv1.AuthorizationPolicy) {
 		for i, r := range p.Spec.GetRules() {
 			for j, f := range r.GetFrom() {
-				for k, ns := range f.GetSource().GetNamespaces() {
-					if !strings.Contains(ns, "*") && !known[ns] {
-						a.report(o, config.Warning, CodeUnknownNamespace, fmt.Sprintf("spec.rules[%d].from[%d].source.namespaces[%d]", i, j, k),
-							fmt.Sprintf("there is no namespace %q", ns), "")
-					}
-				}
+				at := fmt.Sprintf("spec.rules[%d].from[%d].source.", i, j)
+				check(o, at+"namespaces", f.GetSource().GetNamespaces())
+				check(o, at+"notNamespaces", f.GetSource().GetNotNamespaces())
 			}
 		}
 	})
+}
+
+// namespaceMatches reports whether a value of a policy is true of a namespace: the name,
+// the beginning or the end of one with a star, or a star for all.
+func namespaceMatches(value, namespace string) bool {
+	if prefix, ok := strings.CutSuffix(value, "*"); ok {
+		return strings.HasPrefix(namespace, prefix)
+	}
+	if suffix, ok := strings.CutPrefix(value, "*"); ok {
+		return strings.HasSuffix(namespace, suffix)
+	}
+	return value == namespace
 }
 
 // namespaces looks at the labels that decide about sidecars.
@@ -160,10 +192,15 @@ func (a *analysis) namespaces() {
 	each(a, "Namespace", func(o *config.Object, n *corev1.Namespace) {
 		_, injection := n.Labels["istio-injection"]
 		_, revision := n.Labels["istio.io/rev"]
-		if injection && revision {
+		on := n.Labels["istio-injection"] != "disabled"
+		ambient := n.Labels["istio.io/dataplane-mode"] == "ambient"
+		switch {
+		case injection && revision && on:
 			a.report(o, config.Warning, CodeInjectionLabels, "metadata.labels", "istio-injection and istio.io/rev are both set: the first one holds", "keep one of them")
+		case ambient && (injection && on || revision && !injection):
+			a.report(o, config.Warning, CodeInjectionLabels, "metadata.labels", "the labels ask for sidecars and for ambient mode: Pods with sidecars take no part in it", "keep one of them")
 		}
-		pods := slices.ContainsFunc(a.mesh.Workloads(), func(w *model.Workload) bool { return w.Namespace == o.Name })
+		pods := slices.ContainsFunc(a.workloads, func(w *model.Workload) bool { return w.Namespace == o.Name })
 		if pods && !injection && !revision {
 			a.report(o, config.Info, CodeNotInjected, "metadata.name", fmt.Sprintf("the Pods of namespace %s get no sidecar unless they ask for one", o.Name),
 				"label it istio-injection: enabled")

@@ -1,6 +1,7 @@
 package analyze
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,6 +16,9 @@ import (
 
 func sortedPorts(ports map[uint32]bool) []uint32 { return slices.Sorted(maps.Keys(ports)) }
 
+// tlsModeLabel is on Pods with sidecars.
+const tlsModeLabel = "security.istio.io/tlsMode"
+
 // claim is a port of a service at one workload.
 type claim struct {
 	service *model.Service
@@ -25,7 +29,11 @@ type claim struct {
 // sidecar has one filter chain per port, so that one of the protocols holds for both.
 func (a *analysis) serviceConflicts() {
 	reported := map[string]bool{}
-	for _, w := range a.mesh.Workloads() {
+	workloads := slices.Clone(a.workloads)
+	slices.SortStableFunc(workloads, func(v, w *model.Workload) int { // those with sidecars first: it is about them
+		return -cmp.Compare(v.Labels[tlsModeLabel], w.Labels[tlsModeLabel])
+	})
+	for _, w := range workloads {
 		numbers, targets := map[uint32]claim{}, map[uint32]claim{}
 		for _, s := range a.mesh.Services {
 			if !s.Kubernetes || s.Namespace != w.Namespace || len(s.Selector) == 0 || !model.Selects(s.Selector, w.Labels) {
@@ -82,7 +90,15 @@ func (a *analysis) portNames() {
 		}
 		for i, p := range spec.Spec.Ports {
 			port := s.Port(uint32(p.Port))
-			if port == nil || port.Protocol != model.Auto {
+			switch {
+			case port == nil:
+				continue
+			case spec.Spec.Type == corev1.ServiceTypeExternalName && (port.Protocol == model.Auto || port.Protocol == model.TCP):
+				a.report(o, config.Warning, CodeExternalNamePort, fmt.Sprintf("spec.ports[%d]", i),
+					fmt.Sprintf("port %d (%q) of another name for %s has no protocol by which its connections are told: there is no address, so they are told by the port alone",
+						p.Port, p.Name, spec.Spec.ExternalName), `name it "http-…", "https-…", "tls-…", or set appProtocol`)
+				continue
+			case port.Protocol != model.Auto:
 				continue
 			}
 			a.report(o, config.Info, CodePortName, fmt.Sprintf("spec.ports[%d]", i),
@@ -100,26 +116,47 @@ func (a *analysis) serviceEntries() {
 	}
 	type first struct {
 		protocol, by string
+		seen         []string // nil: everywhere
 	}
-	seen := map[port]first{}
+	seen := map[port][]first{}
 	each(a, "ServiceEntry", func(o *config.Object, e *networkingv1.ServiceEntry) {
+		visible := visibleIn(e.Spec.GetExportTo(), o.Namespace)
 		for i, p := range e.Spec.GetPorts() {
 			protocol := strings.ToUpper(p.GetProtocol())
 			at := fmt.Sprintf("spec.ports[%d]", i)
-			if (protocol == "TCP" || protocol == "") && len(e.Spec.GetAddresses()) == 0 {
+			if (protocol == "TCP" || protocol == "") && len(e.Spec.GetAddresses())+len(e.Status.GetAddresses()) == 0 {
 				a.report(o, config.Warning, CodeEntryAddresses, at,
 					fmt.Sprintf("port %d is TCP and the entry has no addresses: it takes the connections to any address on that port", p.GetNumber()),
 					"add addresses, or a protocol by which the host can be told (HTTP, TLS)")
 			}
 			for _, h := range e.Spec.GetHosts() {
 				k := port{strings.ToLower(h), p.GetNumber()}
-				if f, ok := seen[k]; ok && f.protocol != protocol {
+				if i := slices.IndexFunc(seen[k], func(f first) bool { return f.protocol != protocol && meet(f.seen, visible) }); i >= 0 {
 					a.report(o, config.Warning, CodeEntryProtocol, at,
-						fmt.Sprintf("port %d of %q is %s here and %s in ServiceEntry %s", p.GetNumber(), h, protocol, f.protocol, f.by), "")
-				} else if !ok {
-					seen[k] = first{protocol, o.Namespace + "/" + o.Name}
+						fmt.Sprintf("port %d of %q is %s here and %s in ServiceEntry %s", p.GetNumber(), h, protocol, seen[k][i].protocol, seen[k][i].by), "")
 				}
+				seen[k] = append(seen[k], first{protocol, o.Namespace + "/" + o.Name, visible})
 			}
 		}
 	})
+}
+
+// visibleIn are the namespaces of an exportTo list; nil: all.
+func visibleIn(exportTo []string, namespace string) []string {
+	if len(exportTo) == 0 || slices.Contains(exportTo, "*") {
+		return nil
+	}
+	list := []string{}
+	for _, e := range exportTo {
+		if e == "." {
+			e = namespace
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+// meet reports whether there is a namespace that both lists have.
+func meet(a, b []string) bool {
+	return a == nil || b == nil || slices.ContainsFunc(a, func(n string) bool { return slices.Contains(b, n) })
 }

@@ -53,6 +53,8 @@ func (a *analysis) shadowedMatches(o *config.Object, v *networkingpb.VirtualServ
 		}
 		if by != "" && !known {
 			shadows = append(shadows, shadow{at, by})
+		} else if i := slices.IndexFunc(own, func(b placedMatch) bool { return !told(b.match, m) && covers(v.GetGateways(), b.match, m) }); i >= 0 {
+			a.report(o, config.Info, CodeShadowedMatch, at, fmt.Sprintf("%s in line %d of the same rule takes all that this match matches", own[i].path, o.At(own[i].path).Line), "leave it out")
 		}
 		own = append(own, placedMatch{at, m})
 	}

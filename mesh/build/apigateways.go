@@ -261,7 +261,7 @@ func (a *gatewayAPI) listenerTLS(o *config.Object, t *gatewayv1.ListenerTLSConfi
 	mode := t.Options[terminateMode]
 	m.Optional = mode == "OPTIONAL_MUTUAL"
 	m.Mutual = m.Optional || mode == "MUTUAL"
-	if problem := a.credentialProblem(namespace, m); problem != "" {
+	if _, problem := a.credentialProblem(namespace, m); problem != "" {
 		a.warn(o, CodeListener, path, problem, "")
 		return nil
 	}

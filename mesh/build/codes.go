@@ -13,7 +13,7 @@ const (
 	CodeUnknownPort     = "WT0407" // a destination port that the service does not have
 	CodeUnknownDelegate = "WT0408" // a delegate that does not exist, or is not one
 	CodeEmptySubset     = "WT0409" // a subset whose labels no endpoint has
-	CodeNoCredential    = "WT0410" // a gateway's credential that is not there, or incomplete
+	CodeNoCredential    = "WT0410" // a gateway's credential that is not there
 	CodePolicyHost      = "WT0411" // a DestinationRule for a host that no service has
 	CodeGatewayHost     = "WT0412" // a VirtualService whose hosts its gateway does not serve
 	CodeMergedPolicy    = "WT0413" // a second DestinationRule's policy that has no effect
@@ -21,6 +21,11 @@ const (
 	CodeProvider        = "WT0415" // an AuthorizationPolicy whose provider does not fit, or is not there
 	CodeBadExpression   = "WT0416" // an expression over attributes that cannot be evaluated
 	CodeSidecarsOnly    = "WT0420" // a condition of a match that gateways do not look at
+	CodeBadCredential   = "WT0422" // a gateway's credential that is incomplete
+	CodeBadReplace      = "WT0423" // an EnvoyFilter's REPLACE of what cannot be replaced
+	CodeBadAdd          = "WT0424" // its ADD of what cannot be added
+	CodeBadRemove       = "WT0425" // its REMOVE of what cannot be removed
+	CodeInternalGateway = "WT0426" // a VirtualService on a gateway that Istio makes for itself
 	CodeIneffectiveTLS  = "WT0421" // a setting of a server's tls that its mode does not look at
 )
 

@@ -69,6 +69,12 @@ func (b *builder) envoyPatch(o *config.Object, path string, p *networkingpb.Envo
 	case !known:
 		return refuse(".applyTo", "applyTo %s is not supported yet", p.GetApplyTo())
 	case !slices.Contains(strings.Fields(operations), operation):
+		code := map[string]string{"REPLACE": CodeBadReplace, "ADD": CodeBadAdd, "REMOVE": CodeBadRemove}[operation]
+		if code != "" {
+			b.report(o, config.Error, code, path+".patch.operation",
+				fmt.Sprintf("%s of a %s has no effect", operation, p.GetApplyTo()), "use one of "+strings.ReplaceAll(operations, " ", ", "))
+			return nil
+		}
 		return refuse(".patch.operation", "%s of a %s is not supported: one of %s is", operation, p.GetApplyTo(), strings.ReplaceAll(operations, " ", ", "))
 	case match.GetContext() > networkingpb.EnvoyFilter_GATEWAY:
 		return refuse(".match.context", "context %s is not supported yet", match.GetContext())

@@ -3,6 +3,7 @@ package build
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -102,7 +103,12 @@ func (b *builder) logging(o *config.Object, l *telemetrypb.AccessLogging, path s
 	}
 	for i, ref := range l.GetProviders() {
 		log := fileProvider(b.options.MeshConfig, ref.GetName())
-		if log == nil {
+		known := slices.ContainsFunc(b.options.MeshConfig.GetExtensionProviders(), func(p *meshpb.MeshConfig_ExtensionProvider) bool { return p.GetName() == ref.GetName() })
+		switch {
+		case log == nil && !known:
+			b.report(o, config.Error, CodeProvider, fmt.Sprintf("%s.providers[%d]", path, i), missing(ref.GetName()).text, `the provider "envoy" always exists`)
+			continue
+		case log == nil:
 			b.report(o, config.Error, CodeUnsupported, fmt.Sprintf("%s.providers[%d]", path, i),
 				fmt.Sprintf("access log provider %q is not an envoyFileAccessLog; others are not supported yet", ref.GetName()), `the provider "envoy" always exists`)
 			continue

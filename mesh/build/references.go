@@ -136,17 +136,30 @@ func (b *builder) checkPolicy(d *model.DestinationRule) {
 	}
 	for i, s := range d.Subsets {
 		if len(s.Labels) > 0 && !anyEndpoint(services, s.Labels) && hasEndpoints(services) {
-			b.report(o, config.Info, CodeEmptySubset, fmt.Sprintf("spec.subsets[%d]", i),
-				fmt.Sprintf("no endpoint of %q has the labels of subset %q", d.Host, s.Name), "")
+			severity, text := config.Info, fmt.Sprintf("no endpoint of %q has the labels of subset %q", d.Host, s.Name)
+			if b.routed(d.Host, s.Name) {
+				severity, text = config.Warning, text+": requests that are routed to it are answered with 503"
+			}
+			b.report(o, severity, CodeEmptySubset, fmt.Sprintf("spec.subsets[%d]", i), text, "")
 		}
 	}
+}
+
+// routed reports whether a route leads to a subset.
+func (b *builder) routed(host, subset string) bool {
+	for d := range b.origin.paths {
+		if d.Subset == subset && model.MatchesWildcard(host, d.Host) {
+			return true
+		}
+	}
+	return false
 }
 
 func anyEndpoint(services []*model.Service, labels map[string]string) bool {
 	for _, s := range services {
 		for _, list := range s.Endpoints.ByPort {
 			for _, e := range list {
-				if model.Selects(labels, e.Labels) {
+				if e.Carries(labels) {
 					return true
 				}
 			}
@@ -175,6 +188,30 @@ func (b *builder) checkGatewayHosts(v *model.VirtualService) {
 		if known && !served {
 			b.report(b.origin.virtual[v], config.Warning, CodeGatewayHost, fmt.Sprintf("spec.hosts[%d]", i),
 				fmt.Sprintf("none of the gateways serves the host %q", h), "add it to the Gateway's hosts")
+		}
+	}
+	if len(v.Gateways) > 1 {
+		b.checkIdleGateways(v)
+	}
+}
+
+// checkIdleGateways reports gateways that serve none of a VirtualService's hosts, beside
+// others that do.
+func (b *builder) checkIdleGateways(v *model.VirtualService) {
+	for i, ref := range v.Gateways {
+		at := slices.IndexFunc(b.parts.Gateways, func(g *model.Gateway) bool { return g.Ref() == ref })
+		if at < 0 {
+			continue
+		}
+		serves := slices.ContainsFunc(b.parts.Gateways[at].Servers, func(s *model.Server) bool {
+			return slices.ContainsFunc(v.Hosts, func(h string) bool {
+				_, ok := s.Admits(v.Namespace, h)
+				return ok
+			})
+		})
+		if !serves {
+			b.report(b.origin.virtual[v], config.Warning, CodeGatewayHost, fmt.Sprintf("spec.gateways[%d]", i),
+				fmt.Sprintf("gateway %q serves none of the hosts: the rules have no effect there", ref), "add a host to the Gateway's hosts, or leave the gateway out")
 		}
 	}
 }

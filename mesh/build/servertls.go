@@ -87,19 +87,19 @@ func (b *builder) checkTLS(o *config.Object, t *networkingpb.ServerTLSSettings, 
 		if !model.Selects(selector, w.Labels) {
 			continue
 		}
-		if problem := b.credentialProblem(w.Namespace, m); problem != "" {
+		if code, problem := b.credentialProblem(w.Namespace, m); problem != "" {
 			at := path + ".credentialName"
 			if t.GetCredentialName() == "" {
 				at = path + ".credentialNames"
 			}
-			b.report(o, config.Error, CodeNoCredential, at, problem,
+			b.report(o, config.Error, code, at, problem,
 				"the secret must be in the namespace of the gateway's Pods: "+w.Namespace)
 		}
 		return
 	}
 }
 
-func (b *builder) credentialProblem(namespace string, t *model.ServerTLS) string {
+func (b *builder) credentialProblem(namespace string, t *model.ServerTLS) (code, problem string) {
 	find := func(name string) *model.Secret {
 		i := slices.IndexFunc(b.parts.Secrets, func(s *model.Secret) bool { return s.Namespace == namespace && s.Name == name })
 		if i < 0 {
@@ -109,17 +109,20 @@ func (b *builder) credentialProblem(namespace string, t *model.ServerTLS) string
 	}
 	for _, name := range t.Credentials {
 		if own := find(name); own == nil || len(own.Chain) == 0 || len(own.Key) == 0 {
-			return fmt.Sprintf("secret %s/%s with tls.crt and tls.key (or cert and key) is not there: the server is left out", namespace, name)
+			if b.view.Get("Secret", namespace, name) != nil {
+				return CodeBadCredential, fmt.Sprintf("secret %s/%s has no tls.crt and tls.key (or cert and key): the server is left out", namespace, name)
+			}
+			return CodeNoCredential, fmt.Sprintf("secret %s/%s with tls.crt and tls.key (or cert and key) is not there: the server is left out", namespace, name)
 		}
 	}
 	if !t.Mutual {
-		return ""
+		return "", ""
 	}
 	name := cmp.Or(t.Authority, t.Credentials[0])
 	for _, candidate := range []string{name + "-cacert", name} {
 		if s := find(candidate); s != nil && len(s.Authority) > 0 {
-			return ""
+			return "", ""
 		}
 	}
-	return fmt.Sprintf("neither secret %s/%s nor %s-cacert has ca.crt (or cacert): the server is left out", namespace, name, name)
+	return CodeBadCredential, fmt.Sprintf("neither secret %s/%s nor %s-cacert has ca.crt (or cacert): the server is left out", namespace, name, name)
 }

@@ -107,6 +107,10 @@ func refused(format string, args ...any) *problem {
 	return &problem{config.Error, CodeUnsupported, fmt.Sprintf(format, args...)}
 }
 
+func missing(provider string) *problem {
+	return &problem{config.Error, CodeProvider, fmt.Sprintf("meshConfig.extensionProviders has no %q", provider)}
+}
+
 func (b *builder) meshProblem(where string, p *problem) {
 	if p == nil {
 		return
@@ -123,7 +127,7 @@ func (b *builder) traceProvider(name string) (p *model.TraceProvider, problem *p
 	all := b.options.MeshConfig.GetExtensionProviders()
 	at := slices.IndexFunc(all, func(e *meshpb.MeshConfig_ExtensionProvider) bool { return e.GetName() == name })
 	if at < 0 {
-		return nil, refused("meshConfig.extensionProviders has no %q", name)
+		return nil, missing(name)
 	}
 	p = &model.TraceProvider{}
 	host := ""

@@ -1,5 +1,10 @@
 package config
 
+import (
+	"maps"
+	"slices"
+)
+
 // The codes of the diagnostics. The first two digits are the family: 00 the text,
 // 01 its structure, 02 the rules of a kind, 03 spellings that are out of use.
 // Packages that find more (references between objects) continue with 04.
@@ -41,6 +46,8 @@ const (
 	CodeSelector    = "WT0215"
 	CodeTLS         = "WT0216"
 	CodeIneffective = "WT0217"
+
+	CodeRepeatedMatch = "WT0218"
 
 	CodeDeprecatedField = "WT0301"
 	CodeDeprecatedValue = "WT0302"
@@ -88,6 +95,8 @@ var codes = map[string]string{
 	CodeTLS:         "TLS settings that contradict each other.",
 	CodeIneffective: "A setting that has no effect.",
 
+	CodeRepeatedMatch: "A match that stands in a rule before already.",
+
 	CodeDeprecatedField: "A field that is out of use; it works, but has a successor.",
 	CodeDeprecatedValue: "A value that is out of use; it works, but has a successor.",
 
@@ -96,3 +105,6 @@ var codes = map[string]string{
 
 // Meaning returns what a code means, in one line; "" for codes of other packages.
 func Meaning(code string) string { return codes[code] }
+
+// Codes are all codes that have a meaning here, in order.
+func Codes() []string { return slices.Sorted(maps.Keys(codes)) }

@@ -214,7 +214,11 @@ func (c *checker) reachable(rules []*networkingpb.HTTPRoute) {
 			bare.Name = ""
 			path := index(join(at, "match"), j)
 			if before := slices.IndexFunc(seen, func(p place) bool { return proto.Equal(p.match, bare) }); before >= 0 {
-				c.warnf(CodeUnreachable, path, "", "the same match as %s in line %d, which comes first", seen[before].path, c.o.At(seen[before].path).Line)
+				code := CodeRepeatedMatch
+				if len(r.Match) == 1 {
+					code = CodeUnreachable
+				}
+				c.warnf(code, path, "", "the same match as %s in line %d, which comes first", seen[before].path, c.o.At(seen[before].path).Line)
 			}
 			seen = append(seen, place{path, bare})
 			if takesAll(bare) {

@@ -100,3 +100,14 @@ func Topology(label string, labels map[string]string, at Locality, cluster, host
 	}
 	return labels[label]
 }
+
+// Carries reports whether an endpoint has all of some labels. Those that say where it is
+// it has of its place, whether or not they are written on it.
+func (e *Endpoint) Carries(labels map[string]string) bool {
+	for key, value := range labels {
+		if have, written := e.Labels[key]; Topology(key, e.Labels, e.Locality, e.Cluster, e.Host) != value || !written && have == value {
+			return false
+		}
+	}
+	return true
+}
