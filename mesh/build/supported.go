@@ -77,7 +77,7 @@ var supportedFields = []messageFieldNames{
 	{"Sidecar", "workload_selector ingress egress inbound_connection_pool outbound_traffic_policy"},
 	{"IstioIngressListener", "port connection_pool"},
 	{"SidecarPort", "number protocol name"},
-	{"IstioEgressListener", "hosts"},
+	{"IstioEgressListener", "port hosts bind capture_mode"},
 	{"OutboundTrafficPolicy", "mode"},
 
 	// PeerAuthentication.
@@ -304,6 +304,9 @@ var partlySupported = []fieldNote{
 	{"IstioIngressListener.capture_mode", "not `NONE`"},
 	{"IstioIngressListener.default_endpoint", "not Unix sockets"},
 	{"IstioEgressListener.hosts", "no exclusion of single hosts with `~`"},
+	{"IstioEgressListener.port", "not of the protocols `HTTP_PROXY` and `UDP`"},
+	{"IstioEgressListener.bind", "an address, with a port"},
+	{"IstioEgressListener.capture_mode", "`NONE` with a port"},
 	{"PolicyTargetReference.kind", "`Gateway` of gateway.networking.k8s.io; the others are for waypoints"},
 	{"EnvoyFilter.EnvoyConfigObjectPatch.apply_to", "not `EXTENSION_CONFIG`, `BOOTSTRAP`"},
 	{"EnvoyFilter.EnvoyConfigObjectMatch.context", "not `WAYPOINT`"},
