@@ -299,7 +299,6 @@ var partlySupported = []fieldNote{
 	{"HTTPMatchRequest.headers", "not `@request.auth.claims`, which routes by claims of tokens"},
 	{"ServiceEntry.resolution", "not `DYNAMIC_DNS`"},
 	{"WorkloadEntry.address", "not Unix sockets"},
-	{"ServerTLSSettings.mode", "`SIMPLE`, `MUTUAL` and `OPTIONAL_MUTUAL`"},
 	{"Port.protocol", "not `TLS` at gateways"},
 	{"IstioIngressListener.capture_mode", "not `NONE`"},
 	{"IstioIngressListener.default_endpoint", "not Unix sockets"},
