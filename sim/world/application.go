@@ -29,11 +29,11 @@ type application struct {
 	liveness  *prober
 	restarts  int // so far
 
-	mu       sync.Mutex
-	process  *images.Process // nil while it is down
-	begun    time.Time       // of the process
-	ready    bool
-	why      string // it is not ready
+	mu      sync.Mutex
+	process *images.Process // nil while it is down
+	begun   time.Time       // of the process
+	ready   bool
+	why     string // it is not ready
 }
 
 // kubeletAddress is that of the node in the network of its Pods.
