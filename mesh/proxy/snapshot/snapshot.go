@@ -582,7 +582,10 @@ type Retry struct {
 	BackOffBase        time.Duration // default 25 ms
 	BackOffMax         time.Duration // default 10 × base
 	PreviousHosts      bool          // avoid hosts already tried
+	// PreviousPriorities avoids priorities already tried, looked at anew after each
+	// PriorityUpdate tries.
 	PreviousPriorities bool
+	PriorityUpdate     int
 	HostAttempts       int // host_selection_retry_max_attempts
 }
 
