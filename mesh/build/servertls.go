@@ -15,6 +15,7 @@ import (
 func (b *builder) serverTLS(o *config.Object, t *networkingpb.ServerTLSSettings, s *model.Server, path string, selector map[string]string) *model.ServerTLS {
 	mode := t.GetMode()
 	m := &model.ServerTLS{
+		Auto:          mode == networkingpb.ServerTLSSettings_AUTO_PASSTHROUGH,
 		HTTPSRedirect: t.GetHttpsRedirect(), Authority: credentialName(t.GetCaCertCredentialName()),
 		Passthrough: mode == networkingpb.ServerTLSSettings_PASSTHROUGH, Workload: mode == networkingpb.ServerTLSSettings_ISTIO_MUTUAL,
 		Mutual:   mode == networkingpb.ServerTLSSettings_MUTUAL || mode == networkingpb.ServerTLSSettings_OPTIONAL_MUTUAL,
@@ -54,12 +55,6 @@ var cipherSuites = []string{
 // checkTLS refuses what is not supported, and looks the credentials up in the
 // namespaces of the Pods that the Gateway selects.
 func (b *builder) checkTLS(o *config.Object, t *networkingpb.ServerTLSSettings, m *model.ServerTLS, path string, selector map[string]string) {
-	if t.GetMode() == networkingpb.ServerTLSSettings_AUTO_PASSTHROUGH {
-		m.Invalid = true
-		b.report(o, config.Error, CodeUnsupported, path+".mode", "tls mode AUTO_PASSTHROUGH at a gateway is not supported yet",
-			"PASSTHROUGH with the tls rules of a VirtualService is")
-		return
-	}
 	for i, name := range m.CipherSuites {
 		for suite := range strings.SplitSeq(strings.Trim(name, "[]"), "|") {
 			if !slices.Contains(cipherSuites, suite) {

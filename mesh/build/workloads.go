@@ -25,17 +25,11 @@ func (b *builder) sidecars() {
 		if w := s.Spec.GetWorkloadSelector(); w != nil && len(w.GetLabels()) > 0 {
 			m.Selector = w.GetLabels()
 		}
-		for _, e := range s.Spec.GetEgress() {
+		for i, e := range s.Spec.GetEgress() {
 			if m.Egress == nil {
 				m.Egress = []model.EgressHost{}
 			}
-			for _, h := range e.GetHosts() {
-				ns, host, _ := strings.Cut(h, "/")
-				if ns == "." {
-					ns = o.Namespace
-				}
-				m.Egress = append(m.Egress, model.EgressHost{Namespace: ns, Host: strings.ToLower(host)})
-			}
+			b.egress(o, m, e, fmt.Sprintf("spec.egress[%d]", i))
 		}
 		m.InboundPool = pool(s.Spec.GetInboundConnectionPool())
 		for i, l := range s.Spec.GetIngress() {
@@ -46,6 +40,43 @@ func (b *builder) sidecars() {
 		}
 		b.parts.Sidecars = append(b.parts.Sidecars, m)
 	}
+}
+
+// egress reads a listener for outbound requests, which without a port is for all the others.
+func (b *builder) egress(o *config.Object, m *model.SidecarScope, l *networkingpb.IstioEgressListener, path string) {
+	refuse := func(field, what string) {
+		b.report(o, config.Error, CodeUnsupported, path+"."+field, what+" is not supported yet", "")
+	}
+	var hosts []model.EgressHost
+	for _, h := range l.GetHosts() {
+		ns, host, _ := strings.Cut(h, "/")
+		if ns == "." {
+			ns = o.Namespace
+		}
+		hosts = append(hosts, model.EgressHost{Namespace: ns, Host: strings.ToLower(host)})
+	}
+	own := l.GetCaptureMode() == networkingpb.CaptureMode_NONE
+	switch {
+	case strings.HasPrefix(l.GetBind(), "unix:"):
+		refuse("bind", "a Unix socket as a listener")
+	case l.GetPort() == nil && l.GetBind() != "":
+		refuse("bind", "bind without a port")
+	case l.GetPort() == nil && own:
+		refuse("captureMode", "captureMode NONE without a port")
+	case l.GetPort() == nil:
+		m.Egress = append(m.Egress, hosts...)
+		return
+	}
+	listener := model.EgressListener{Port: l.GetPort().GetNumber(), Protocol: declaredProtocol(l.GetPort().GetProtocol()),
+		Bind: l.GetBind(), Open: own, Hosts: hosts}
+	if own && listener.Bind == "" {
+		listener.Bind = "127.0.0.1"
+	}
+	switch strings.ToUpper(l.GetPort().GetProtocol()) {
+	case "HTTP_PROXY", "UDP":
+		refuse("port.protocol", "protocol "+l.GetPort().GetProtocol()+" for outbound requests")
+	}
+	m.Listeners = append(m.Listeners, listener)
 }
 
 // ingress reads a port of the workload. The address in defaultEndpoint is the loopback

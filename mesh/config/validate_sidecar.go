@@ -26,14 +26,22 @@ func validateSidecar(c *checker) {
 		c.warnf(CodeSelector, "spec.ingress", "add a workloadSelector", "without a workloadSelector these listeners are for every workload of the namespace")
 	}
 	catchAll := false
+	clear(ports)
 	for i, l := range s.Egress {
 		at := index("spec.egress", i)
 		c.sidecarEgress(at, l)
-		if l.Port == nil && l.Bind == "" {
-			if catchAll {
-				c.errorf(CodeRepeated, at, "", "only one egress listener may have no port, and another has none")
+		number := l.GetPort().GetNumber()
+		switch {
+		case l.Port == nil && catchAll:
+			c.errorf(CodeRepeated, at, "", "only one egress listener may have no port, and another has none")
+		case l.Port == nil:
+			if catchAll = true; i < len(s.Egress)-1 && s.Egress[i+1].GetPort() != nil {
+				c.errorf(CodeExclusive, at, "move it to the end", "the egress listener without a port must be the last one")
 			}
-			catchAll = true
+		case number != 0 && ports[number]:
+			c.errorf(CodeRepeated, join(at, "port.number"), "", "port %d stands twice", number)
+		default:
+			ports[number] = true
 		}
 	}
 	c.connectionPool("spec.inboundConnectionPool", s.InboundConnectionPool)

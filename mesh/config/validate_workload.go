@@ -2,17 +2,22 @@ package config
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 func validateDeployment(c *checker) {
 	s := &c.o.Value.(*appsv1.Deployment).Spec
 	c.workload(s.Selector, &s.Template, s.Replicas)
+	c.rollout(s)
 }
 
 func validateStatefulSet(c *checker) {
@@ -98,9 +103,118 @@ func (c *checker) container(path string, container *corev1.Container) {
 		}
 		seen[key] = true
 	}
+	c.probes(path, container)
 	for i, e := range container.Env {
 		if e.Name == "" {
 			c.errorf(CodeRequired, index(join(path, "env"), i), "", "a name is required")
 		}
+	}
+}
+
+// rollout checks how a Deployment replaces its Pods.
+func (c *checker) rollout(s *appsv1.DeploymentSpec) {
+	c.notNegative("spec.minReadySeconds", s.MinReadySeconds)
+	if d := s.ProgressDeadlineSeconds; d != nil && *d <= s.MinReadySeconds {
+		c.errorf(CodeRange, "spec.progressDeadlineSeconds", "", "must be greater than minReadySeconds (%d)", s.MinReadySeconds)
+	}
+	u := s.Strategy.RollingUpdate
+	if u == nil {
+		return
+	}
+	const at = "spec.strategy.rollingUpdate"
+	if s.Strategy.Type == appsv1.RecreateDeploymentStrategyType {
+		c.errorf(CodeExclusive, at, "", "the strategy Recreate has no rollingUpdate")
+		return
+	}
+	surge, unavailable := c.share(join(at, "maxSurge"), u.MaxSurge), c.share(join(at, "maxUnavailable"), u.MaxUnavailable)
+	if surge == 0 && unavailable == 0 {
+		c.errorf(CodeRange, join(at, "maxUnavailable"), "", "may not be 0 where maxSurge is 0: no Pod could be replaced")
+	}
+	if unavailable > 100 && u.MaxUnavailable.Type == intstr.String {
+		c.errorf(CodeRange, join(at, "maxUnavailable"), "", "may not be more than 100%%")
+	}
+}
+
+// share checks a number or percentage; -1 where there is none, or it is neither.
+func (c *checker) share(path string, v *intstr.IntOrString) int {
+	switch {
+	case v == nil:
+		return -1
+	case v.Type == intstr.Int:
+		c.notNegative(path, v.IntVal)
+		return int(v.IntVal)
+	}
+	digits, percent := strings.CutSuffix(v.StrVal, "%")
+	n, err := strconv.ParseUint(digits, 10, 31)
+	if err != nil || !percent {
+		c.errorf(CodeRange, path, "", "%q is neither a number nor a percentage", v.StrVal)
+		return -1
+	}
+	return int(n)
+}
+
+// probes checks what kubelet asks a container.
+func (c *checker) probes(path string, container *corev1.Container) {
+	for _, p := range []struct {
+		field string
+		probe *corev1.Probe
+	}{{"livenessProbe", container.LivenessProbe}, {"readinessProbe", container.ReadinessProbe}, {"startupProbe", container.StartupProbe}} {
+		if p.probe == nil {
+			continue
+		}
+		at := join(path, p.field)
+		c.probe(at, container, p.probe)
+		if p.field != "readinessProbe" && p.probe.SuccessThreshold > 1 {
+			c.errorf(CodeRange, join(at, "successThreshold"), "", "must be 1: only a readiness probe can want more")
+		}
+		if p.field == "readinessProbe" && p.probe.TerminationGracePeriodSeconds != nil {
+			c.errorf(CodeExclusive, join(at, "terminationGracePeriodSeconds"), "", "a readiness probe ends nothing")
+		}
+	}
+}
+
+func (c *checker) probe(path string, container *corev1.Container, p *corev1.Probe) {
+	for _, n := range []struct {
+		field string
+		value int32
+	}{{"initialDelaySeconds", p.InitialDelaySeconds}, {"timeoutSeconds", p.TimeoutSeconds}, {"periodSeconds", p.PeriodSeconds},
+		{"successThreshold", p.SuccessThreshold}, {"failureThreshold", p.FailureThreshold}} {
+		c.notNegative(join(path, n.field), n.value)
+	}
+	if g := p.TerminationGracePeriodSeconds; g != nil && *g < 1 {
+		c.errorf(CodeRange, join(path, "terminationGracePeriodSeconds"), "", "must be at least 1")
+	}
+	asked := 0
+	if g := p.HTTPGet; g != nil {
+		asked++
+		c.probedPort(join(path, "httpGet.port"), container, g.Port)
+		if g.Scheme != "" && g.Scheme != corev1.URISchemeHTTP && g.Scheme != corev1.URISchemeHTTPS {
+			c.errorf(CodeEnum, join(path, "httpGet.scheme"), "", "%q: expected HTTP or HTTPS", g.Scheme)
+		}
+	}
+	if s := p.TCPSocket; s != nil {
+		asked++
+		c.probedPort(join(path, "tcpSocket.port"), container, s.Port)
+	}
+	if g := p.GRPC; g != nil {
+		asked++
+		c.probedPort(join(path, "grpc.port"), container, intstr.FromInt32(g.Port))
+	}
+	if p.Exec != nil {
+		asked++
+	}
+	if asked != 1 {
+		c.errorf(CodeMissing, path, "", "a probe needs one of httpGet, tcpSocket, grpc and exec")
+	}
+}
+
+// probedPort checks the port of a probe, which may be the name of one of the container's.
+func (c *checker) probedPort(path string, container *corev1.Container, port intstr.IntOrString) {
+	if port.Type == intstr.Int {
+		c.containerPort(path, port.IntVal)
+		return
+	}
+	if !slices.ContainsFunc(container.Ports, func(p corev1.ContainerPort) bool { return p.Name == port.StrVal }) {
+		c.errorf(CodePort, path, "", "no port of the container is called %q", port.StrVal)
 	}
 }

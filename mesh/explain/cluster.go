@@ -186,12 +186,14 @@ func (s *stop) onward(c *snapshot.Cluster, e *snapshot.Endpoint, alpn *snapshot.
 		return nil
 	}
 	t := upstream.Transport(c, e.TransportMatch)
-	next := connection{dst: e.Address, src: s.peer.Addr, tls: t.TLS, identity: s.peer.Identity, inner: s.conn.inner}
+	next := connection{dst: e.Address, src: s.peer.Addr, tls: t.TLS, inner: s.conn.inner}
+	next.identity, next.leaf = shown(t.TLS, s.peer.Identity)
 	if s.http == nil && s.conn.tls != nil && !s.terminates {
 		next.inner = s.conn.tls // a handshake that goes through
 	}
 	if t.TLS == nil && next.inner != nil {
 		next.tls, next.inner = next.inner, nil
+		next.identity, next.leaf = s.conn.identity, s.conn.leaf // whoever shook hands
 		next.sni, next.alpn = next.tls.SNI, next.tls.ALPN
 		return s.leave(e, next)
 	}

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -24,8 +25,10 @@ type connection struct {
 	tls  *snapshot.ClientTLS // what the peer speaks; nil: plaintext
 	sni  string
 	alpn []string
-	// identity is the peer's name in its certificate.
+	// identity is the peer's name in its certificate, and leaf what else that says; nil:
+	// nothing that is known.
 	identity string
+	leaf     *x509.Certificate
 	// inner is the application's own handshake inside of it.
 	inner *snapshot.ClientTLS
 }

@@ -52,7 +52,7 @@ func (s *stop) limits(out *Cluster, c *snapshot.Cluster) {
 		case t.TLS.Certificate != "":
 			out.Certificate = t.TLS.Certificate
 		default:
-			out.Certificate = "one of files"
+			out.Certificate, _ = shown(t.TLS, "")
 		}
 		return
 	}

@@ -3,6 +3,7 @@ package explain
 import (
 	"context"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/filter"
@@ -131,8 +132,48 @@ func (w *walk) source(kind, name string) string {
 // peerOf is the handshake as the server sees it.
 func peerOf(c connection) *message.TLS {
 	t := &message.TLS{ServerName: c.sni}
-	if securityOf(c.tls) == "mTLS" && c.identity != "" {
+	if securityOf(c.tls) != "mTLS" || c.identity == "" {
+		return t
+	}
+	switch {
+	case c.leaf != nil:
+		t.Peer = []*x509.Certificate{c.leaf}
+		for _, u := range c.leaf.URIs {
+			t.PeerURIs = append(t.PeerURIs, u.String())
+		}
+	case c.tls.Certificate == ownCertificate:
 		t.PeerURIs, t.Peer = []string{c.identity}, []*x509.Certificate{{}}
+	default: // a certificate that is known by where it is: no name of it
+		t.Peer = []*x509.Certificate{{}}
 	}
 	return t
+}
+
+// shown is what a client's certificate says of it: the workload's name in its own, the
+// first name in a configured one. Of one that only the client's disk has it says where it is.
+func shown(t *snapshot.ClientTLS, own string) (identity string, leaf *x509.Certificate) {
+	switch {
+	case t == nil:
+		return own, nil
+	case t.Certificate == ownCertificate:
+		return own, nil
+	case t.Certificate != "":
+		return "unknown, in " + t.Certificate, nil
+	case t.Inline == nil:
+		return "", nil
+	}
+	block, _ := pem.Decode(t.Inline.Chain)
+	if block == nil {
+		return "unknown, in files", nil
+	}
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	switch {
+	case err != nil:
+		return "unknown, in files", nil
+	case len(leaf.URIs) > 0:
+		return leaf.URIs[0].String(), leaf
+	case len(leaf.DNSNames) > 0:
+		return leaf.DNSNames[0], leaf
+	}
+	return leaf.Subject.String(), leaf
 }

@@ -35,6 +35,7 @@ type ServerHost struct {
 
 // ServerTLS terminates TLS, forwards it as it is, or redirects to where it is.
 type ServerTLS struct {
+	Auto          bool // TLS goes where its server name says, which is that of a cluster
 	HTTPSRedirect bool
 	// Passthrough leaves TLS to who is behind the gateway.
 	Passthrough bool

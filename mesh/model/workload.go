@@ -79,8 +79,11 @@ func (m *Mesh) MTLS(namespace string, labels map[string]string) Effective {
 type SidecarScope struct {
 	Name, Namespace string
 	Selector        map[string]string
-	Egress          []EgressHost // nil: everything
-	AllowAny        *bool
+	// Egress are the hosts for the ports that no listener has; nil: everything.
+	Egress []EgressHost
+	// Listeners are those of single ports, which know other hosts.
+	Listeners []EgressListener
+	AllowAny  *bool
 	// Ingress, where it is set, are all ports that the workload takes requests on.
 	Ingress     []IngressListener
 	InboundPool *Pool // of ports without their own; nil: the DestinationRule's
@@ -98,6 +101,15 @@ type IngressListener struct {
 	Target   uint32
 	Instance bool
 	Pool     *Pool
+}
+
+// EgressListener is one port of outbound requests: what the proxy knows there.
+type EgressListener struct {
+	Port     uint32
+	Protocol Protocol // in place of the services' own
+	Bind     string   // an address; empty: those of the services
+	Open     bool     // nobody redirects connections: the proxy itself listens, at Bind
+	Hosts    []EgressHost
 }
 
 // EgressHost is "namespace/host".
@@ -129,10 +141,24 @@ func (s *SidecarScope) Imports(namespace, host string) bool {
 	if s == nil || s.Egress == nil {
 		return true
 	}
-	for _, e := range s.Egress {
-		if (e.Namespace == "*" || e.Namespace == namespace) && Overlaps(e.Host, host) {
-			return true
+	return hosts(s.Egress, namespace, host) || slices.ContainsFunc(s.Listeners, func(l EgressListener) bool { return hosts(l.Hosts, namespace, host) })
+}
+
+// ImportsAll reports whether a scope lets all ports of a service in; else they are ports.
+func (s *SidecarScope) ImportsAll(namespace, host string) (all bool, ports []uint32) {
+	if s == nil || s.Egress == nil || hosts(s.Egress, namespace, host) {
+		return true, nil
+	}
+	for _, l := range s.Listeners {
+		if hosts(l.Hosts, namespace, host) {
+			ports = append(ports, l.Port)
 		}
 	}
-	return false
+	return false, ports
+}
+
+func hosts(list []EgressHost, namespace, host string) bool {
+	return slices.ContainsFunc(list, func(e EgressHost) bool {
+		return (e.Namespace == "*" || e.Namespace == namespace) && Overlaps(e.Host, host)
+	})
 }

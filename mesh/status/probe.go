@@ -20,10 +20,12 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
 )
 
-// probe is the part of Kubernetes' Probe that is about what to ask.
-type probe struct {
+// Probe is the part of Kubernetes' Probe that is about what to ask.
+type Probe struct {
 	HTTPGet        *httpGet   `json:"httpGet"`
 	TCPSocket      *tcpSocket `json:"tcpSocket"`
 	GRPC           *grpcCheck `json:"grpc"`
@@ -57,11 +59,11 @@ var passthrough = netip.AddrFrom4([4]byte{127, 0, 0, 6})
 // passthrough6 is its twin.
 var passthrough6 = netip.MustParseAddr("::6")
 
-func parseProbes(text string) (map[string]*probe, error) {
+func parseProbes(text string) (map[string]*Probe, error) {
 	if text == "" {
 		return nil, nil
 	}
-	var probes map[string]*probe
+	var probes map[string]*Probe
 	if err := json.Unmarshal([]byte(text), &probes); err != nil {
 		return nil, err
 	}
@@ -73,7 +75,7 @@ func parseProbes(text string) (map[string]*probe, error) {
 	return probes, nil
 }
 
-func (p *probe) validate() error {
+func (p *Probe) validate() error {
 	ports := []int{}
 	host := ""
 	if p != nil && p.HTTPGet != nil {
@@ -107,18 +109,8 @@ func (s *server) probe(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no probe has this path", http.StatusNotFound)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), time.Duration(max(p.TimeoutSeconds, 1))*time.Second)
-	defer cancel()
-	var err error
-	status := http.StatusOK
-	switch {
-	case p.HTTPGet != nil:
-		status, err = s.get(ctx, p.HTTPGet, r.Header)
-	case p.TCPSocket != nil:
-		err = s.connect(ctx, p.TCPSocket.Port)
-	default:
-		err = s.check(ctx, p.GRPC)
-	}
+	a := Asker{Network: s.o.Network, From: s.source(), Address: s.o.Address, Header: r.Header}
+	status, err := p.Ask(r.Context(), a)
 	if err != nil {
 		s.o.Logger.Debug("the application's probe failed", "path", r.URL.Path, "error", err)
 		http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -127,18 +119,50 @@ func (s *server) probe(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(status)
 }
 
+// ParseProbe reads a probe as Kubernetes writes it in JSON.
+func ParseProbe(text []byte) (*Probe, error) {
+	p := new(Probe)
+	if err := json.Unmarshal(text, p); err != nil {
+		return nil, err
+	}
+	return p, p.validate()
+}
+
+// Asker is where a probe comes from and where it goes to.
+type Asker struct {
+	Network netx.Network
+	From    netip.Addr // the zero address: the network's own
+	Address netip.Addr // of the pod
+	Header  http.Header
+}
+
+// Ask makes the probe, within its timeout. The status is HTTP's, 200 for a probe of
+// another kind that succeeds; an error says why there is none.
+func (p *Probe) Ask(ctx context.Context, a Asker) (status int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(max(p.TimeoutSeconds, 1))*time.Second)
+	defer cancel()
+	switch {
+	case p.HTTPGet != nil:
+		return a.get(ctx, p.HTTPGet)
+	case p.TCPSocket != nil:
+		return http.StatusOK, a.connect(ctx, p.TCPSocket.Port)
+	default:
+		return http.StatusOK, a.check(ctx, p.GRPC)
+	}
+}
+
 // get asks by HTTP. Kubelet follows redirects on the host that it asks, and takes any certificate.
-func (s *server) get(ctx context.Context, g *httpGet, from http.Header) (int, error) {
+func (a Asker) get(ctx context.Context, g *httpGet) (int, error) {
 	scheme := strings.ToLower(cmp.Or(g.Scheme, "HTTP"))
 	path := g.Path
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+s.address(g.Port)+path, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+a.address(g.Port)+path, nil)
 	if err != nil {
 		return 0, err
 	}
-	for name, values := range from {
+	for name, values := range a.Header {
 		if name != "Connection" {
 			r.Header[name] = values
 		}
@@ -149,7 +173,7 @@ func (s *server) get(ctx context.Context, g *httpGet, from http.Header) (int, er
 		}
 		r.Header.Set(h.Name, h.Value)
 	}
-	client := s.client(s.source(), &tls.Config{InsecureSkipVerify: true, Time: time.Now})
+	client := a.client(&tls.Config{InsecureSkipVerify: true, Time: time.Now})
 	client.CheckRedirect = func(next *http.Request, before []*http.Request) error {
 		if next.URL.Hostname() != before[0].URL.Hostname() || len(before) >= 10 {
 			return http.ErrUseLastResponse
@@ -165,8 +189,8 @@ func (s *server) get(ctx context.Context, g *httpGet, from http.Header) (int, er
 	return answer.StatusCode, nil
 }
 
-func (s *server) connect(ctx context.Context, port int) error {
-	c, err := s.o.Network.DialFrom(ctx, s.source(), s.address(port))
+func (a Asker) connect(ctx context.Context, port int) error {
+	c, err := a.Network.DialFrom(ctx, a.From, a.address(port))
 	if err != nil {
 		return err
 	}
@@ -174,11 +198,11 @@ func (s *server) connect(ctx context.Context, port int) error {
 }
 
 // check asks by gRPC's health protocol.
-func (s *server) check(ctx context.Context, g *grpcCheck) error {
-	conn, err := grpc.NewClient("passthrough:///"+s.address(g.Port), grpc.WithTransportCredentials(insecure.NewCredentials()),
+func (a Asker) check(ctx context.Context, g *grpcCheck) error {
+	conn, err := grpc.NewClient("passthrough:///"+a.address(g.Port), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithNoProxy(), grpc.WithDisableServiceConfig(),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
-			return s.o.Network.DialFrom(ctx, s.source(), addr)
+			return a.Network.DialFrom(ctx, a.From, addr)
 		}))
 	if err != nil {
 		return err
@@ -194,8 +218,8 @@ func (s *server) check(ctx context.Context, g *grpcCheck) error {
 	return nil
 }
 
-func (s *server) address(port int) string {
-	return net.JoinHostPort(s.o.Address.String(), strconv.Itoa(port))
+func (a Asker) address(port int) string {
+	return net.JoinHostPort(a.Address.String(), strconv.Itoa(port))
 }
 
 func (s *server) source() netip.Addr {
@@ -205,11 +229,11 @@ func (s *server) source() netip.Addr {
 	return passthrough6
 }
 
-// client makes one request, from an address where it is valid.
-func (s *server) client(source netip.Addr, secure *tls.Config) *http.Client {
+// client makes one request.
+func (a Asker) client(secure *tls.Config) *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true, DisableCompression: true, TLSClientConfig: secure,
 		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			return s.o.Network.DialFrom(ctx, source, addr)
+			return a.Network.DialFrom(ctx, a.From, addr)
 		}}}
 }

@@ -3,7 +3,7 @@
 // has no mesh certificate; its metrics and the proxy's as one; and whether the proxy is ready.
 //
 // It reaches the application past the capture rules. It must import nothing of ours but
-// mesh/netx.
+// mesh/netx. Who plays kubelet makes probes by the same code (Probe).
 package status
 
 import (
@@ -40,7 +40,7 @@ type Options struct {
 // server answers.
 type server struct {
 	o      Options
-	probes map[string]*probe
+	probes map[string]*Probe
 	scrape string // "127.0.0.1:8080/metrics"; "" for none
 }
 
@@ -136,7 +136,7 @@ func (s *server) application(ctx context.Context, w io.Writer) error {
 	}
 	// The one format that can be put after another's text.
 	r.Header.Set("Accept", "text/plain;version=0.0.4")
-	answer, err := s.client(netip.Addr{}, nil).Do(r)
+	answer, err := Asker{Network: s.o.Network}.client(nil).Do(r)
 	if err != nil {
 		return err
 	}

@@ -156,6 +156,7 @@ func behaviourFormat() object[Behaviour] {
 		at("workload", "The workload that behaves so.", workload(), func(b *Behaviour) *string { return &b.Workload }),
 		at("http", "What its HTTP server does.", httpFormat().kind(), func(b *Behaviour) *HTTPBehaviour { return &b.HTTP }),
 		at("grpc", "What its gRPC server does: fortio's ping, gRPC's test service and health.", pointer(grpcFormat()), func(b *Behaviour) **GRPCBehaviour { return &b.GRPC }),
+		at("startup", "How long after the container's start it begins to listen. Default: at once.", duration(), func(b *Behaviour) *time.Duration { return &b.Startup }),
 		at("tls", "The server ends TLS itself.", pointer(serverTLSFormat()), func(b *Behaviour) **ServerTLS { return &b.TLS }),
 	}, rules: func(d *decoder, n *yaml.Node, keys map[string]*yaml.Node, b *Behaviour) {
 		b.Position = d.at(n)
@@ -223,6 +224,7 @@ func errorsFormat() object[Errors] {
 		at("status", "Their status. Default: 500.", whole[int](200, 599), func(e *Errors) *int { return &e.Status }),
 		at("after", "They begin so long after the container's start. Default: at once.", duration(), func(e *Errors) *time.Duration { return &e.After }),
 		at("for", "How long they last. Default: for good.", positive(), func(e *Errors) *time.Duration { return &e.For }),
+		at("path", "The path of the only requests that fail, as a probe's. Default: any.", word("a path", `^/[^?#\s]*$`), func(e *Errors) *string { return &e.Path }),
 	}}
 }
 

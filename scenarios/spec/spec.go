@@ -73,6 +73,7 @@ type Behaviour struct {
 	HTTP     HTTPBehaviour
 	GRPC     *GRPCBehaviour // in place of HTTP
 	TLS      *ServerTLS     // nil: plain text
+	Startup  time.Duration  // it listens so long after the container's start
 	Position Position
 }
 
@@ -114,6 +115,7 @@ type Errors struct {
 	Status int
 	After  time.Duration // they begin so long after the container's start
 	For    time.Duration // and last so long; 0: for good
+	Path   string        // of the only URLs that they are for; "": all
 }
 
 // OutgoingCall is made while answering, or at the start.

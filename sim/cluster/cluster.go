@@ -29,8 +29,12 @@ import (
 type Kubelet interface {
 	// Start starts a Pod's containers and returns once they run; the Pod may not be ready yet.
 	Start(ctx context.Context, pod *corev1.Pod) error
-	// WaitReady returns when the Pod is ready.
-	WaitReady(ctx context.Context, pod *corev1.Pod) error
+	// Ready tells whether a Pod that was started is ready; an error says why it never will be.
+	Ready(pod *corev1.Pod) (bool, error)
+	// Changed is closed when the readiness of any Pod changes from what it is now.
+	Changed() <-chan struct{}
+	// Waiting says what keeps a Pod from being ready.
+	Waiting(pod *corev1.Pod) string
 	// Stop ends a Pod, with the grace that its spec asks for.
 	Stop(ctx context.Context, pod *corev1.Pod) error
 }
@@ -57,6 +61,7 @@ type Cluster struct {
 	// gateways are those of the Gateway API that have been deployed.
 	gateways map[config.Key]*deployed
 	scaled   map[config.Key]bool // whose replicas are not those that were applied
+	stalled  []string            // rollouts that the last change has given up waiting for
 }
 
 // Pod is a Pod that runs, with the workload that owns it.
@@ -66,6 +71,10 @@ type Pod struct {
 	hash    string // of the template
 	ready   bool
 	created time.Time
+	since   time.Time // it is ready since then
+	// settled Pods are waited for no more: they have been available, or their rollout has
+	// exceeded its deadline.
+	settled bool
 }
 
 // Workload is the name of the Pod's owner.
@@ -174,6 +183,10 @@ func (c *Cluster) Keys() []config.Key {
 
 // Object returns an applied object, or nil.
 func (c *Cluster) Object(k config.Key) *config.Object { return c.objects[k] }
+
+// Stalled says which rollouts the last change did not wait for any longer, and why: they
+// have exceeded the deadline for progress. They go on when their Pods get ready.
+func (c *Cluster) Stalled() []string { return c.stalled }
 
 // Pods returns the Pods that run, in order of creation.
 func (c *Cluster) Pods() []*Pod { return c.pods }

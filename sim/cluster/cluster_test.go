@@ -19,8 +19,11 @@ import (
 
 // kubelet notes what it is told to do.
 type kubelet struct {
-	did  []string
-	fail error
+	did     []string
+	fail    error
+	unready map[string]bool
+	never   func(*corev1.Pod) bool // gets ready
+	changed chan struct{}
 }
 
 func (k *kubelet) Start(_ context.Context, p *corev1.Pod) error {
@@ -28,10 +31,16 @@ func (k *kubelet) Start(_ context.Context, p *corev1.Pod) error {
 	return k.fail
 }
 
-func (k *kubelet) WaitReady(_ context.Context, p *corev1.Pod) error {
-	k.did = append(k.did, "ready "+workload(p))
-	return nil
+func (k *kubelet) Ready(p *corev1.Pod) (bool, error) {
+	if k.unready[p.Name] {
+		return false, nil
+	}
+	return k.never == nil || !k.never(p), nil
 }
+
+func (k *kubelet) Changed() <-chan struct{} { return k.changed }
+
+func (k *kubelet) Waiting(*corev1.Pod) string { return "the test says so" }
 
 func (k *kubelet) Stop(_ context.Context, p *corev1.Pod) error {
 	k.did = append(k.did, "stop "+workload(p))
@@ -125,7 +134,7 @@ func slice(t *testing.T, s *store.Memory) (addresses []string, ports map[string]
 func TestDeploymentBecomesInjectedPodsAndEndpoints(t *testing.T) {
 	c, k, s := newCluster()
 	apply(t, c, namespace, service, deployment("nginx", 2))
-	if got, want := k.take(), "start web-v1, start web-v1, ready web-v1, ready web-v1"; got != want {
+	if got, want := k.take(), "start web-v1, start web-v1"; got != want {
 		t.Fatalf("kubelet did %q, want %q", got, want)
 	}
 	for _, p := range c.Pods() {
@@ -155,7 +164,7 @@ func TestRecreateStopsOldPodsFirst(t *testing.T) {
 	apply(t, c, namespace, service, recreate("nginx"))
 	k.take()
 	apply(t, c, recreate("nginx:2"))
-	if got, want := k.take(), "stop web-v1, start web-v1, ready web-v1"; got != want {
+	if got, want := k.take(), "stop web-v1, start web-v1"; got != want {
 		t.Fatalf("a new template made the kubelet do %q, want %q", got, want)
 	}
 	apply(t, c, recreate("nginx:2"))
@@ -188,7 +197,7 @@ func TestNewTemplateRollsAndScaleStopsTheNewest(t *testing.T) {
 	old := c.Pods()[0].Name
 	k.take()
 	apply(t, c, deployment("nginx:2", 1))
-	if got, want := k.take(), "start web-v1, ready web-v1, stop web-v1"; got != want {
+	if got, want := k.take(), "start web-v1, stop web-v1"; got != want {
 		t.Fatalf("a new template made the kubelet do %q, want %q", got, want)
 	}
 	if len(c.Pods()) != 1 || c.Pods()[0].Name == old {

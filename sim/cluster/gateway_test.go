@@ -16,7 +16,7 @@ func TestGatewayIsDeployedAndGoesWithItsObject(t *testing.T) {
 	const http, other = "{name: http, port: 80, protocol: HTTP}", "{name: other, port: 8080, protocol: HTTP}"
 	c, k, s := newCluster()
 	apply(t, c, gatewayOf("istio", http))
-	if got, want := k.take(), "start shop-istio, ready shop-istio"; got != want {
+	if got, want := k.take(), "start shop-istio"; got != want {
 		t.Fatalf("kubelet did %q, want %q", got, want)
 	}
 	service := func() *corev1.Service {
@@ -57,7 +57,7 @@ func TestGatewayOfOthersIsLeftAlone(t *testing.T) {
 		t.Errorf("without a class the kubelet did %q", got)
 	}
 	apply(t, c, "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: edge}\nspec: {controllerName: istio.io/gateway-controller}\n")
-	if got, want := k.take(), "start shop-edge, ready shop-edge"; got != want {
+	if got, want := k.take(), "start shop-edge"; got != want {
 		t.Errorf("with Istio's class the kubelet did %q, want %q", got, want)
 	}
 	if p := s.View().Get("Service", "default", "shop-edge").Value.(*corev1.Service).Spec.Ports; p[0].Port != 1 {

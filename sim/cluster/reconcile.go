@@ -24,38 +24,6 @@ func compareKeys(a, b config.Key) int {
 		cmp.Compare(a.Name, b.Name), cmp.Compare(a.Group, b.Group))
 }
 
-// reconcile makes the world what the objects say. New Pods become ready before the
-// ones that they replace are stopped, as in a rolling update that may surge.
-func (c *Cluster) reconcile(ctx context.Context) error {
-	c.deployGateways()
-	c.publish()
-	if err := c.recreate(ctx); err != nil {
-		return err
-	}
-	if err := c.startPods(ctx); err != nil {
-		return err
-	}
-	changed := false
-	surplus := c.surplus()
-	for _, p := range c.pods {
-		if p.ready || slices.Contains(surplus, p) {
-			continue
-		}
-		if err := c.o.Kubelet.WaitReady(ctx, p.Pod); err != nil {
-			return fmt.Errorf("pod %s: %w", p.Name, err)
-		}
-		p.ready, changed = true, true
-	}
-	if !changed && len(surplus) == 0 {
-		return nil
-	}
-	for _, p := range surplus {
-		p.ready = false
-	}
-	c.publish()
-	return c.stop(ctx, surplus)
-}
-
 // recreate stops the Pods of older templates first where a Deployment's strategy is
 // Recreate.
 func (c *Cluster) recreate(ctx context.Context) error {
@@ -84,6 +52,7 @@ type owner struct {
 	replicas int
 	template corev1.PodTemplateSpec
 	hash     string
+	rollout  rollout
 }
 
 // owners returns the workloads in order of their keys.
@@ -92,7 +61,9 @@ func (c *Cluster) owners() []owner {
 	for _, k := range c.keys("Deployment", "StatefulSet", "ReplicaSet", "DaemonSet") {
 		switch w := c.objects[k].Value.(type) {
 		case *appsv1.Deployment:
-			owners = append(owners, newOwner(k, w.Spec.Replicas, w.Spec.Template))
+			o := newOwner(k, w.Spec.Replicas, w.Spec.Template)
+			o.rollout = rolloutOf(&w.Spec, o.replicas)
+			owners = append(owners, o)
 		case *appsv1.StatefulSet:
 			owners = append(owners, newOwner(k, w.Spec.Replicas, w.Spec.Template))
 		case *appsv1.ReplicaSet:
@@ -109,7 +80,7 @@ func (c *Cluster) owners() []owner {
 }
 
 func newOwner(k config.Key, replicas *int32, t corev1.PodTemplateSpec) owner {
-	o := owner{key: k, replicas: 1, template: t}
+	o := owner{key: k, replicas: 1, template: t, rollout: freely}
 	if replicas != nil {
 		o.replicas = int(*replicas)
 	}
@@ -130,30 +101,6 @@ func (c *Cluster) everywhere(o owner) owner {
 		o.replicas = len(fit)
 	}
 	return o
-}
-
-// startPods starts the Pods that are missing.
-func (c *Cluster) startPods(ctx context.Context) error {
-	for _, o := range c.owners() {
-		have := 0
-		for _, p := range c.pods {
-			if p.Owner == o.key && p.hash == o.hash {
-				have++
-			}
-		}
-		for ; have < o.replicas; have++ {
-			p, err := c.newPod(o)
-			if err != nil {
-				return err
-			}
-			if err := c.o.Kubelet.Start(ctx, p.Pod); err != nil {
-				return fmt.Errorf("pod %s: %w", p.Name, err)
-			}
-			c.pods = append(c.pods, p)
-			c.o.OnPod(p.Pod, "started")
-		}
-	}
-	return nil
 }
 
 // newPod makes the Pod that a real cluster's ReplicaSet controller, API server
@@ -212,23 +159,6 @@ func (c *Cluster) namespace(name string) *corev1.Namespace {
 		return o.Value.(*corev1.Namespace)
 	}
 	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
-}
-
-// surplus returns the Pods that nobody wants any more: of workloads that are gone,
-// of older templates, and the newest beyond the number of replicas.
-func (c *Cluster) surplus() []*Pod {
-	owners := c.owners()
-	var surplus []*Pod
-	kept := make(map[config.Key]int)
-	for _, p := range c.pods {
-		i := slices.IndexFunc(owners, func(o owner) bool { return o.key == p.Owner && o.hash == p.hash })
-		if i < 0 || kept[p.Owner] == owners[i].replicas {
-			surplus = append(surplus, p)
-			continue
-		}
-		kept[p.Owner]++
-	}
-	return surplus
 }
 
 // stop stops Pods after they have been withdrawn from all Services.

@@ -73,7 +73,7 @@ func (b *behaviour) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if status == 0 {
 		status = http.StatusOK
 	}
-	if b.failing() && b.draw("error", n) < b.spec.Errors.Rate {
+	if b.failing(r.URL.Path) && b.draw("error", n) < b.spec.Errors.Rate {
 		status = b.spec.Errors.Status
 		if status == 0 {
 			status = http.StatusInternalServerError
@@ -88,10 +88,10 @@ func (b *behaviour) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, b.spec.Body)
 }
 
-// failing tells whether it is the time of the declared errors.
-func (b *behaviour) failing() bool {
+// failing tells whether it is the time of the declared errors, and the path.
+func (b *behaviour) failing(path string) bool {
 	e, age := &b.spec.Errors, time.Since(b.begun)
-	return age >= e.After && (e.For == 0 || age < e.After+e.For)
+	return (e.Path == "" || e.Path == path) && age >= e.After && (e.For == 0 || age < e.After+e.For)
 }
 
 // call makes the declared calls, in order or at once. It returns 0 where all were

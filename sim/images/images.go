@@ -14,7 +14,9 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -53,6 +55,8 @@ type Image struct {
 	// Default is the server of all ports that are not in Servers, where Handler is nil.
 	Default func(Container) (Server, error)
 	secure  *securing // nil: plain text
+	// startup is how long after its start the process begins to listen.
+	startup time.Duration
 }
 
 // Server serves the connections of a port until it is closed.
@@ -84,7 +88,7 @@ func (c *Catalogue) Declared(workload, image string) (spec.Behaviour, bool) {
 func (c *Catalogue) Find(workload, image string) (Image, error) {
 	if b, ok := c.Declared(workload, image); ok {
 		known, _ := known(image) // for the ports of an image whose container declares none
-		declared := Image{Ports: known.Ports, Cleartext2: true}
+		declared := Image{Ports: known.Ports, Cleartext2: true, startup: b.Startup}
 		if b.GRPC != nil {
 			declared.Default = func(k Container) (Server, error) { return newGRPC(k, *b.GRPC) }
 		} else {
@@ -171,8 +175,30 @@ func glob(pattern, s string) bool {
 
 // Process is a container that runs.
 type Process struct {
+	active atomic.Int64
+
+	mu      sync.Mutex
 	servers []Server
-	active  atomic.Int64
+	closed  bool
+}
+
+// add takes a server; false where the process has ended meanwhile.
+func (p *Process) add(s Server) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.servers = append(p.servers, s)
+	}
+	return !p.closed
+}
+
+// end returns the servers, once.
+func (p *Process) end() []Server {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	servers := p.servers
+	p.servers, p.closed = nil, true
+	return servers
 }
 
 // Active is how many requests it is answering.
@@ -187,7 +213,8 @@ func (p *Process) counted(h http.Handler) http.Handler {
 	})
 }
 
-// Start runs a container: it listens on the container's ports and returns.
+// Start runs a container: it listens on the container's ports and returns. One that takes
+// its time to start listens later.
 func (i Image) Start(ctx context.Context, c Container) (*Process, error) {
 	p := &Process{}
 	if i.Handler == nil && i.Default == nil && len(i.Servers) == 0 {
@@ -197,12 +224,28 @@ func (i Image) Start(ctx context.Context, c Container) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("container %s: %w", c.Spec.Name, err)
 	}
+	if i.startup > 0 {
+		go func() { // ends with ctx
+			if sleep(ctx, i.startup) {
+				_ = i.listen(ctx, c, p, rest) // who calls is refused then
+			}
+		}()
+		return p, nil
+	}
+	if err := i.listen(ctx, c, p, rest); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// listen opens the ports.
+func (i Image) listen(ctx context.Context, c Container, p *Process, rest Server) error {
 	for _, port := range i.ports(c) {
 		server, err := rest, error(nil)
 		if special := i.Servers[port]; special != nil {
 			if server, err = special(c); err != nil {
 				p.Close()
-				return nil, fmt.Errorf("container %s: port %d: %w", c.Spec.Name, port, err)
+				return fmt.Errorf("container %s: port %d: %w", c.Spec.Name, port, err)
 			}
 		}
 		if server == nil {
@@ -211,12 +254,14 @@ func (i Image) Start(ctx context.Context, c Container) (*Process, error) {
 		l, err := c.Network.Listen(ctx, fmt.Sprintf("0.0.0.0:%d", port))
 		if err != nil {
 			p.Close()
-			return nil, fmt.Errorf("container %s: %w", c.Spec.Name, err)
+			return fmt.Errorf("container %s: %w", c.Spec.Name, err)
 		}
-		p.servers = append(p.servers, server)
+		if !p.add(server) {
+			return l.Close()
+		}
 		go server.Serve(i.secure.listener(l, port)) // ends with Close; its error is that of a closed server then
 	}
-	return p, nil
+	return nil
 }
 
 // rest is the server of the ports that have none of their own; nil: there is none.
@@ -262,7 +307,7 @@ func (i Image) ports(c Container) []int {
 
 // Close ends the process as a kill would: listeners and connections are closed.
 func (p *Process) Close() {
-	for _, s := range p.servers {
+	for _, s := range p.end() {
 		s.Close()
 	}
 }
@@ -271,7 +316,7 @@ func (p *Process) Close() {
 // get until ctx ends to finish. Servers of other protocols are closed.
 func (p *Process) Shutdown(ctx context.Context) error {
 	var errs []error
-	for _, s := range p.servers {
+	for _, s := range p.end() {
 		if polite, ok := s.(interface{ Shutdown(context.Context) error }); ok {
 			errs = append(errs, polite.Shutdown(ctx))
 		} else {

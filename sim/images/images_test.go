@@ -112,6 +112,16 @@ func TestBehaviourQueuesBeyondItsConcurrency(t *testing.T) {
 	})
 }
 
+func TestBehaviourFailsOnOnePath(t *testing.T) {
+	b := newBehaviour(container(), spec.HTTPBehaviour{Errors: spec.Errors{Rate: 1, Status: 503, Path: "/ready"}})
+	for path, want := range map[string]int{"/ready": 503, "/ready/": 200, "/": 200, "/ready?x": 503} {
+		w := httptest.NewRecorder()
+		if b.ServeHTTP(w, httptest.NewRequest("GET", path, nil)); w.Code != want {
+			t.Errorf("%s: %d, want %d", path, w.Code, want)
+		}
+	}
+}
+
 func TestBehaviourFailsForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBehaviour(container(), spec.HTTPBehaviour{Errors: spec.Errors{Rate: 1, Status: 503, After: time.Minute, For: 30 * time.Second}})

@@ -49,6 +49,7 @@ func (w *World) Apply(ctx context.Context, docs []spec.Document) (*run.Applied, 
 	if err := w.cluster.Apply(ctx, objects); err != nil {
 		return nil, err
 	}
+	w.noteStalled(&applied.Warnings)
 	w.updateCanaries()
 	w.late = ""
 	if err := w.settle(ctx); err != nil {
@@ -144,5 +145,6 @@ func (w *World) Scale(ctx context.Context, workload string, replicas int) error 
 	if err := w.cluster.Scale(ctx, k, replicas); err != nil {
 		return err
 	}
+	w.noteStalled(nil)
 	return w.settle(ctx)
 }

@@ -90,6 +90,7 @@ func (w *World) restart(ctx context.Context, name string) error {
 	if err := w.cluster.Restart(ctx, k); err != nil {
 		return err
 	}
+	w.noteStalled(nil)
 	return w.settle(ctx)
 }
 
@@ -129,7 +130,7 @@ func (w *World) reviveProxy(ctx context.Context, n *node) error {
 		return err
 	}
 	w.log.event("fault", n.pod.Name, "proxy restarted")
-	if err := w.WaitReady(ctx, n.pod); err != nil {
+	if err := w.waitDaemon(ctx, n); err != nil {
 		return fmt.Errorf("the proxy of %s: %w", n.pod.Name, err)
 	}
 	return nil
@@ -156,7 +157,7 @@ func (w *World) controlPlane(ctx context.Context, what string) error {
 	}
 	w.down = false
 	w.log.event("fault", n.pod.Name, "up")
-	if err := w.WaitReady(ctx, n.pod); err != nil {
+	if err := w.waitDaemon(ctx, n); err != nil {
 		return err
 	}
 	return w.converge(ctx)

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"net/http"
 	"net/netip"
+	"slices"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,14 +26,16 @@ import (
 
 // node is a Pod that runs: its host, its sidecar or gateway, its applications.
 type node struct {
-	pod       *corev1.Pod
-	workload  string
-	host      fabric.Host
-	proxy     *meshproxy.Proxy // nil without a sidecar, while it is dead, and where it is a process
-	daemon    *daemon          // the proxy or the control plane; nil: the Pod has none
-	ctx       context.Context
-	cancel    context.CancelFunc
-	processes []*images.Process
+	pod      *corev1.Pod
+	workload string
+	host     fabric.Host
+	proxy    *meshproxy.Proxy // nil without a sidecar, while it is dead, and where it is a process
+	daemon   *daemon          // the proxy or the control plane; nil: the Pod has none
+	ctx      context.Context
+	cancel   context.CancelFunc
+	apps     []*application // its containers but the proxy's and the control plane's
+	probing  sync.WaitGroup // of their probes
+	up       bool           // its proxy, if it has one, has been ready
 }
 
 // daemon is a proxy or a control plane that runs in a Pod, and what starts it again.
@@ -102,7 +106,7 @@ func (w *World) startContainers(ctx context.Context, n *node) error {
 			if err := w.startContainer(ctx, n, c); err != nil {
 				return err
 			}
-			if err := w.WaitReady(ctx, n.pod); err != nil {
+			if err := w.waitDaemon(ctx, n); err != nil {
 				return err
 			}
 		}
@@ -122,7 +126,7 @@ func (w *World) startContainers(ctx context.Context, n *node) error {
 		// The postStart of holdApplicationUntilProxyStarts waits for the proxy, and
 		// containers start one after the other.
 		if c.Name == inject.ProxyContainer && c.Lifecycle != nil && c.Lifecycle.PostStart != nil {
-			if err := w.WaitReady(ctx, n.pod); err != nil {
+			if err := w.waitDaemon(ctx, n); err != nil {
 				return err
 			}
 		}
@@ -147,13 +151,27 @@ func (w *World) startContainer(ctx context.Context, n *node, c corev1.Container)
 	case c.Image == meshdImage:
 		return w.startMeshd(ctx, n, c)
 	}
+	a, err := newApplication(w, n, c)
+	if err != nil {
+		return fmt.Errorf("container %s: %w", c.Name, err)
+	}
+	if a.process, err = w.startProcess(ctx, n, c, env); err != nil {
+		return err
+	}
+	n.apps = append(n.apps, a)
+	a.probe(ctx)
+	return nil
+}
+
+// startProcess starts what an application's container runs.
+func (w *World) startProcess(ctx context.Context, n *node, c corev1.Container, env map[string]string) (*images.Process, error) {
 	image, err := w.images.Find(n.workload, c.Image)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	files, err := w.mounted(n.pod, c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	uid := user(n.pod, c)
 	var wrap func(http.Handler) http.Handler
@@ -168,10 +186,9 @@ func (w *World) startContainer(ctx context.Context, n *node, c corev1.Container)
 		Spans:   w.spans,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	n.processes = append(n.processes, process)
-	return nil
+	return process, nil
 }
 
 // user is the uid that a container's processes have.
@@ -197,7 +214,7 @@ func (w *World) startProxy(ctx context.Context, n *node, c corev1.Container, env
 	}
 	uid := user(n.pod, c)
 	if w.o.Programs != nil {
-		return w.startProgram(ctx, n, c, inject.Expand(c.Args, env), token)
+		return w.startProgram(ctx, n, c, env, token)
 	}
 	options.AppProbes, options.AppMetrics = env[inject.AppProbersEnv], env[inject.AppMetricsEnv]
 	options.Network = n.host.Network(uid, uid)
@@ -229,7 +246,15 @@ func (w *World) startDaemon(ctx context.Context, n *node, c corev1.Container, wh
 	ctx, cancel := context.WithCancel(ctx)
 	d := &daemon{container: c, cancel: cancel, ready: ready, ended: make(chan struct{})}
 	n.daemon = d
+	go func() { // ends with the process, at the latest
+		select {
+		case <-ready:
+			w.readiness.change()
+		case <-d.ended:
+		}
+	}()
 	go func() {
+		defer w.readiness.change()
 		defer close(d.ended)
 		if err := run(ctx); err != nil && ctx.Err() == nil {
 			d.err = err
@@ -238,20 +263,81 @@ func (w *World) startDaemon(ctx context.Context, n *node, c corev1.Container, wh
 	}()
 }
 
-// WaitReady implements cluster.Kubelet.
-func (w *World) WaitReady(ctx context.Context, pod *corev1.Pod) error {
+// Ready implements cluster.Kubelet: the proxy is ready, and the applications' probes say so.
+func (w *World) Ready(pod *corev1.Pod) (bool, error) {
 	n := w.nodes[pod.Name]
+	if n == nil {
+		return false, nil
+	}
+	if !n.up {
+		if err := w.daemonReady(n); err != nil || !n.up {
+			return false, err
+		}
+	}
+	return !slices.ContainsFunc(n.apps, func(a *application) bool { return !a.isReady() }), nil
+}
+
+// daemonReady notes that the proxy or control plane of a Pod has become ready.
+func (w *World) daemonReady(n *node) error {
+	if n.daemon == nil {
+		n.up = true
+		return nil
+	}
+	if w.down && !isMeshd(n.pod) {
+		return errNoControlPlane
+	}
+	select {
+	case <-n.daemon.ready:
+		n.up = true
+		return nil
+	default:
+	}
+	if n.daemon.runs() {
+		return nil
+	}
+	return n.daemon.endedEarly()
+}
+
+// Changed implements cluster.Kubelet.
+func (w *World) Changed() <-chan struct{} { return w.readiness.changed() }
+
+// Waiting implements cluster.Kubelet.
+func (w *World) Waiting(pod *corev1.Pod) string {
+	n := w.nodes[pod.Name]
+	if n == nil {
+		return "it has ended"
+	}
+	if !n.up {
+		return "its proxy is not ready"
+	}
+	for _, a := range n.apps {
+		if why := a.waiting(); why != "" {
+			return fmt.Sprintf("container %s: %s", a.container.Name, why)
+		}
+	}
+	return "it was not ready for long enough"
+}
+
+// errNoControlPlane is why a Pod cannot get ready at the moment.
+var errNoControlPlane = errors.New("its sidecar gets no configuration while the control plane is down")
+
+func (d *daemon) endedEarly() error {
+	return fmt.Errorf("its %s ended before it was ready: %w", d.container.Name, cmp.Or(d.err, errStopped))
+}
+
+// waitDaemon returns when the proxy or control plane of a Pod is ready.
+func (w *World) waitDaemon(ctx context.Context, n *node) error {
 	if n.daemon == nil {
 		return nil
 	}
-	if w.down && !isMeshd(pod) {
-		return errors.New("its sidecar gets no configuration while the control plane is down")
+	if w.down && !isMeshd(n.pod) {
+		return errNoControlPlane
 	}
 	select {
 	case <-n.daemon.ready:
 		return nil
 	case <-n.daemon.ended:
-		return fmt.Errorf("its %s ended before it was ready: %w", n.daemon.container.Name, cmp.Or(n.daemon.err, errStopped))
+		return n.daemon.endedEarly()
 	case <-ctx.Done():
 		return fmt.Errorf("wait until it is ready: %w", context.Cause(ctx))
 	}
@@ -265,11 +351,7 @@ func (w *World) Stop(ctx context.Context, pod *corev1.Pod) error {
 	if n == nil {
 		return nil
 	}
-	grace := defaultGrace
-	if s := pod.Spec.TerminationGracePeriodSeconds; s != nil {
-		grace = time.Duration(*s) * time.Second
-	}
-	limited, cancel := context.WithTimeout(ctx, grace)
+	limited, cancel := context.WithTimeout(ctx, graceOf(pod))
 	defer cancel()
 	err := w.settle(limited)
 	for err == nil {
@@ -284,6 +366,14 @@ func (w *World) Stop(ctx context.Context, pod *corev1.Pod) error {
 	return errors.Join(err, n.close())
 }
 
+// graceOf is how long a Pod may take to end.
+func graceOf(pod *corev1.Pod) time.Duration {
+	if s := pod.Spec.TerminationGracePeriodSeconds; s != nil {
+		return time.Duration(*s) * time.Second
+	}
+	return defaultGrace
+}
+
 // defaultGrace is Kubernetes' time for a Pod to end; lastAnswer is how long the last
 // answer is given to be on its way.
 const (
@@ -293,19 +383,15 @@ const (
 
 // idle tells whether the Pod's applications answer nothing at the moment.
 func (n *node) idle() bool {
-	for _, p := range n.processes {
-		if p.Active() > 0 {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(n.apps, (*application).busy)
 }
 
 // close ends everything in the Pod and waits for it.
 func (n *node) close() error {
 	n.cancel()
-	for _, p := range n.processes {
-		p.Close()
+	n.probing.Wait()
+	for _, a := range n.apps {
+		a.close()
 	}
 	err := n.host.Close()
 	if n.daemon != nil {

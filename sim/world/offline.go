@@ -219,8 +219,14 @@ func (k idle) Start(_ context.Context, pod *corev1.Pod) error {
 	return nil
 }
 
-// WaitReady implements cluster.Kubelet.
-func (idle) WaitReady(context.Context, *corev1.Pod) error { return nil }
+// Ready implements cluster.Kubelet.
+func (idle) Ready(*corev1.Pod) (bool, error) { return true, nil }
+
+// Changed implements cluster.Kubelet: nothing ever does.
+func (idle) Changed() <-chan struct{} { return nil }
+
+// Waiting implements cluster.Kubelet.
+func (idle) Waiting(*corev1.Pod) string { return "" }
 
 // Stop implements cluster.Kubelet.
 func (k idle) Stop(_ context.Context, pod *corev1.Pod) error {

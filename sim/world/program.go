@@ -74,7 +74,7 @@ const (
 )
 
 // startProgram runs meshproxy as a process with the arguments that the injector wrote.
-func (w *World) startProgram(ctx context.Context, n *node, c corev1.Container, args []string, token string) error {
+func (w *World) startProgram(ctx context.Context, n *node, c corev1.Container, env map[string]string, token string) error {
 	host, ok := n.host.(lends)
 	if !ok {
 		return fmt.Errorf("container %s: this world's network lends no sockets to other processes", c.Name)
@@ -97,11 +97,16 @@ func (w *World) startProgram(ctx context.Context, n *node, c corev1.Container, a
 	mounted := strings.NewReplacer(inject.TokenPath, filepath.Join(dir, "token"), inject.RootCertPath, filepath.Join(dir, "root.pem"))
 	own := []string{"--network", filepath.Join(dir, "network"), "--token-path", inject.TokenPath, "--ca-root-path", inject.RootCertPath}
 	var all []string
-	for _, arg := range append(own, args...) {
+	for _, arg := range append(own, inject.Expand(c.Args, env)...) {
 		all = append(all, mounted.Replace(arg))
 	}
 	command := exec.Command(w.o.Programs.Meshproxy, all...)
 	command.Env = append(os.Environ(), w.o.Programs.Env...)
+	for _, name := range []string{inject.AppProbersEnv, inject.AppMetricsEnv} {
+		if v := env[name]; v != "" {
+			command.Env = append(command.Env, name+"="+v)
+		}
+	}
 	command.SysProcAttr = ownGroup()
 	said := &Tail{}
 	command.Stderr = said

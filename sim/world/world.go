@@ -66,6 +66,10 @@ type World struct {
 	gate        chan struct{} // who changes the cluster has its one place
 	release     *canary.Controller
 	nodes       map[string]*node // running Pods by name
+	readiness   *readiness       // of all Pods
+	following   sync.WaitGroup   // who follows what probes find
+	follows     bool             // somebody does
+	kubelet     fabric.Host      // where probes come from; nil: nobody probes
 	down        bool             // the control plane is, on purpose
 	rules       []func()         // remove the network's faults that nobody has healed
 	faults      uint64           // so far, for draws
@@ -91,6 +95,8 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 		gate:    make(chan struct{}, 1),
 		nodes:   make(map[string]*node),
 		clients: make(map[string]fabric.Host),
+
+		readiness: newReadiness(),
 	}
 	w.log.watcher = o.Watcher
 	w.ctx, w.cancel = context.WithCancel(ctx)
@@ -132,6 +138,7 @@ func (w *World) Close() error {
 	w.cancel()
 	w.metrics.wait()
 	w.release.Wait()
+	w.following.Wait()
 	var errs []error
 	for _, p := range w.cluster.Pods() {
 		if n := w.nodes[p.Name]; n != nil {

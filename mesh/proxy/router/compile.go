@@ -41,9 +41,6 @@ func compile(config *snapshot.RouteConfig, vh *route.VirtualHost, rule *route.Ru
 	if policy == nil {
 		return a, nil
 	}
-	if policy.PreviousPriorities {
-		return fail(errors.New("retry_priority is not supported yet"))
-	}
 	for _, word := range policy.On {
 		if !Known(word) {
 			return fail(fmt.Errorf("retry_on %q is not supported", word))

@@ -176,7 +176,9 @@ type retries struct {
 	base     time.Duration
 	max      time.Duration
 	previous bool
-	choices  int // host selections per retry: the first, and so many again
+	// priorities is how many tries it takes to keep away from their priorities; 0: none.
+	priorities int
+	choices    int // host selections per retry: the first, and so many again
 }
 
 // compiledRetry has the compiled retry conditions of a route.
@@ -191,6 +193,9 @@ func takeRetries(s *retries, c *compiledRetry, r *message.Request) *retries {
 	*s = retries{base: 25 * time.Millisecond, left: 1, choices: 1}
 	if c != nil {
 		s.on, s.left, s.statuses, s.headers = c.on, c.Attempts, c.Statuses, c.Headers
+		if c.PreviousPriorities {
+			s.priorities = c.PriorityUpdate
+		}
 		s.previous, s.choices = c.PreviousHosts, 1+max(c.HostAttempts, 1)
 		if c.BackOffBase > 0 {
 			s.base = c.BackOffBase

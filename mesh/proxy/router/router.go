@@ -323,6 +323,9 @@ func (c *call) choose(ctx context.Context) *upstream.Host {
 	if c.retries != nil && c.retries.previous && len(c.tried) > 0 {
 		choices = c.retries.choices
 	}
+	if c.retries != nil {
+		c.sel.PriorityUpdate = c.retries.priorities
+	}
 	for c.sel.Rejected = range choices {
 		h = c.cluster.Choose(ctx, &c.sel)
 		c.sel.Attempt++
@@ -332,6 +335,9 @@ func (c *call) choose(ctx context.Context) *upstream.Host {
 	}
 	if h != nil && c.retries != nil && c.retries.previous {
 		c.tried = append(c.tried, h)
+	}
+	if h != nil && c.sel.PriorityUpdate > 0 {
+		c.sel.Tried = append(c.sel.Tried, c.sel.Priority)
 	}
 	return h
 }

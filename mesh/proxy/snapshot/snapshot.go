@@ -573,16 +573,19 @@ type HashCookie struct {
 
 // Retry is a retry policy.
 type Retry struct {
-	On                 []string // words as in x-envoy-retry-on
-	Attempts           int      // retries beyond the first try
-	PerTryTimeout      time.Duration
-	PerTryIdleTimeout  time.Duration
-	Statuses           []int // retriable_status_codes
-	Headers            []HeaderMatch
-	BackOffBase        time.Duration // default 25 ms
-	BackOffMax         time.Duration // default 10 × base
-	PreviousHosts      bool          // avoid hosts already tried
+	On                []string // words as in x-envoy-retry-on
+	Attempts          int      // retries beyond the first try
+	PerTryTimeout     time.Duration
+	PerTryIdleTimeout time.Duration
+	Statuses          []int // retriable_status_codes
+	Headers           []HeaderMatch
+	BackOffBase       time.Duration // default 25 ms
+	BackOffMax        time.Duration // default 10 × base
+	PreviousHosts     bool          // avoid hosts already tried
+	// PreviousPriorities avoids priorities already tried, looked at anew after each
+	// PriorityUpdate tries.
 	PreviousPriorities bool
+	PriorityUpdate     int
 	HostAttempts       int // host_selection_retry_max_attempts
 }
 

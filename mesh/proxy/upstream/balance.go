@@ -3,6 +3,7 @@ package upstream
 import (
 	"math"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +28,11 @@ type Selection struct {
 	HasHash bool
 	// OriginalDst is where the client connected to, for ORIGINAL_DST clusters.
 	OriginalDst netip.AddrPort
+	// PriorityUpdate, where it is not 0, keeps away from the priorities of Tried, the hosts
+	// that were tried before, after each so many of them. Choices say their Priority.
+	PriorityUpdate int
+	Tried          []int
+	Priority       int
 }
 
 // view is one immutable state of a cluster's hosts: which are there, which are
@@ -35,6 +41,7 @@ type view struct {
 	config *snapshot.Cluster
 	// loads has the share of every priority in percent, 100 together (or all 0).
 	loads  []uint32
+	health []uint32 // of every priority in percent, overprovisioned
 	groups []*group
 }
 
@@ -103,7 +110,7 @@ func (c *Cluster) newView(config *snapshot.Cluster, localities []locality) *view
 		total += health[p]
 	}
 	normalized := min(100, total)
-	v.loads = loads(health, normalized)
+	v.health, v.loads = health, loads(health, normalized)
 	everywhere, sizes := true, make([]uint32, last+1)
 	for p := range health {
 		panicking := normalized < 100 && belowPanic(localities, uint32(p), config.PanicThreshold)
@@ -336,11 +343,35 @@ func (v *view) group(s seed.Seed, sel *Selection) *group {
 	if sel.HasHash && consistent(v.config) {
 		n = uint32(sel.Hash % 100)
 	}
-	for p, load := range v.loads {
+	for p, load := range v.loadsFor(sel) {
 		if n < load {
+			sel.Priority = p
 			return v.groups[p]
 		}
 		n -= load
 	}
 	return nil
+}
+
+// loadsFor are the priorities' shares for a request. A retry may keep away from those of
+// the hosts that it was tried at, which have no share then; where no other has health they
+// are forgotten (Envoy: previous_priorities).
+func (v *view) loadsFor(sel *Selection) []uint32 {
+	if sel.PriorityUpdate == 0 || len(sel.Tried) < sel.PriorityUpdate {
+		return v.loads
+	}
+	health, total := slices.Clone(v.health), uint32(0)
+	for _, p := range sel.Tried[:len(sel.Tried)-len(sel.Tried)%sel.PriorityUpdate] {
+		if p < len(health) {
+			health[p] = 0
+		}
+	}
+	for _, h := range health {
+		total += h
+	}
+	if total == 0 {
+		sel.Tried = nil
+		return v.loads
+	}
+	return loads(health, min(100, total))
 }

@@ -142,6 +142,22 @@ func TestPrioritiesAndPanic(t *testing.T) {
 	}
 }
 
+// After two tries each the priorities that were tried are left out, until there is no other.
+func TestRetriesLeavePrioritiesThatWereTried(t *testing.T) {
+	cluster := clusterOf(t, snapshot.Cluster{Balancer: snapshot.Random}, []uint32{1, 1}, []uint32{1, 1}, []uint32{1, 1})
+	for _, c := range []struct {
+		update int
+		tried  []int
+		want   int // priority
+	}{{0, []int{0, 0}, 0}, {2, nil, 0}, {2, []int{0}, 0}, {2, []int{0, 0}, 1}, {2, []int{0, 0, 1}, 1}, {2, []int{0, 0, 1, 1}, 2}, {1, []int{0}, 1},
+		{1, []int{0, 1, 2}, 0}, {1, []int{7}, 0}} {
+		sel := Selection{PriorityUpdate: c.update, Tried: c.tried}
+		if h := cluster.Choose(t.Context(), &sel); h == nil || sel.Priority != c.want {
+			t.Errorf("every %d after %v: priority %d, want %d", c.update, c.tried, sel.Priority, c.want)
+		}
+	}
+}
+
 func TestDetector(t *testing.T) {
 	hosts := make([]*Host, 5)
 	for i := range hosts {

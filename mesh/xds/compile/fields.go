@@ -194,10 +194,12 @@ var fields = map[string]string{
 	"envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties": "source_ip",
 	"envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter":       "name",
 	"envoy.config.route.v3.RetryPolicy": "retry_on num_retries per_try_timeout per_try_idle_timeout retry_host_predicate " +
-		"host_selection_retry_max_attempts retriable_status_codes retry_back_off retriable_headers",
-	"envoy.config.route.v3.RetryPolicy.RetryHostPredicate":                 "name typed_config",
-	"envoy.config.route.v3.RetryPolicy.RetryBackOff":                       "base_interval max_interval",
-	"envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate": "",
+		"host_selection_retry_max_attempts retriable_status_codes retry_back_off retriable_headers retry_priority",
+	"envoy.config.route.v3.RetryPolicy.RetryPriority":                                 "name typed_config",
+	"envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig": "update_frequency",
+	"envoy.config.route.v3.RetryPolicy.RetryHostPredicate":                            "name typed_config",
+	"envoy.config.route.v3.RetryPolicy.RetryBackOff":                                  "base_interval max_interval",
+	"envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate":            "",
 	"envoy.config.route.v3.RedirectAction": "https_redirect scheme_redirect host_redirect port_redirect path_redirect prefix_rewrite regex_rewrite " +
 		"response_code strip_query",
 	"envoy.config.route.v3.DirectResponseAction":    "status body",

@@ -10,6 +10,7 @@ import (
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routepb "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	previoushostspb "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
+	previousprioritiespb "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/priority/previous_priorities/v3"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
 )
@@ -286,6 +287,18 @@ func retry(at place, m *routepb.RetryPolicy) *snapshot.Retry {
 	for i, p := range m.GetRetryHostPredicate() {
 		if !p.GetTypedConfig().MessageIs((*previoushostspb.PreviousHostsPredicate)(nil)) {
 			at.field("retryHostPredicate").index(i).errorf("only previous_hosts is supported")
+		}
+	}
+	if p := m.GetRetryPriority(); p != nil {
+		at := at.field("retryPriority")
+		c := new(previousprioritiespb.PreviousPrioritiesConfig)
+		switch {
+		case !p.GetTypedConfig().MessageIs(c):
+			at.errorf("only previous_priorities is supported")
+		case p.GetTypedConfig().UnmarshalTo(c) != nil || c.GetUpdateFrequency() < 1:
+			at.field("updateFrequency").errorf("must be at least 1")
+		default:
+			r.PreviousPriorities, r.PriorityUpdate = true, int(c.GetUpdateFrequency())
 		}
 	}
 	return r

@@ -41,6 +41,9 @@ func (p *proxy) clusters() error {
 	for _, s := range p.seenOrCollecting() {
 		d := p.scope.policies[s]
 		key := "|cds|" + p.node.Type + "|" + p.id(s) + "|" + p.policyID(d) + "|" + strings.Join(s.Endpoints.Accounts, ",")
+		if p.forwards {
+			key += "|sni"
+		}
 		if inlineEndpoints(s, d) {
 			key += "|" + p.id(s.Endpoints) + "|" + p.id(peersKey{}) + "|" + p.vicinity(s, d)
 		}
@@ -138,18 +141,28 @@ func (t *Translator) policyFor(d *model.DestinationRule, subset *model.Subset, p
 func (p *proxy) serviceClusters(s *model.Service, d *model.DestinationRule) []*clusterpb.Cluster {
 	var list []*clusterpb.Cluster
 	for _, port := range s.Ports {
-		list = append(list, p.outboundCluster(s, port, d, nil))
+		list = append(list, p.portClusters(s, port, d, nil)...)
 		if d == nil {
 			continue
 		}
 		for _, subset := range d.Subsets {
-			list = append(list, p.outboundCluster(s, port, d, subset))
+			list = append(list, p.portClusters(s, port, d, subset)...)
 		}
 	}
 	return list
 }
 
-func (p *proxy) outboundCluster(s *model.Service, port *model.Port, d *model.DestinationRule, subset *model.Subset) *clusterpb.Cluster {
+// portClusters is a cluster, and the one of its server name where the proxy has these, too.
+func (p *proxy) portClusters(s *model.Service, port *model.Port, d *model.DestinationRule, subset *model.Subset) []*clusterpb.Cluster {
+	list := []*clusterpb.Cluster{p.outboundCluster(s, port, d, subset, false)}
+	if p.forwards {
+		list = append(list, p.outboundCluster(s, port, d, subset, true))
+	}
+	return list
+}
+
+// outboundCluster makes a cluster. One by its server name passes on TLS that it does not end.
+func (p *proxy) outboundCluster(s *model.Service, port *model.Port, d *model.DestinationRule, subset *model.Subset, forwarded bool) *clusterpb.Cluster {
 	subsetName := ""
 	source := s.Source
 	source.Config = "" // only policies are named in the metadata
@@ -165,6 +178,9 @@ func (p *proxy) outboundCluster(s *model.Service, port *model.Port, d *model.Des
 		}
 	}
 	name := names.Outbound(port.Number, subsetName, s.Host)
+	if forwarded {
+		name = names.SNI(port.Number, subsetName, s.Host)
+	}
 	c := &clusterpb.Cluster{
 		Name: name, AltStatName: name + ";",
 		ConnectTimeout: durationpb.New(p.mesh.Settings.ConnectTimeout),
@@ -178,6 +194,9 @@ func (p *proxy) outboundCluster(s *model.Service, port *model.Port, d *model.Des
 	p.weighByLocality(c, s, policy)
 	p.limits(c, policy.Pool, policy.Budget)
 	detectOutliers(c, policy.Outlier)
+	if forwarded {
+		return c
+	}
 	options := p.httpOptions(port, policy)
 	p.transport(c, s, port, subsetName, p.tlsOf(d, policy.TLS), options)
 	if options.set {

@@ -25,6 +25,9 @@ func (p *proxy) endpoints() error {
 			continue
 		}
 		key := "|eds|" + p.id(s) + "|" + p.policyID(d) + "|" + p.id(s.Endpoints) + "|" + p.id(peersKey{}) + "|" + p.vicinity(s, d)
+		if p.forwards {
+			key += "|sni"
+		}
 		m, err := p.once(key, func() (made, error) { return finish(p.assignments(s, d)) })
 		if err := p.put(resource.Endpoint, m, err); err != nil {
 			return err
@@ -45,6 +48,9 @@ func (p *proxy) assignments(s *model.Service, d *model.DestinationRule) []*endpo
 			name = subset.Name
 		}
 		list = append(list, p.assignment(names.Outbound(port.Number, name, s.Host), s, port, subset, policy))
+		if p.forwards {
+			list = append(list, p.assignment(names.SNI(port.Number, name, s.Host), s, port, subset, policy))
+		}
 	}
 	for _, port := range s.Ports {
 		add(port, nil)

@@ -92,6 +92,8 @@ func (p *proxy) gatewayListener(name string, list []served) error {
 			plain = append(plain, s)
 		case !isTLS(s.server.Protocol):
 			p.tcpServer(l, s)
+		case s.server.TLS.Auto:
+			err = p.forwardedChains(l, names, s)
 		case s.server.TLS.Passthrough:
 			err = p.passthroughChains(l, names, s)
 		case s.server.Protocol == model.HTTPS:

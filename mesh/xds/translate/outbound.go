@@ -25,6 +25,7 @@ type binding struct {
 	chains  []*listenerpb.FilterChain
 	// rest takes what no chain matches; nil: the original destination, or nothing.
 	rest   *listenerpb.FilterChain
+	open   bool               // the proxy listens there itself
 	sniffs bool               // TLS chains are told apart by server name
 	taken  map[[2]string]bool // server name and subnet of the chains
 }
@@ -63,12 +64,34 @@ func (p *proxy) outboundListeners() ([]*listenerpb.Listener, error) {
 		}
 		return bindings[name]
 	}
-	for _, s := range p.scope.services {
-		for _, port := range s.Ports {
-			if err := p.bind(at, s, port); err != nil {
-				return nil, err
+	err := p.eachView(func(l *model.EgressListener) error {
+		view := at
+		if l == nil { // what listeners have is theirs
+			locked := maps.Clone(bindings)
+			view = func(address string, port uint32) *binding {
+				if locked[names.Listener(address, port)] != nil {
+					return &binding{address: address, port: port} // goes nowhere
+				}
+				return at(address, port)
 			}
 		}
+		for _, s := range p.scope.services {
+			for _, port := range s.Ports {
+				var err error
+				if l != nil {
+					err = p.bindEgress(view, l, s, port)
+				} else {
+					err = p.bind(view, s, port)
+				}
+				if err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	list := []*listenerpb.Listener{p.virtualOutbound()}
 	for _, name := range slices.Sorted(maps.Keys(bindings)) {
@@ -137,7 +160,7 @@ func (p *proxy) sourceApplies(v *model.VirtualService, gateway string, gateways 
 func (p *proxy) outboundListener(b *binding) *listenerpb.Listener {
 	l := &listenerpb.Listener{
 		Name: names.Listener(b.address, b.port), Address: address(b.address, b.port),
-		TrafficDirection: corepb.TrafficDirection_OUTBOUND, BindToPort: wrapperspb.Bool(false),
+		TrafficDirection: corepb.TrafficDirection_OUTBOUND, BindToPort: wrapperspb.Bool(b.open),
 		FilterChains: b.chains, DefaultFilterChain: b.rest,
 	}
 	if b.route != "" {
@@ -181,13 +204,30 @@ func (p *proxy) virtualOutbound() *listenerpb.Listener {
 
 // outboundRoutes makes a table per HTTP port, and one per service port that is sniffed.
 func (p *proxy) outboundRoutes() []*routepb.RouteConfiguration {
+	whole := p.scope
+	var list []*routepb.RouteConfiguration
+	_ = p.eachView(func(l *model.EgressListener) error { // no call fails
+		if l == nil {
+			list = append(list, p.portTables(whole)...)
+		} else if table := p.egressTable(l); table != nil {
+			list = append(list, table)
+		}
+		return nil
+	})
+	return list
+}
+
+// portTables are those of the ports that are no listener's of the whole scope.
+func (p *proxy) portTables(whole *scope) []*routepb.RouteConfiguration {
 	shared := map[uint32][]*model.Service{}
 	var list []*routepb.RouteConfiguration
 	for _, s := range p.scope.services {
 		for _, port := range s.Ports {
 			switch {
 			case port.Protocol.IsHTTP() || port.Protocol == model.Auto && len(plainAddresses(s)) == 0:
-				shared[port.Number] = append(shared[port.Number], s)
+				if !whole.egressPort(port.Number) {
+					shared[port.Number] = append(shared[port.Number], s)
+				}
 			case port.Protocol == model.Auto:
 				list = append(list, p.outboundTable(names.VirtualHost(s.Host, port.Number), port.Number, []*model.Service{s}, true))
 			}

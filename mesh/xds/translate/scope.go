@@ -27,6 +27,9 @@ type scope struct {
 	attached map[string][]*model.VirtualService
 	// labels are those that routes look at on the client.
 	labels []string
+	// views are what single ports know, and the last one what all the others do; nil: the
+	// scope is for all.
+	views []view
 	// key stands for all of the above, endpoints excepted.
 	key string
 }
@@ -50,19 +53,24 @@ func (t *Translator) scopeOf(n model.Node) *scope {
 	if s.sidecar != nil && s.sidecar.AllowAny != nil {
 		s.allowAny = *s.sidecar.AllowAny
 	}
-	t.seeServices(s, n.Labels)
+	t.seeServices(s, n.Labels, s.imported)
 	t.seeRoutes(s)
+	t.seeListeners(s, n.Labels)
 	t.nameScope(s)
 	t.scopes[id] = s
 	return s
 }
 
-// seeServices picks one service per host: the namespace's own before exported ones.
-func (t *Translator) seeServices(s *scope, labels map[string]string) {
+// seeServices picks one service per host: the namespace's own before exported ones. Those
+// that are imported may have fewer ports then.
+func (t *Translator) seeServices(s *scope, labels map[string]string, imported func(*Translator, *model.Service) *model.Service) {
 	s.byHost = map[string]*model.Service{}
 	s.policies = map[*model.Service]*model.DestinationRule{}
 	for _, service := range t.mesh.Services {
-		if service.Namespace != s.namespace && !service.Export.To(s.namespace) || !s.sidecar.Imports(service.Namespace, service.Host) {
+		if service.Namespace != s.namespace && !service.Export.To(s.namespace) {
+			continue
+		}
+		if service = imported(t, service); service == nil {
 			continue
 		}
 		if have := s.byHost[service.Host]; have != nil && service.Namespace != s.namespace {
@@ -185,6 +193,9 @@ func (t *Translator) nameScope(s *scope) {
 	}
 	for _, v := range s.virtual {
 		fmt.Fprint(h, "v"+t.id(v))
+	}
+	if s.views != nil {
+		fmt.Fprintf(h, "listeners %v %v", s.sidecar.Listeners, s.sidecar.Egress)
 	}
 	s.key = hex.EncodeToString(h.Sum(nil)[:12])
 }

@@ -13,6 +13,7 @@ import (
 	"cmp"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -168,6 +169,8 @@ type proxy struct {
 	// serviceless: routes are being made for a host that has no service on the port.
 	// Istio then knows no service's ports either, and keeps the listener's.
 	serviceless bool
+	// forwards: a Gateway sends TLS on by server names, for which there are clusters.
+	forwards bool
 }
 
 func (p *proxy) put(typ resource.Type, m made, err error) error {
@@ -197,6 +200,7 @@ func (p *proxy) sidecar() error {
 }
 
 func (p *proxy) router() error {
+	p.forwards = slices.ContainsFunc(p.servers(), func(s served) bool { return s.server.TLS != nil && s.server.TLS.Auto })
 	if err := p.clusters(); err != nil {
 		return err
 	}
