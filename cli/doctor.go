@@ -84,7 +84,13 @@ func (d doctor) cluster(ctx context.Context) (string, error) {
 }
 
 func (d doctor) installable(ctx context.Context) (string, error) {
-	return "there is no mesh; one can be installed", install.Preflight(ctx, d.client, d.namespace)
+	settings, err := install.Profile("default")
+	if err != nil {
+		return "", err
+	}
+	settings.Namespace = d.namespace
+	warnings, err := install.Preflight(ctx, d.client, settings, false)
+	return strings.Join(append([]string{"there is no mesh; one can be installed"}, warnings...), "; but "), err
 }
 
 func (d doctor) controlPlane(ctx context.Context) (string, error) {

@@ -89,7 +89,7 @@ func installInKind(ctx context.Context, s Streams, f kindFlags, clusters *kind.C
 	}
 	ctx, stop := limited(ctx, 5*time.Minute)
 	defer stop()
-	return installMesh(ctx, s, client, settings, true)
+	return installMesh(ctx, s, client, settings, installChoice{wait: true})
 }
 
 func newKindLoadCommand(s Streams) *cobra.Command {
