@@ -59,6 +59,9 @@ func newKindCreateCommand(s Streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if warning := clusters.Memory(c.Context()); warning != "" {
+				fmt.Fprintln(s.Err, "warning:", warning)
+			}
 			made, err := clusters.Create(o)
 			if err == nil && len(load) > 0 {
 				err = clusters.Load(c.Context(), load)
