@@ -29,7 +29,7 @@ type scene struct {
 }
 
 // newScene makes a namespace, which is gone after the test. The images
-// windtunnel/{meshd,meshproxy,workload} of $TAG (latest) have to be in the cluster of $KUBECONFIG.
+// windtunnel/{meshd,meshproxy} of $TAG (latest) and kennethreitz/httpbin have to be in the cluster of $KUBECONFIG.
 func newScene(t *testing.T, namespace string) *scene {
 	t.Helper()
 	s := &scene{t: t, namespace: namespace, tag: cmp.Or(os.Getenv("TAG"), "latest")}
@@ -46,6 +46,10 @@ func newScene(t *testing.T, namespace string) *scene {
 		if _, err := s.client.Delete(context.WithoutCancel(t.Context()), u); err != nil {
 			t.Log(err)
 		}
+	})
+	eventually(t, "the namespace of a test before is gone", func() bool {
+		u, err := s.client.Get(t.Context(), kube.Resource("v1", "Namespace"), "", namespace)
+		return err == nil && u == nil
 	})
 	if err := s.apply("{apiVersion: v1, kind: Namespace, metadata: {name: " + namespace + ", labels: {istio-injection: enabled}}}"); err != nil {
 		t.Fatal(err)
@@ -79,8 +83,8 @@ func (s *scene) await(what, name string, yes func(*corev1.Pod) bool) {
 }
 
 func (s *scene) pod(name, more string) string {
-	return fmt.Sprintf("{apiVersion: v1, kind: Pod, metadata: {name: %s, annotations: {sidecar.istio.io/proxyCPU: 10m%s}}, spec: {containers: [{name: app, imagePullPolicy: IfNotPresent, image: 'windtunnel/workload:%s', "+
-		"args: [run, --image, kennethreitz/httpbin]}]}}", name, more, s.tag)
+	return fmt.Sprintf("{apiVersion: v1, kind: Pod, metadata: {name: %s, annotations: {sidecar.istio.io/proxyCPU: 10m%s}}, "+
+		"spec: {terminationGracePeriodSeconds: 2, containers: [{name: app, imagePullPolicy: IfNotPresent, image: kennethreitz/httpbin}]}}", name, more)
 }
 
 func (s *scene) install() (code int, text string) {
@@ -129,8 +133,10 @@ func TestFaultsInACluster(t *testing.T) {
 		}
 	}
 	scale(0)
+	tries := 0 // the webhook sees new Pods only
 	eventually(t, "a Pod is refused while nobody answers", func() bool {
-		err := s.apply(s.pod("refused", ""))
+		tries++
+		err := s.apply(s.pod(fmt.Sprintf("refused-%d", tries), ""))
 		return err != nil && strings.Contains(err.Error(), `failed calling webhook "namespace.sidecar-injector.istio.io"`)
 	})
 	if code, out, _ := windtunnel(t, "doctor"); code != 3 || !strings.Contains(out, "FAIL  control plane") {
