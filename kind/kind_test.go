@@ -50,7 +50,7 @@ func TestAClusterOfTheName(t *testing.T) {
 }
 
 func TestMemory(t *testing.T) {
-	for memory, want := range map[string]string{"1073741824": "Docker has 1024 MiB of memory; a cluster with a mesh and bookinfo takes about 3072 MiB", "8589934592": ""} {
+	for memory, want := range map[string]string{"1073741824": "Docker has 1024 MiB of memory; a cluster with a mesh and bookinfo takes about 1536 MiB", "8589934592": ""} {
 		docker(t, memory, "running")
 		c, err := Open(t.Context(), Options{})
 		if err != nil {
