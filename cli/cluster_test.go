@@ -3,6 +3,7 @@
 package cli_test
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"strings"
@@ -16,7 +17,7 @@ import (
 )
 
 // A whole life of a mesh in the cluster of $KUBECONFIG, in which the image
-// windtunnel/meshd:latest has to be there: installed, asked, changed, taken away.
+// windtunnel/meshd of $TAG (latest) has to be there: installed, asked, changed, taken away.
 func TestMeshInACluster(t *testing.T) {
 	if os.Getenv("KUBECONFIG") == "" {
 		t.Fatal("KUBECONFIG has to name a cluster that may be changed")
@@ -53,7 +54,7 @@ func TestMeshInACluster(t *testing.T) {
 		}
 	})
 	run(0, "uninstall --purge")
-	const small = " --set controlPlane.cpu=10m --set controlPlane.memory=100Mi --timeout 2m"
+	small := " --set tag=" + cmp.Or(os.Getenv("TAG"), "latest") + " --set controlPlane.cpu=10m --set controlPlane.memory=100Mi --timeout 2m"
 	run(0, "install --profile minimal"+small)
 	run(0, "doctor")
 

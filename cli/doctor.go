@@ -2,6 +2,9 @@ package cli
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"strings"
@@ -84,7 +87,13 @@ func (d doctor) cluster(ctx context.Context) (string, error) {
 }
 
 func (d doctor) installable(ctx context.Context) (string, error) {
-	return "there is no mesh; one can be installed", install.Preflight(ctx, d.client, d.namespace)
+	settings, err := install.Profile("default")
+	if err != nil {
+		return "", err
+	}
+	settings.Namespace = d.namespace
+	warnings, err := install.Preflight(ctx, d.client, settings, false)
+	return strings.Join(append([]string{"there is no mesh; one can be installed"}, warnings...), "; but "), err
 }
 
 func (d doctor) controlPlane(ctx context.Context) (string, error) {
@@ -114,12 +123,38 @@ func (d doctor) webhooks(ctx context.Context) (string, error) {
 		hooks, _, _ := unstructured.NestedSlice(u.Object, "webhooks")
 		for _, h := range hooks {
 			m, _ := h.(map[string]any)
-			if bundle, _, _ := unstructured.NestedString(m, "clientConfig", "caBundle"); bundle == "" {
-				return "", fmt.Errorf("the API server does not trust %s: its caBundle is empty", m["name"])
+			bundle, _, _ := unstructured.NestedString(m, "clientConfig", "caBundle")
+			if problem := badBundle(bundle); problem != "" {
+				return "", fmt.Errorf("the API server does not trust %s of %s: its caBundle %s; the control plane writes it: its log says why it has not", m["name"], name, problem)
 			}
 		}
 	}
 	return "the API server trusts them", nil
+}
+
+// badBundle is what keeps the certificates of a caBundle from being of use; "" where
+// one of them is good now.
+func badBundle(text string) string {
+	if text == "" {
+		return "is empty"
+	}
+	rest, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return "is not base64"
+	}
+	problem := "has no certificate"
+	for block, rest := pem.Decode(rest); block != nil; block, rest = pem.Decode(rest) {
+		c, err := x509.ParseCertificate(block.Bytes)
+		switch now := time.Now(); {
+		case err != nil:
+			problem = "has a certificate that cannot be read: " + err.Error()
+		case now.After(c.NotAfter):
+			problem = "has expired, on " + c.NotAfter.Format(time.DateOnly)
+		default:
+			return ""
+		}
+	}
+	return problem
 }
 
 // roots tells whether every namespace has the root certificate.

@@ -59,7 +59,7 @@ func (f *settingsFlags) settings() (install.Settings, error) {
 func newInstallCommand(s Streams) *cobra.Command {
 	var cluster clusterFlags
 	var choice settingsFlags
-	var dry, now bool
+	var dry, now, force bool
 	var limit time.Duration
 	c := &cobra.Command{
 		Use:   "install",
@@ -85,13 +85,14 @@ func newInstallCommand(s Streams) *cobra.Command {
 			}
 			ctx, stop := limited(c.Context(), limit)
 			defer stop()
-			return inCluster(c.Context(), installMesh(ctx, s, client, settings, !now))
+			return inCluster(c.Context(), installMesh(ctx, s, client, settings, installChoice{wait: !now, force: force}))
 		},
 	}
 	cluster.add(c)
 	choice.add(c)
 	c.Flags().BoolVar(&dry, "dry-run", false, "print the manifests, do not touch any cluster")
 	c.Flags().BoolVar(&now, "no-wait", false, "return when the objects are applied, before they are ready")
+	c.Flags().BoolVar(&force, "force", false, "go on where Kubernetes is too old or another mesh is there, whose objects stay")
 	c.Flags().DurationVar(&limit, "timeout", 5*time.Minute, "how long it may take")
 	c.AddCommand(newProfileCommand(s), newManifestCommand(s))
 	return c
@@ -117,19 +118,29 @@ func inCluster(ctx context.Context, err error) error {
 	return &exit{codeEnvironment, err}
 }
 
-func installMesh(ctx context.Context, s Streams, client *kube.Client, settings install.Settings, wait bool) error {
+// installChoice tells how to install.
+type installChoice struct {
+	wait  bool // until all is ready
+	force bool // go on in spite of what Preflight lets people decide
+}
+
+func installMesh(ctx context.Context, s Streams, client *kube.Client, settings install.Settings, how installChoice) error {
 	objects, err := install.Manifest(settings)
 	if err != nil {
 		return &exit{codeUsage, err}
 	}
-	if err := install.Preflight(ctx, client, settings.Namespace); err != nil {
+	warnings, err := install.Preflight(ctx, client, settings, how.force)
+	for _, w := range warnings {
+		fmt.Fprintln(s.Err, "warning:", w)
+	}
+	if err != nil {
 		return err
 	}
 	i := install.Installer{Client: client, Progress: s.Err}
 	if err := i.Apply(ctx, objects); err != nil {
 		return err
 	}
-	if wait {
+	if how.wait {
 		if err := i.Wait(ctx, objects); err != nil {
 			return err
 		}

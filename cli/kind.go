@@ -59,6 +59,9 @@ func newKindCreateCommand(s Streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if warning := clusters.Memory(c.Context()); warning != "" {
+				fmt.Fprintln(s.Err, "warning:", warning)
+			}
 			made, err := clusters.Create(o)
 			if err == nil && len(load) > 0 {
 				err = clusters.Load(c.Context(), load)
@@ -89,7 +92,7 @@ func installInKind(ctx context.Context, s Streams, f kindFlags, clusters *kind.C
 	}
 	ctx, stop := limited(ctx, 5*time.Minute)
 	defer stop()
-	return installMesh(ctx, s, client, settings, true)
+	return installMesh(ctx, s, client, settings, installChoice{wait: true})
 }
 
 func newKindLoadCommand(s Streams) *cobra.Command {

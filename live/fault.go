@@ -41,7 +41,7 @@ func (w *World) Fault(ctx context.Context, f *spec.Fault) error {
 		}
 		return w.connected(ctx)
 	}
-	return fmt.Errorf("%s:%d: this fault works in sim only", f.Position.File, f.Position.Line)
+	return simulatedFault(f)
 }
 
 // lasting begins a fault, and ends it after a while where it does not last until healed.

@@ -37,8 +37,8 @@ func unfit(s *spec.Scenario, docs []document) error {
 		switch {
 		case slices.Contains([]string{"traces", "canary"}, st.Operation):
 			return no("%s:%d: %s works in sim and loopback only", st.Position.File, st.Position.Line, st.Operation)
-		case st.Fault != nil && faultOf(st.Fault) == "":
-			return no("%s:%d: this fault works in sim only", st.Position.File, st.Position.Line)
+		case st.Fault != nil && simulatedFault(st.Fault) != nil:
+			return no("%v", simulatedFault(st.Fault))
 		}
 	}
 	return nil
@@ -53,25 +53,19 @@ func filtersLogs(u *unstructured.Unstructured) bool {
 	})
 }
 
-// faultOf names the faults that a real cluster can have; "" for others.
-func faultOf(f *spec.Fault) string {
-	switch {
-	case f.Kill != "":
-		return "kill"
-	case f.Restart != "":
-		return "restart"
-	case f.ControlPlane != "":
-		return "controlPlane"
-	case f.Pause != nil:
-		return "pause"
-	case f.Partition != nil:
-		return "partition"
-	case f.Proxy != nil:
-		return "proxy"
-	case f.Heal != "":
-		return "heal"
+// simulated are the faults that no real cluster plays, and why.
+var simulated = map[string]string{
+	"slow":  "it needs the kernel's netem",
+	"xds":   "it needs a network of ours between the proxies and their control plane",
+	"chaos": "its draws have to be the same in every run, and a cluster's own time decides what they strike",
+}
+
+// simulatedFault says why a cluster does not play a fault; nil where it does.
+func simulatedFault(f *spec.Fault) error {
+	if why, ok := simulated[f.Name()]; ok {
+		return fmt.Errorf("%s:%d: the fault %s works in the simulator only: %s", f.Position.File, f.Position.Line, f.Name(), why)
 	}
-	return ""
+	return nil
 }
 
 // Alone tells whether a scenario must not run beside others in one cluster.

@@ -104,7 +104,8 @@ func TestWhatAClusterCannotRunIsRefusedByName(t *testing.T) {
 		text     string
 		want     string
 	}{
-		{scenario: spec.Scenario{Steps: []spec.Step{{Operation: "fault", Fault: &spec.Fault{Slow: &spec.Slow{}}}}}, want: "fault"},
+		{scenario: spec.Scenario{Steps: []spec.Step{{Operation: "fault", Fault: &spec.Fault{Slow: &spec.Slow{}}}}}, want: "the fault slow works in the simulator only: it needs the kernel's netem"},
+		{scenario: spec.Scenario{Steps: []spec.Step{{Operation: "fault", Fault: &spec.Fault{Chaos: &spec.Chaos{}}}}}, want: "the fault chaos works in the simulator only"},
 		{scenario: spec.Scenario{Steps: []spec.Step{{Operation: "canary"}}}, want: "canary"},
 		{text: "apiVersion: v1\nkind: Node\nmetadata: {name: n}\n", want: "Node"},
 		{text: "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: n}\nspec: {accessLogging: [{filter: {expression: a}}]}\n", want: "filter"},

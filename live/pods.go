@@ -46,6 +46,9 @@ func (p *pod) trouble() string {
 			return fmt.Sprintf("%s: container %s: %s: %s", p.Name, s.Name, w.Reason, w.Message)
 		}
 		if w := s.State.Waiting; w != nil && w.Reason == "CrashLoopBackOff" && s.RestartCount >= crashes {
+			if last := s.LastTerminationState.Terminated; last != nil && last.Message != "" {
+				return fmt.Sprintf("%s: container %s has ended %d times: %s", p.Name, s.Name, s.RestartCount, strings.TrimSpace(last.Message))
+			}
 			return fmt.Sprintf("%s: container %s has ended %d times: windtunnel run --keep leaves it, and kubectl logs tells why", p.Name, s.Name, s.RestartCount)
 		}
 	}

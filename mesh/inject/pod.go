@@ -120,6 +120,8 @@ func (o *Options) init(s *settings) corev1.Container {
 		Name: InitContainer, Image: s.image, ImagePullPolicy: o.ImagePullPolicy,
 		Args:      append([]string{"capture"}, s.capture.Args()...),
 		Resources: s.resources,
+		// Why rules failed stands in the Pod's status, not only in a log.
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: pointer(false), Privileged: pointer(false),
 			Capabilities:           &corev1.Capabilities{Add: []corev1.Capability{"NET_ADMIN", "NET_RAW"}, Drop: []corev1.Capability{"ALL"}},

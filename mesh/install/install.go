@@ -191,9 +191,26 @@ func podProblem(p *unstructured.Unstructured) string {
 			reason, _, _ := unstructured.NestedString(m, "state", "waiting", "reason")
 			message, _, _ := unstructured.NestedString(m, "state", "waiting", "message")
 			if reason != "" && reason != "ContainerCreating" && reason != "PodInitializing" {
-				return fmt.Sprintf("%s %s: %s", m["name"], reason, message)
+				return fmt.Sprintf("%s %s: %s%s", m["name"], reason, message, lastEnd(m))
 			}
 		}
+	}
+	return ""
+}
+
+// lastEnd is how a container ended the last time, with the last words of its log where
+// it asks for them to be kept; "" where it has not.
+func lastEnd(status map[string]any) string {
+	for _, at := range []string{"lastState", "state"} {
+		end, found, _ := unstructured.NestedMap(status, at, "terminated")
+		if !found {
+			continue
+		}
+		text := fmt.Sprintf("; the last time it ended with %v, %v", end["exitCode"], end["reason"])
+		if message, _ := end["message"].(string); message != "" {
+			text += ": " + strings.TrimSpace(message)
+		}
+		return text
 	}
 	return ""
 }

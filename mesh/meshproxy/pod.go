@@ -100,6 +100,9 @@ func (p *Proxy) newStatus() error {
 	if err != nil {
 		return fmt.Errorf("--status-port needs the pod's address in the node's metadata, INSTANCE_IPS: %w", err)
 	}
+	if address.Is6() {
+		return fmt.Errorf("the Pod has the address %s: sidecars of IPv6 clusters are not supported, their listeners are on IPv4 only", address)
+	}
 	p.status, err = status.New(status.Options{
 		Network: p.o.Network, Address: address, Probes: p.o.AppProbes, Scrape: p.o.AppMetrics,
 		Metrics: p.Stats().WritePrometheus, Ready: func() bool { ready, _ := p.state(); return ready }, Logger: p.o.Logger,

@@ -23,6 +23,20 @@ type Fault struct {
 	Position     Position
 }
 
+// Name is the word that a scenario has for the fault; "" where there is none.
+func (f *Fault) Name() string {
+	for _, x := range []struct {
+		name string
+		set  bool
+	}{{"kill", f.Kill != ""}, {"restart", f.Restart != ""}, {"pause", f.Pause != nil}, {"proxy", f.Proxy != nil}, {"partition", f.Partition != nil},
+		{"slow", f.Slow != nil}, {"controlPlane", f.ControlPlane != ""}, {"xds", f.XDS != nil}, {"chaos", f.Chaos != nil}, {"heal", f.Heal != ""}} {
+		if x.set {
+			return x.name
+		}
+	}
+	return ""
+}
+
 // Pause stops the processes of a workload from answering.
 type Pause struct {
 	Workload string

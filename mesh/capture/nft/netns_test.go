@@ -8,6 +8,9 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -280,5 +283,48 @@ func TestProgramNeedsThePrivilege(t *testing.T) {
 	})
 	if err == nil || !strings.Contains(err.Error(), "NET_ADMIN") {
 		t.Errorf("without capabilities: %v", err)
+	}
+}
+
+// A kernel that knows no nftables: rules come by iptables-restore, and steer the same
+// flows. Without that program the pod is told what is missing.
+func TestFallbackToIptables(t *testing.T) {
+	legacy, err := exec.LookPath("iptables-legacy-restore")
+	if err != nil {
+		t.Fatalf("the iptables package is needed: %v", err)
+	}
+	dir := t.TempDir()
+	for _, tool := range []string{"iptables", "ip6tables"} {
+		for _, part := range []string{"-restore", "-save"} {
+			if err := os.Symlink(filepath.Join(filepath.Dir(legacy), tool+"-legacy"+part), filepath.Join(dir, tool+part)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	none := fmt.Errorf("%w (%w)", errMissing, unix.EPROTONOSUPPORT)
+	t.Setenv("PATH", t.TempDir())
+	if _, err := fallback(flowSets[0].rules(t), true, none); err == nil || !strings.Contains(err.Error(), "the kernel has no nftables") || !strings.Contains(err.Error(), "there is no iptables-restore in this image") {
+		t.Errorf("without iptables: %v", err)
+	}
+	t.Setenv("PATH", dir)
+	l := newLab(t)
+	for i := range flowSets {
+		set := &flowSets[i]
+		err := on(l.pod, 0, 0, func() error {
+			report, err := fallback(set.rules(t), true, none)
+			if err == nil && (report.By != ByIptables || report.IPv4 == 0 || report.IPv6 == 0) {
+				err = fmt.Errorf("programmed %+v", report)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatalf("%s: %v", set.name, err)
+		}
+		for _, f := range set.flows {
+			accepted, original, _, err := l.connect(&f)
+			if err != nil || accepted != f.accepted || original != f.to {
+				t.Errorf("%s: %s: accepted by %s, to %s, %v; want %s, to %s", set.name, f.name, accepted, original, err, f.accepted, f.to)
+			}
+		}
 	}
 }

@@ -51,14 +51,22 @@ func Program(rules *capture.Rules) (Report, error) {
 	}
 	err := program(rules, ipv6)
 	if errors.Is(err, errMissing) {
-		report.By = ByIptables
-		if fallback := restore(rules, ipv6); fallback != nil {
-			return Report{}, fmt.Errorf("capture: %w; instead: %w", err, fallback)
-		}
-		return report, nil
+		return fallback(rules, ipv6, err)
 	}
 	if err != nil {
 		return Report{}, fmt.Errorf("capture: %w", err)
+	}
+	return report, nil
+}
+
+// fallback is by iptables; why tells what nftables lacks.
+func fallback(rules *capture.Rules, ipv6 bool, why error) (Report, error) {
+	report := Report{By: ByIptables, IPv4: count(rules.IPv4)}
+	if ipv6 {
+		report.IPv6 = count(rules.IPv6)
+	}
+	if err := restore(rules, ipv6); err != nil {
+		return Report{}, fmt.Errorf("capture: %w; instead: %w", why, err)
 	}
 	return report, nil
 }
