@@ -143,6 +143,10 @@ func (h host) Endpoint(workload, client string) (expect.Endpoint, error) {
 	return expect.Endpoint{Ejected: e.Ejected, Healthy: e.Healthy, Active: e.Active}, err
 }
 
+// moment passes between two steps, in the world's time: what a step has set going (a
+// load in the background, the end of a process) has begun before the next one does.
+const moment = time.Microsecond
+
 // execute runs the steps; it returns an error where the world or the time ended it.
 func execute(ctx context.Context, w World, s *spec.Scenario, limit time.Duration, out result.Scenario,
 	snapshot *atomic.Pointer[result.Scenario]) error {
@@ -180,6 +184,9 @@ func execute(ctx context.Context, w World, s *spec.Scenario, limit time.Duration
 		if out.Status == result.Passed {
 			before := w.Now()
 			x.changes, x.last = nil, nil
+			if i > 0 {
+				_ = w.Sleep(ctx, moment) // where the context has ended, the step says so
+			}
 			x.step(ctx, st, &step)
 			step.Seconds = w.Now().Sub(before).Seconds()
 			x.about(ctx, &step)

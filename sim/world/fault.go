@@ -67,7 +67,7 @@ func (w *World) kill(ctx context.Context, name string) error {
 	for _, n := range pods {
 		w.log.event("fault", n.pod.Name, "killed")
 		w.log.killed(n.pod.Name)
-		errs = append(errs, n.host.Close(), n.close()) // the network first: peers get resets, not ends
+		errs = append(errs, n.close())
 		w.setNode(n.pod.Name, nil)
 		names = append(names, n.pod.Name)
 	}

@@ -362,6 +362,7 @@ func (w *World) Stop(ctx context.Context, pod *corev1.Pod) error {
 	if limited.Err() != nil && ctx.Err() == nil {
 		err = nil // then it is killed
 	}
+	w.log.killed(pod.Name)
 	w.setNode(pod.Name, nil)
 	return errors.Join(err, n.close())
 }
@@ -386,14 +387,15 @@ func (n *node) idle() bool {
 	return !slices.ContainsFunc(n.apps, (*application).busy)
 }
 
-// close ends everything in the Pod and waits for it.
+// close ends everything in the Pod and waits for it. The network goes first: how much
+// its goroutines would still say at this instant is the scheduler's.
 func (n *node) close() error {
+	err := n.host.Close()
 	n.cancel()
 	n.probing.Wait()
 	for _, a := range n.apps {
 		a.close()
 	}
-	err := n.host.Close()
 	if n.daemon != nil {
 		n.daemon.stop()
 	}
