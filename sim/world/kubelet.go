@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -36,6 +37,7 @@ type node struct {
 	apps     []*application // its containers but the proxy's and the control plane's
 	probing  sync.WaitGroup // of their probes
 	up       bool           // its proxy, if it has one, has been ready
+	ending   atomic.Bool    // what its processes say of that is nothing new
 }
 
 // daemon is a proxy or a control plane that runs in a Pod, and what starts it again.
@@ -256,7 +258,7 @@ func (w *World) startDaemon(ctx context.Context, n *node, c corev1.Container, wh
 	go func() {
 		defer w.readiness.change()
 		defer close(d.ended)
-		if err := run(ctx); err != nil && ctx.Err() == nil {
+		if err := run(ctx); err != nil && ctx.Err() == nil && !n.ending.Load() {
 			d.err = err
 			w.log.event(what, n.pod.Name, "ended: "+err.Error())
 		}
@@ -390,6 +392,7 @@ func (n *node) idle() bool {
 // close ends everything in the Pod and waits for it. The network goes first: how much
 // its goroutines would still say at this instant is the scheduler's.
 func (n *node) close() error {
+	n.ending.Store(true)
 	err := n.host.Close()
 	n.cancel()
 	n.probing.Wait()
