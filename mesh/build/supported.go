@@ -299,7 +299,6 @@ var partlySupported = []fieldNote{
 	{"HTTPMatchRequest.headers", "not `@request.auth.claims`, which routes by claims of tokens"},
 	{"ServiceEntry.resolution", "not `DYNAMIC_DNS`"},
 	{"WorkloadEntry.address", "not Unix sockets"},
-	{"Port.protocol", "not `TLS` at gateways"},
 	{"IstioIngressListener.capture_mode", "not `NONE`"},
 	{"IstioIngressListener.default_endpoint", "not Unix sockets"},
 	{"IstioEgressListener.hosts", "no exclusion of single hosts with `~`"},
