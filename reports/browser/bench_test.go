@@ -11,6 +11,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/windtunnel-mesh/windtunnel/chromium"
 	"github.com/windtunnel-mesh/windtunnel/reports/benchpage"
 	"github.com/windtunnel-mesh/windtunnel/reports/sample"
 	"github.com/windtunnel-mesh/windtunnel/reports/stat"
@@ -37,20 +38,20 @@ func TestBenchmarkPages(t *testing.T) {
 			}
 			ctx, found := visit(t, file)
 			charts(t, ctx)
-			light := ask[string](t, ctx, "getComputedStyle(document.body).backgroundColor")
-			look(t, ctx, "bench-"+name)
-			run(t, ctx, scheme("dark"))
-			if dark := ask[string](t, ctx, "getComputedStyle(document.body).backgroundColor"); dark == light {
+			light := chromium.Ask[string](t, ctx, "getComputedStyle(document.body).backgroundColor")
+			chromium.Look(t, ctx, "bench-"+name)
+			chromium.Do(t, ctx, chromium.Scheme("dark"))
+			if dark := chromium.Ask[string](t, ctx, "getComputedStyle(document.body).backgroundColor"); dark == light {
 				t.Errorf("light and dark are %s", dark)
 			}
-			look(t, ctx, "bench-"+name+"-dark")
-			ask[any](t, ctx, `document.querySelectorAll("details").forEach(d => { d.open = true }), null`)
+			chromium.Look(t, ctx, "bench-"+name+"-dark")
+			chromium.Ask[any](t, ctx, `document.querySelectorAll("details").forEach(d => { d.open = true }), null`)
 			for _, width := range []int64{360, 2560} {
-				run(t, ctx, chromedp.EmulateViewport(width, 900))
-				if got := ask[int64](t, ctx, "document.documentElement.scrollWidth"); got > width {
+				chromium.Do(t, ctx, chromedp.EmulateViewport(width, 900))
+				if got := chromium.Ask[int64](t, ctx, "document.documentElement.scrollWidth"); got > width {
 					t.Errorf("at %d px the page is %d px wide", width, got)
 				}
-				look(t, ctx, fmt.Sprintf("bench-%s-%d", name, width))
+				chromium.Look(t, ctx, fmt.Sprintf("bench-%s-%d", name, width))
 			}
 			if list := found(); len(list) > 0 {
 				t.Errorf("the page complains or asks the network: %q", list)
@@ -62,17 +63,17 @@ func TestBenchmarkPages(t *testing.T) {
 // charts are there, tell what a point is, switch their lines and can be saved.
 func charts(t *testing.T, ctx context.Context) {
 	t.Helper()
-	if n := ask[int](t, ctx, `document.querySelectorAll("figure svg").length`); n == 0 {
+	if n := chromium.Ask[int](t, ctx, `document.querySelectorAll("figure svg").length`); n == 0 {
 		t.Fatal("no chart")
 	}
-	if n := ask[int](t, ctx, `[...document.querySelectorAll("circle.dot, rect.bar")].filter(e => !(e.querySelector("title") || {textContent: ""}).textContent).length`); n > 0 {
+	if n := chromium.Ask[int](t, ctx, `[...document.querySelectorAll("circle.dot, rect.bar")].filter(e => !(e.querySelector("title") || {textContent: ""}).textContent).length`); n > 0 {
 		t.Errorf("%d points of charts say nothing", n)
 	}
-	if got := ask[bool](t, ctx, `[...document.querySelectorAll("circle.dot")].every(e => { e.focus(); return document.activeElement === e })`); !got {
+	if got := chromium.Ask[bool](t, ctx, `[...document.querySelectorAll("circle.dot")].every(e => { e.focus(); return document.activeElement === e })`); !got {
 		t.Error("points cannot be reached by the keyboard")
 	}
 	for format, want := range map[string]string{"csv": "text/csv", "svg": "image/svg+xml"} {
-		got := ask[string](t, ctx, `(() => { let kept = ""; const before = URL.createObjectURL, go = HTMLAnchorElement.prototype.click;
+		got := chromium.Ask[string](t, ctx, `(() => { let kept = ""; const before = URL.createObjectURL, go = HTMLAnchorElement.prototype.click;
 			URL.createObjectURL = blob => { kept = blob.type + (blob.size > 40 ? "" : " is empty"); return "blob:" }; HTMLAnchorElement.prototype.click = () => {};
 			document.querySelector("[data-save=`+format+`]").click(); URL.createObjectURL = before; HTMLAnchorElement.prototype.click = go; return kept })()`)
 		if got != want {
