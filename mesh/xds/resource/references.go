@@ -10,7 +10,6 @@ import (
 	routepb "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tlspb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/anypb"
 )
@@ -37,17 +36,12 @@ func (r *Resource) References(t Type) ([]Reference, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := ReferencesOf(m)
+	var found []Reference
+	collect(m.ProtoReflect(), &found)
+	slices.SortFunc(found, compareReferences)
+	found = slices.Compact(found)
 	r.references.Store(&found)
 	return found, nil
-}
-
-// ReferencesOf is References for a message at hand.
-func ReferencesOf(m proto.Message) []Reference {
-	var refs []Reference
-	collect(m.ProtoReflect(), &refs)
-	slices.SortFunc(refs, compareReferences)
-	return slices.Compact(refs)
 }
 
 func compareReferences(a, b Reference) int {
