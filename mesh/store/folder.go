@@ -47,8 +47,7 @@ type Folder struct {
 
 // file is what is known of one file.
 type file struct {
-	size    int64
-	changed time.Time
+	stamp
 	recent  bool // read so soon after its change that another may have the same time
 	data    string
 	failed  bool             // it could not be read; data and objects are those from before
@@ -63,9 +62,11 @@ func NewFolder(ctx context.Context, dir string, o FolderOptions) (*Folder, error
 		o.Interval = time.Second
 	}
 	f := &Folder{Memory: NewMemory(MemoryOptions{}), dir: dir, o: o, files: make(map[string]*file), done: make(chan struct{})}
-	if _, err := f.read(); err != nil {
+	now, err := stamps(dir)
+	if err != nil {
 		return nil, fmt.Errorf("read configuration folder %s: %w", dir, err)
 	}
+	f.read(now)
 	f.publish()
 	go f.watch(ctx)
 	return f, nil
@@ -84,11 +85,12 @@ func (f *Folder) watch(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		f.calm(ctx)
-		changed, err := f.read()
-		problem := ""
+		now, err := f.calm(ctx)
+		problem, changed := "", false
 		if err != nil {
 			problem = err.Error()
+		} else {
+			changed = f.read(now)
 		}
 		if changed || problem != f.problem {
 			f.problem = problem
@@ -100,22 +102,22 @@ func (f *Folder) watch(ctx context.Context) {
 // settling is how long the files have to be the same before a change is taken for whole.
 const settling = 50 * time.Millisecond
 
-// calm returns at once where no file has changed since it was read, and otherwise when
-// none changes any more.
-func (f *Folder) calm(ctx context.Context) {
+// calm looks at the files: once where none has changed since it was read, and otherwise
+// until none changes any more.
+func (f *Folder) calm(ctx context.Context) (map[string]stamp, error) {
 	last := make(map[string]stamp, len(f.files))
 	for path, known := range f.files {
-		last[path] = stamp{known.size, known.changed.UnixNano()}
+		last[path] = known.stamp
 	}
 	for {
 		now, err := stamps(f.dir)
 		if err != nil || maps.Equal(now, last) && !f.emptied(now) {
-			return
+			return now, err
 		}
 		last = now
 		select {
 		case <-ctx.Done():
-			return
+			return now, nil
 		case <-time.After(settling):
 		}
 	}
@@ -140,34 +142,39 @@ func stamps(dir string) (map[string]stamp, error) {
 	paths, err := list(dir)
 	found := make(map[string]stamp, len(paths))
 	for _, path := range paths {
-		if info, err := os.Stat(path); err == nil {
-			found[path] = stamp{info.Size(), info.ModTime().UnixNano()}
+		if s, ok := stampOf(path); ok {
+			found[path] = s
 		}
 	}
 	return found, err
 }
 
-// read brings the files up to date and reports whether one has changed. Where the
-// folder cannot be read, everything stays as it is.
-func (f *Folder) read() (changed bool, err error) {
-	paths, err := list(f.dir)
+// stampOf is false for a file that is gone. A link that leads nowhere is not: reading it
+// says what is wrong.
+func stampOf(path string) (stamp, bool) {
+	info, err := os.Stat(path)
 	if err != nil {
-		return false, err
+		_, err = os.Lstat(path)
+		return stamp{}, !os.IsNotExist(err)
 	}
-	present := make(map[string]bool, len(paths))
-	for _, path := range paths {
-		present[path] = true
-		if f.refresh(path) {
+	return stamp{info.Size(), info.ModTime().UnixNano()}, true
+}
+
+// read brings the files up to date with what they looked like a moment ago, and
+// reports whether one has changed.
+func (f *Folder) read(now map[string]stamp) (changed bool) {
+	for path, s := range now {
+		if f.refresh(path, s) {
 			changed = true
 		}
 	}
 	for path := range f.files {
-		if !present[path] {
+		if _, present := now[path]; !present {
 			delete(f.files, path)
 			changed = true
 		}
 	}
-	return changed, nil
+	return changed
 }
 
 // list returns the paths of a folder's files, sorted.
@@ -198,24 +205,22 @@ func list(dir string) ([]string, error) {
 	return paths, err
 }
 
-// refresh reads a file that looks changed, and reports whether it was.
-func (f *Folder) refresh(path string) bool {
+// refresh reads a file that looks changed, and reports whether it was. One that is
+// written to meanwhile stays what it was: the next look finds it again.
+func (f *Folder) refresh(path string, s stamp) bool {
 	old := f.files[path]
-	info, err := os.Stat(path)
-	if err == nil && old != nil && !old.recent && info.Size() == old.size && info.ModTime().Equal(old.changed) {
+	if old != nil && !old.recent && old.stamp == s {
 		return false
 	}
-	var data []byte
-	if err == nil && info.IsDir() {
-		err = fmt.Errorf("%s is a folder", path)
-	}
-	if err == nil {
-		data, err = source.Read(path)
+	data, err := source.Read(path)
+	if after, present := stampOf(path); !present || after != s {
+		return false
 	}
 	if err != nil {
-		return f.unreadable(path, old, err)
+		return f.unreadable(path, old, s, err)
 	}
-	now := &file{size: info.Size(), changed: info.ModTime(), recent: time.Since(info.ModTime()) < 2*time.Second, data: string(data)}
+	recent := time.Since(time.Unix(0, s.changed)) < 2*time.Second
+	now := &file{stamp: s, recent: recent, data: string(data)}
 	f.files[path] = now
 	if old != nil && !old.failed && old.data == now.data {
 		now.objects, now.diags = old.objects, old.diags
@@ -229,9 +234,9 @@ func (f *Folder) refresh(path string) bool {
 }
 
 // unreadable notes a file that is there and cannot be read.
-func (f *Folder) unreadable(path string, old *file, err error) bool {
+func (f *Folder) unreadable(path string, old *file, s stamp, err error) bool {
 	d := config.Diagnostic{Severity: config.Error, Code: config.CodeUnreadable, Message: err.Error(), Position: config.Position{File: path}}
-	now := &file{failed: true, diags: []config.Diagnostic{d}}
+	now := &file{stamp: s, recent: true, failed: true, diags: []config.Diagnostic{d}}
 	if old != nil {
 		now.objects, now.data = old.objects, old.data
 	}
