@@ -75,6 +75,7 @@ var processors = []struct {
 	{"references", (*builder).references},
 	{"selectors", (*builder).selectors},
 	{"gateway API", (*builder).gatewayAPI},
+	{"ingresses", (*builder).ingresses},
 }
 
 // Build makes the mesh of a view.

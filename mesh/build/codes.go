@@ -36,4 +36,6 @@ const (
 	CodeListener       = "WT0432" // a listener that cannot be served as written
 	CodeGatewayClass   = "WT0433" // a Gateway of a class that the mesh does not serve
 	CodeGatewayAddress = "WT0434" // a Gateway whose proxies are not there
+	CodeIngressClass   = "WT0435" // an Ingress of a class that the mesh does not serve
+	CodeIngress        = "WT0436" // a part of an Ingress that has no effect
 )

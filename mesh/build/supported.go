@@ -135,7 +135,7 @@ var supportedFields = []messageFieldNames{
 	{"EnvoyFilter.Patch", "operation value"},
 
 	// MeshConfig.
-	{"MeshConfig", "proxy_listen_port proxy_inbound_listen_port connect_timeout protocol_detection_timeout tcp_keepalive enable_tracing access_log_file access_log_format access_log_encoding default_config outbound_traffic_policy inbound_traffic_policy enable_auto_mtls trust_domain trust_domain_aliases default_service_export_to default_virtual_service_export_to default_destination_rule_export_to root_namespace locality_lb_setting dns_refresh_rate h2_upgrade_policy extension_providers default_providers path_normalization default_http_retry_policy mesh_mTLS default_traffic_policy"},
+	{"MeshConfig", "proxy_listen_port proxy_inbound_listen_port connect_timeout protocol_detection_timeout tcp_keepalive enable_tracing access_log_file access_log_format access_log_encoding default_config outbound_traffic_policy inbound_traffic_policy enable_auto_mtls trust_domain trust_domain_aliases default_service_export_to default_virtual_service_export_to default_destination_rule_export_to root_namespace locality_lb_setting dns_refresh_rate h2_upgrade_policy extension_providers default_providers path_normalization default_http_retry_policy mesh_mTLS default_traffic_policy ingress_class ingress_service ingress_controller_mode ingress_selector"},
 	{"ProxyConfig", "tracing gateway_topology"},
 	{"Topology", "num_trusted_proxies forward_client_cert_details proxy_protocol"},
 	{"Tracing", "sampling zipkin max_path_tag_length"},
@@ -273,6 +273,19 @@ var supportedFields = []messageFieldNames{
 	{"ReferenceGrantFrom", "group kind namespace"},
 	{"ReferenceGrantTo", "group kind name"},
 
+	// Kubernetes' own way in.
+	{"Ingress", "metadata spec"},
+	{"IngressSpec", "ingressClassName tls rules"},
+	{"IngressTLS", "hosts secretName"},
+	{"IngressRule", "host http"},
+	{"HTTPIngressRuleValue", "paths"},
+	{"HTTPIngressPath", "path pathType backend"},
+	{"IngressBackend", "service"},
+	{"IngressServiceBackend", "name port"},
+	{"ServiceBackendPort", "name number"},
+	{"IngressClass", "metadata spec"},
+	{"IngressClassSpec", "controller"},
+
 	// The rest of the cluster.
 	{"Namespace", "metadata"},
 	{"Node", "metadata"},
@@ -348,11 +361,9 @@ var partlySupported = []fieldNote{
 var ineffectiveFields = []fieldNote{
 	{"Port.target_port", "Istio does not read it either"},
 	{"SidecarPort.target_port", "Istio does not read it either"},
+	{"IngressSpec.defaultBackend", "Istio leaves what no rule is for to VirtualServices; a rule without host for the path / has the effect"},
+	{"IngressBackend.resource", "Istio leaves out paths whose backend is no Service"},
 	{"MeshConfig.hbone_idle_timeout", "it is of the ambient mode"},
-	{"MeshConfig.ingress_class", "Kubernetes' Ingress is refused"},
-	{"MeshConfig.ingress_service", "Kubernetes' Ingress is refused"},
-	{"MeshConfig.ingress_controller_mode", "Kubernetes' Ingress is refused"},
-	{"MeshConfig.ingress_selector", "Kubernetes' Ingress is refused"},
 	{"MeshConfig.disable_envoy_listener_log", "listeners write no log of their own"},
 	{"MeshConfig.enable_prometheus_merge", "proxies' metrics are scraped without the applications'"},
 	{"ProxyConfig.config_path", "the proxy writes no files"},
@@ -455,6 +466,8 @@ var elsewhereFields = []struct{ message, fields, why string }{
 	{"ConfigMap", "data binaryData immutable", "of all images only envoyproxy/ratelimit reads a file; the mesh configuration is the scenario's `mesh`"},
 	{"ServiceAccount", "secrets imagePullSecrets automountServiceAccountToken", "the name is the identity"},
 	{"PodDisruptionBudget", "spec status", "nobody evicts Pods"},
+	{"Ingress", "status", "written by a cluster"},
+	{"IngressClassSpec", "parameters", "settings of controllers that have some"},
 	{"Canary", "status", "written by a cluster"},
 	{"MetricTemplate", "status", "written by a cluster"},
 }

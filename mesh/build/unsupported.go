@@ -15,7 +15,7 @@ import (
 // refusedKinds change behaviour in ways that the control plane does not have yet.
 var refusedKinds = []string{
 	"WasmPlugin", "ProxyConfig", "WorkloadGroup",
-	"UDPRoute", "BackendTLSPolicy", "ListenerSet", "Ingress",
+	"UDPRoute", "BackendTLSPolicy", "ListenerSet",
 }
 
 // fieldNote is a "Message.field" of istio.io/api's protos, or the "Type.field" of a

@@ -28,7 +28,6 @@ var bystanders = map[string]map[string]string{
 	"certificates.k8s.io":          {"CertificateSigningRequest": ""},
 	"coordination.k8s.io":          {"Lease": ""},
 	"flowcontrol.apiserver.k8s.io": {"FlowSchema": "", "PriorityLevelConfiguration": ""},
-	"networking.k8s.io":            {"IngressClass": ""},
 	"node.k8s.io":                  {"RuntimeClass": ""},
 	"policy":                       {"PodSecurityPolicy": ""},
 	"rbac.authorization.k8s.io":    {"Role": "", "RoleBinding": "", "ClusterRole": "", "ClusterRoleBinding": ""},
@@ -39,7 +38,6 @@ var bystanders = map[string]map[string]string{
 // refusedKinds are kinds that decide about requests, and that nothing here follows.
 var refusedKinds = map[string]string{
 	"extensions.istio.io/WasmPlugin":  "no WebAssembly runs in this proxy",
-	"networking.k8s.io/Ingress":       "write a Gateway and a VirtualService, or a Gateway API HTTPRoute",
 	"networking.k8s.io/NetworkPolicy": "write an AuthorizationPolicy, or a partition fault",
 }
 

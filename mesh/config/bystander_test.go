@@ -20,7 +20,7 @@ func TestBystanders(t *testing.T) {
 		{"autoscaling/v2", "HorizontalPodAutoscaler", config.Warning, "nobody scales here but the scale step", true},
 		{"cert-manager.io/v1", "Certificate", config.Warning, "Certificate of cert-manager.io has no effect: nothing here acts for that API", true},
 		{"networking.k8s.io/v1", "NetworkPolicy", config.Error, "NetworkPolicy is not supported", false},
-		{"networking.k8s.io/v1", "Ingress", config.Error, "Ingress is not supported", false},
+		{"networking.k8s.io/v1", "Ingress", config.Error, `unknown field "anything" in spec`, false},
 		// What looks like a slip stays one.
 		{"v1", "Servise", config.Error, `unknown kind "Servise"`, false},
 		{"apps/v1", "Deploymnt", config.Error, `unknown kind "Deploymnt"`, false},

@@ -13,6 +13,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingk8sv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
@@ -62,6 +63,8 @@ var kinds = []kind{
 	{"apps", []string{"v1"}, "ReplicaSet", false, of[appsv1.ReplicaSet], nil, validateReplicaSet},
 	{"discovery.k8s.io", []string{"v1"}, "EndpointSlice", false, of[discoveryv1.EndpointSlice], nil, nil},
 	{"policy", []string{"v1"}, "PodDisruptionBudget", false, of[policyv1.PodDisruptionBudget], nil, nil},
+	{groupKubernetesNetworks, []string{"v1"}, "Ingress", false, of[networkingk8sv1.Ingress], nil, validateIngress},
+	{groupKubernetesNetworks, []string{"v1"}, "IngressClass", true, of[networkingk8sv1.IngressClass], nil, nil},
 
 	{groupNetworking, []string{"v1", "v1beta1", "v1alpha3"}, "VirtualService", false, of[networkingv1.VirtualService], nil, validateVirtualService},
 	{groupNetworking, []string{"v1", "v1beta1", "v1alpha3"}, "DestinationRule", false, of[networkingv1.DestinationRule], nil, validateDestinationRule},

@@ -65,6 +65,18 @@ spec:
   rules:
   - matches: [{method: {service: shop.Cart, method: Add}}]
     backendRefs: [{name: reviews, port: 9080}]
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: i}
+spec:
+  tls: [{hosts: [old.example], secretName: c}]
+  rules:
+  - host: old.example
+    http:
+      paths:
+      - {path: /old, pathType: Prefix, backend: {service: {name: reviews, port: {number: 9080}}}}
+      - {path: /wild/*, pathType: ImplementationSpecific, backend: {service: {name: reviews, port: {number: 9080}}}}
 `
 
 // Probes have each match, each of its boundaries, and what policies ask for.
@@ -102,6 +114,10 @@ func TestProbes(t *testing.T) {
 		"true POST http://grpc.shop.example:8080/shop.Cart/Add content-type: application/grpc",
 		"true POST https://grpc.shop.example/shop.Cart/Add content-type: application/grpc",
 		"true POST https://grpc.shop.example/shop.Cart/Addx content-type: application/grpc",
+		"true GET http://old.example/old",
+		"true GET https://old.example/old/x",
+		"true GET http://old.example/oldx", // not below it
+		"true GET http://old.example/wild/x",
 	} {
 		if !slices.Contains(got, want) {
 			t.Errorf("%q is not asked, of\n%s", want, strings.Join(got, "\n"))

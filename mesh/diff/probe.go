@@ -17,6 +17,7 @@ import (
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	securityv1 "istio.io/client-go/pkg/apis/security/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingk8sv1 "k8s.io/api/networking/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 )
@@ -68,6 +69,9 @@ func Probes(objects []*config.Object) ([]Probe, error) {
 	for _, o := range objects {
 		if v, ok := o.Value.(*networkingv1.VirtualService); ok {
 			d.routes(o, &v.Spec, objects)
+		}
+		if i, ok := o.Value.(*networkingk8sv1.Ingress); ok {
+			d.ingress(i)
 		}
 		if r := apiRouteOf(o); r != nil {
 			d.apiRoutes(r, objects)
