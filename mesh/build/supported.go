@@ -96,7 +96,7 @@ var supportedFields = []messageFieldNames{
 
 	// RequestAuthentication.
 	{"RequestAuthentication", "selector jwt_rules targetRef targetRefs"},
-	{"JWTRule", "issuer audiences jwks jwks_uri timeout from_headers from_params output_payload_to_header from_cookies forward_original_token output_claim_to_headers"},
+	{"JWTRule", "issuer audiences jwks jwks_uri timeout from_headers from_params output_payload_to_header from_cookies forward_original_token output_claim_to_headers space_delimited_claims"},
 	{"JWTHeader", "name prefix"},
 	{"ClaimToHeader", "header claim"},
 
@@ -309,7 +309,7 @@ var supportedFields = []messageFieldNames{
 
 // partlySupported fields are refused, or warned of, at some of their values.
 var partlySupported = []fieldNote{
-	{"HTTPMatchRequest.headers", "not `@request.auth.claims`, which routes by claims of tokens"},
+	{"HTTPMatchRequest.headers", "`@request.auth.claims.NAME` and `@request.auth.claims[NAME][NAME]` are claims of a token that a RequestAuthentication of the gateway checks"},
 	{"ServiceEntry.resolution", "not `DYNAMIC_DNS`"},
 	{"WorkloadEntry.address", "not Unix sockets"},
 	{"IstioIngressListener.capture_mode", "not `NONE`"},

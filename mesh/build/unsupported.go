@@ -79,15 +79,13 @@ var refusedFields = []fieldNote{
 	{"ProxyConfig.proxy_headers", "the choice of headers that proxies add"},
 	{"ProxyConfig.private_key_provider", "keys in hardware"},
 
-	{"JWTRule.space_delimited_claims", "claims that are lists of words"},
-
 	{"MeshConfig.config_sources", "configuration comes from files and scenarios"},
 	{"MeshConfig.verify_certificate_at_client", "certificates of servers are checked where caCertificates is set"},
 	{"MeshConfig.OutboundTrafficPolicy.tls", "unknown traffic goes on as it came"},
 	{"MeshConfig.TLSConfig.ecdh_curves", "mutual TLS takes Go's curves"},
 	{"MeshConfig.TLSConfig.cipher_suites", "mutual TLS takes Go's cipher suites"},
-	{"MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationHttpProvider.clear_route_cache", "a second look for the route"},
-	{"MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationGrpcProvider.clear_route_cache", "a second look for the route"},
+	{"MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationHttpProvider.clear_route_cache", "Istio accepts it and does not implement it"},
+	{"MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationGrpcProvider.clear_route_cache", "Istio accepts it and does not implement it"},
 	{"MeshConfig.ExtensionProvider.lightstep", "export of traces"},
 	{"MeshConfig.ExtensionProvider.datadog", "export of traces"},
 	{"MeshConfig.ExtensionProvider.stackdriver", "Google's services"},
@@ -192,7 +190,7 @@ func (b *builder) unsupported() {
 		}
 	}
 	b.unsupportedFields()
-	for _, kind := range []string{"VirtualService", "ServiceEntry", "Sidecar", "EndpointSlice"} {
+	for _, kind := range []string{"ServiceEntry", "Sidecar", "EndpointSlice"} {
 		for _, o := range b.view.Of(kind) {
 			b.unsupportedValues(o)
 		}
@@ -228,16 +226,6 @@ func (b *builder) unsupportedValues(o *config.Object) {
 	case *discoveryv1.EndpointSlice:
 		if v.AddressType == discoveryv1.AddressTypeFQDN {
 			refuse("addressType", "addressType FQDN")
-		}
-	case *networkingv1.VirtualService:
-		for i, r := range v.Spec.GetHttp() {
-			for j, m := range r.GetMatch() {
-				for h := range m.GetHeaders() {
-					if strings.HasPrefix(h, "@request.") {
-						refuse(fmt.Sprintf("spec.http[%d].match[%d].headers", i, j), "matching on "+h)
-					}
-				}
-			}
 		}
 	case *networkingv1.ServiceEntry:
 		if v.Spec.GetResolution() > 3 {

@@ -448,6 +448,7 @@ type RouteMatch struct {
 	IgnoreCase    bool
 	Headers       []HeaderMatch
 	Query         []QueryMatch
+	Metadata      []MetadataMatch // what filters found out, dynamic_metadata
 	// Fraction is runtime_fraction in percent; nil always matches.
 	Fraction *float64
 	GRPC     bool

@@ -93,7 +93,7 @@ var fields = map[string]string{
 	"envoy.config.rbac.v3.Principal.Authenticated":                 "principal_name",
 	"envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication": "providers rules bypass_cors_preflight",
 	"envoy.extensions.filters.http.jwt_authn.v3.JwtProvider": "issuer audiences local_jwks forward from_headers from_params from_cookies " +
-		"forward_payload_header payload_in_metadata normalize_payload_in_metadata claim_to_headers",
+		"forward_payload_header payload_in_metadata normalize_payload_in_metadata claim_to_headers clear_route_cache",
 	"envoy.extensions.filters.http.jwt_authn.v3.JwtProvider.NormalizePayload": "space_delimited_claims",
 	"envoy.extensions.filters.http.jwt_authn.v3.JwtHeader":                    "name value_prefix",
 	"envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader":             "header_name claim_name",
@@ -171,7 +171,7 @@ var fields = map[string]string{
 	"envoy.config.route.v3.Route": "name match route redirect direct_response metadata decorator typed_per_filter_config request_headers_to_add " +
 		"request_headers_to_remove response_headers_to_add response_headers_to_remove stat_prefix",
 	"envoy.config.route.v3.Decorator":                        "operation propagate",
-	"envoy.config.route.v3.RouteMatch":                       "prefix path safe_regex path_separated_prefix connect_matcher case_sensitive runtime_fraction headers query_parameters grpc",
+	"envoy.config.route.v3.RouteMatch":                       "prefix path safe_regex path_separated_prefix connect_matcher case_sensitive runtime_fraction headers query_parameters grpc dynamic_metadata",
 	"envoy.config.route.v3.RouteMatch.ConnectMatcher":        "",
 	"envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions": "",
 	"envoy.config.route.v3.HeaderMatcher": "name string_match present_match invert_match treat_missing_header_as_empty range_match " +
