@@ -58,7 +58,8 @@ type Settings struct {
 	InboundPort    uint32
 	Retry          *Retry // nil: built-in default
 	Keepalive      *Keepalive
-	AccessLogs     []*AccessLog
+	AccessLogs     []*AccessLog // of the default providers
+	FallbackLog    *AccessLog   // of accessLogFile: where no provider is named for a workload; nil: none
 	Normalization  Normalization
 	UpgradeH2      bool
 	OutboundPolicy *TrafficPolicy // defaults below every DestinationRule; nil: none
