@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	meshpb "istio.io/api/mesh/v1alpha1"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -98,7 +99,6 @@ var refusedFields = []fieldNote{
 	{"ProxyConfig.service_cluster", "names of services in traces"},
 	{"ProxyConfig.tracing_service_name", "names of services in traces"},
 	{"ProxyConfig.drain_duration", "how long a proxy drains"},
-	{"ProxyConfig.termination_drain_duration", "how long a proxy drains"},
 	{"ProxyConfig.zipkin_address", "export of traces"},
 	{"ProxyConfig.statsd_udp_address", "statistics to a service"},
 	{"ProxyConfig.envoy_metrics_service_address", "statistics to a service"},
@@ -115,7 +115,6 @@ var refusedFields = []fieldNote{
 	{"ProxyConfig.extra_stat_tags", "tags of statistics"},
 	{"ProxyConfig.mesh_id", "several meshes"},
 	{"ProxyConfig.readiness_probe", "it is for machines outside the cluster"},
-	{"ProxyConfig.hold_application_until_proxy_starts", "the annotation proxy.istio.io/config has it, per Pod"},
 	{"ProxyConfig.ca_certificates_pem", "further roots of the mesh"},
 	{"ProxyConfig.stats_compression", "compression of statistics"},
 	{"ProxyConfig.connection_settings", "limits of connections of proxies"},
@@ -205,6 +204,9 @@ func (b *builder) unsupportedMesh() {
 	}
 	if m := c.GetInboundTrafficPolicy().GetMode(); m != meshpb.MeshConfig_InboundTrafficPolicy_PASSTHROUGH {
 		b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.inboundTrafficPolicy.mode %s is not supported yet", m)))
+	}
+	if d := c.GetDefaultConfig().GetTerminationDrainDuration().AsDuration(); d < 0 || d%time.Second != 0 {
+		b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.defaultConfig.terminationDrainDuration %v: only whole seconds are supported", d)))
 	}
 	for _, name := range c.GetDefaultProviders().GetMetrics() {
 		if name != "prometheus" {
