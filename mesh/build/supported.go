@@ -310,7 +310,6 @@ var supportedFields = []messageFieldNames{
 // partlySupported fields are refused, or warned of, at some of their values.
 var partlySupported = []fieldNote{
 	{"HTTPMatchRequest.headers", "`@request.auth.claims.NAME` and `@request.auth.claims[NAME][NAME]` are claims of a token that a RequestAuthentication of the gateway checks"},
-	{"ServiceEntry.resolution", "not `DYNAMIC_DNS`"},
 	{"WorkloadEntry.address", "not Unix sockets"},
 	{"IstioIngressListener.capture_mode", "not `NONE`"},
 	{"IstioIngressListener.default_endpoint", "not Unix sockets"},

@@ -200,7 +200,7 @@ func (b *builder) unsupported() {
 func (b *builder) unsupportedMesh() {
 	c := b.options.MeshConfig
 	if m := c.GetOutboundTrafficPolicy().GetMode(); m > meshpb.MeshConfig_OutboundTrafficPolicy_ALLOW_ANY {
-		b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.outboundTrafficPolicy.mode %s is not supported yet", m)))
+		b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.outboundTrafficPolicy.mode %s is not supported yet: a ServiceEntry for a wildcard with resolution DYNAMIC_DNS has requests resolved, too", m)))
 	}
 	if m := c.GetInboundTrafficPolicy().GetMode(); m != meshpb.MeshConfig_InboundTrafficPolicy_PASSTHROUGH {
 		b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.inboundTrafficPolicy.mode %s is not supported yet", m)))
@@ -230,9 +230,6 @@ func (b *builder) unsupportedValues(o *config.Object) {
 			refuse("addressType", "addressType FQDN")
 		}
 	case *networkingv1.ServiceEntry:
-		if v.Spec.GetResolution() > 3 {
-			refuse("spec.resolution", fmt.Sprintf("resolution %s", v.Spec.GetResolution()))
-		}
 		for i, e := range v.Spec.GetEndpoints() {
 			if strings.HasPrefix(e.GetAddress(), "unix:") {
 				refuse(fmt.Sprintf("spec.endpoints[%d].address", i), "a Unix socket as an endpoint")

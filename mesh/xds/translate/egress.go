@@ -112,6 +112,7 @@ func (p *proxy) bindEgress(at func(string, uint32) *binding, l *model.EgressList
 	b.open = l.Open
 	if port.Protocol.IsHTTP() {
 		b.route = strconv.Itoa(int(l.Port))
+		b.resolves(s)
 		return nil
 	}
 	return p.bindConnections(b, s, port)

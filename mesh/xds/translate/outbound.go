@@ -21,7 +21,8 @@ import (
 type binding struct {
 	address string
 	port    uint32
-	route   string // of the HTTP chain; "": none
+	route   string   // of the HTTP chain; "": none
+	byName  []string // hosts of the HTTP services that are resolved by name
 	chains  []*listenerpb.FilterChain
 	// rest takes what no chain matches; nil: the original destination, or nothing.
 	rest   *listenerpb.FilterChain
@@ -110,7 +111,9 @@ func (p *proxy) bind(at func(string, uint32) *binding, s *model.Service, port *m
 		if port.Protocol == model.Auto && s.Headless && len(s.Endpoints.On(port)) == 0 {
 			return nil
 		}
-		at(anyAddress, port.Number).route = strconv.Itoa(int(port.Number))
+		b := at(anyAddress, port.Number)
+		b.route = strconv.Itoa(int(port.Number))
+		b.resolves(s)
 	case port.Protocol == model.Auto:
 		for _, vip := range vips {
 			b := at(vip, port.Number)
@@ -135,6 +138,13 @@ func (p *proxy) bind(at func(string, uint32) *binding, s *model.Service, port *m
 		return p.bindConnections(at(anyAddress, port.Number), s, port)
 	}
 	return nil
+}
+
+// resolves notes a service that the HTTP chain's requests may be for.
+func (b *binding) resolves(s *model.Service) {
+	if s.Resolution == model.ByName {
+		b.byName = append(b.byName, s.Host)
+	}
 }
 
 // plainAddresses are a service's addresses that are not prefixes.
@@ -166,6 +176,7 @@ func (p *proxy) outboundListener(b *binding) *listenerpb.Listener {
 	if b.route != "" {
 		m := p.manager("outbound_"+l.Name+";", false)
 		m.RouteSpecifier = rds(b.route)
+		resolveHosts(m, b.byName)
 		l.FilterChains = append(l.FilterChains, &listenerpb.FilterChain{
 			FilterChainMatch: &listenerpb.FilterChainMatch{TransportProtocol: "raw_buffer", ApplicationProtocols: plainHTTP},
 			Filters:          []*listenerpb.Filter{managerFilter(m)}, TransportSocketConnectTimeout: handshake(),
