@@ -199,9 +199,6 @@ func (b *builder) unsupported() {
 
 func (b *builder) unsupportedMesh() {
 	c := b.options.MeshConfig
-	if m := c.GetOutboundTrafficPolicy().GetMode(); m > meshpb.MeshConfig_OutboundTrafficPolicy_ALLOW_ANY {
-		b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.outboundTrafficPolicy.mode %s is not supported yet: a ServiceEntry for a wildcard with resolution DYNAMIC_DNS has requests resolved, too", m)))
-	}
 	if m := c.GetInboundTrafficPolicy().GetMode(); m != meshpb.MeshConfig_InboundTrafficPolicy_PASSTHROUGH {
 		b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.inboundTrafficPolicy.mode %s is not supported yet", m)))
 	}

@@ -5,13 +5,16 @@ import (
 
 	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listenerpb "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routepb "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	dfpclusterpb "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dynamic_forward_proxy/v3"
 	dnscachepb "github.com/envoyproxy/go-control-plane/envoy/extensions/common/dynamic_forward_proxy/v3"
 	httpdfppb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/dynamic_forward_proxy/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	snidfppb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/sni_dynamic_forward_proxy/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/model"
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/names"
 )
 
 const sniForwardFilter = "envoy.filters.network.sni_dynamic_forward_proxy"
@@ -48,6 +51,41 @@ func resolveHosts(m *hcmpb.HttpConnectionManager, hosts []string) {
 		m.HttpFilters = slices.Insert(m.HttpFilters, len(m.HttpFilters)-1, httpFilter("envoy.filters.http.dynamic_forward_proxy",
 			&httpdfppb.FilterConfig{ImplementationSpecifier: &httpdfppb.FilterConfig_DnsCacheConfig{DnsCacheConfig: dnsCache(h)}}))
 	}
+}
+
+// anyNames is the cache of the cluster for HTTP that nothing matches.
+func anyNames() *dnscachepb.DnsCacheConfig {
+	return &dnscachepb.DnsCacheConfig{Name: "allow_any_dfp_dns_cache", DnsLookupFamily: clusterpb.Cluster_V4_ONLY, MaxHosts: wrapperspb.UInt32(1024)}
+}
+
+// anyByName is that cluster: as the one that passes through, but that it resolves names.
+func (p *proxy) anyByName() *clusterpb.Cluster {
+	c := p.passthrough(names.AnyByName)
+	c.ClusterDiscoveryType = &clusterpb.Cluster_ClusterType{ClusterType: &clusterpb.Cluster_CustomClusterType{
+		Name: "envoy.clusters.dynamic_forward_proxy",
+		TypedConfig: toAny(&dfpclusterpb.ClusterConfig{AllowInsecureClusterOptions: true,
+			ClusterImplementationSpecifier: &dfpclusterpb.ClusterConfig_DnsCacheConfig{DnsCacheConfig: anyNames()}}),
+	}}
+	return c
+}
+
+// resolveAny adds the filter that resolves the Hosts of requests that nothing matches.
+func (p *proxy) resolveAny(m *hcmpb.HttpConnectionManager) {
+	if p.scope.anyByName {
+		m.HttpFilters = slices.Insert(m.HttpFilters, len(m.HttpFilters)-1, httpFilter("envoy.filters.http.dynamic_forward_proxy",
+			&httpdfppb.FilterConfig{ImplementationSpecifier: &httpdfppb.FilterConfig_DnsCacheConfig{DnsCacheConfig: anyNames()}}))
+	}
+}
+
+// anyHTTP is the chain for HTTP on ports that no service has.
+func (p *proxy) anyHTTP() *listenerpb.FilterChain {
+	table := routeTable("allow_any_dynamic_dns")
+	table.VirtualHosts = []*routepb.VirtualHost{p.scope.catchAll()}
+	m := p.manager("outbound_"+names.VirtualOutbound+"_allow_any_dynamic_dns;", false)
+	m.RouteSpecifier = &hcmpb.HttpConnectionManager_RouteConfig{RouteConfig: table}
+	p.resolveAny(m)
+	return &listenerpb.FilterChain{Name: "virtualOutbound-catchall-tcp-http",
+		FilterChainMatch: &listenerpb.FilterChainMatch{ApplicationProtocols: plainHTTP}, Filters: []*listenerpb.Filter{managerFilter(m)}}
 }
 
 // resolveSNI is the filters before a TCP proxy that resolve the server name of a handshake,

@@ -5,8 +5,15 @@ import (
 	"testing"
 
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	meshpb "istio.io/api/mesh/v1alpha1"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/build"
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+	"github.com/windtunnel-mesh/windtunnel/mesh/model"
+	"github.com/windtunnel-mesh/windtunnel/mesh/store"
 	"github.com/windtunnel-mesh/windtunnel/mesh/xds/compile"
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/resource"
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/translate"
 )
 
 const wildcard = `apiVersion: networking.istio.io/v1
@@ -28,5 +35,33 @@ func TestServiceByName(t *testing.T) {
 		l.FilterChains[0].FilterChainMatch, l.FilterChains[0].Filters[len(l.FilterChains[0].Filters)-2])
 	if _, err := compile.Compile(set); err != nil {
 		t.Error(err)
+	}
+}
+
+// Without a service requests go where their Host leads, on ports of services and on others.
+func TestAnythingByName(t *testing.T) {
+	objects, _ := config.Decode("mesh.yaml", 1, []byte(bookinfo()))
+	mesh := &meshpb.MeshConfig{OutboundTrafficPolicy: &meshpb.MeshConfig_OutboundTrafficPolicy{Mode: meshpb.MeshConfig_OutboundTrafficPolicy_ALLOW_ANY_DYNAMIC_DNS}}
+	m, found := build.Build(store.NewView(objects...), build.Options{MeshConfig: mesh})
+	if len(found) > 0 {
+		t.Fatal(found)
+	}
+	for _, n := range []model.Node{productpage, ingress} {
+		set, err := translate.New(m, nil).Proxy(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := compile.Compile(set); err != nil {
+			t.Error(err)
+		}
+		if n.Type == model.Router {
+			if set[resource.Cluster]["AllowAnyDynamicDNSCluster"] != nil {
+				t.Error("a gateway resolves what it does not know")
+			}
+			continue
+		}
+		l := listener(t, set, "virtualOutbound")
+		golden(t, "anybyname", cluster(t, set, "AllowAnyDynamicDNSCluster").GetClusterType(), l.FilterChains[1].FilterChainMatch, l.ListenerFilters[0],
+			managerOf(t, l, "virtualOutbound-catchall-tcp-http").GetRouteConfig(), host(t, set, "9080", "allow_any_dynamic_dns"))
 	}
 }

@@ -52,6 +52,12 @@ func (p *proxy) clusters() error {
 			return err
 		}
 	}
+	if p.scope.anyByName {
+		m, err := p.once("|cds|"+p.node.Type+"|by name", func() (made, error) { return finish([]*clusterpb.Cluster{p.anyByName()}) })
+		if err := p.put(resource.Cluster, m, err); err != nil {
+			return err
+		}
+	}
 	m, err := p.once("|cds|"+p.node.Type+"|fixed", func() (made, error) {
 		if p.scope.router {
 			return finish([]*clusterpb.Cluster{p.blackHole()})

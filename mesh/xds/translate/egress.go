@@ -82,7 +82,7 @@ func (s *scope) narrowed(hosts []model.EgressHost) *scope {
 	if hosts == nil {
 		sidecar.Egress = []model.EgressHost{}
 	}
-	return &scope{namespace: s.namespace, sidecar: &sidecar, allowAny: s.allowAny}
+	return &scope{namespace: s.namespace, sidecar: &sidecar, allowAny: s.allowAny, anyByName: s.anyByName}
 }
 
 // eachView calls do with the proxy's view of every listener, the one of all other ports at

@@ -177,6 +177,7 @@ func (p *proxy) outboundListener(b *binding) *listenerpb.Listener {
 		m := p.manager("outbound_"+l.Name+";", false)
 		m.RouteSpecifier = rds(b.route)
 		resolveHosts(m, b.byName)
+		p.resolveAny(m)
 		l.FilterChains = append(l.FilterChains, &listenerpb.FilterChain{
 			FilterChainMatch: &listenerpb.FilterChainMatch{TransportProtocol: "raw_buffer", ApplicationProtocols: plainHTTP},
 			Filters:          []*listenerpb.Filter{managerFilter(m)}, TransportSocketConnectTimeout: handshake(),
@@ -201,7 +202,7 @@ func (p *proxy) outboundListener(b *binding) *listenerpb.Listener {
 // listener wants.
 func (p *proxy) virtualOutbound() *listenerpb.Listener {
 	port := p.mesh.Settings.OutboundPort
-	return &listenerpb.Listener{
+	l := &listenerpb.Listener{
 		Name: names.VirtualOutbound, Address: address(anyAddress, port), TrafficDirection: corepb.TrafficDirection_OUTBOUND,
 		UseOriginalDst:                       wrapperspb.Bool(true),
 		MaxConnectionsToAcceptPerSocketEvent: wrapperspb.UInt32(1),
@@ -211,6 +212,12 @@ func (p *proxy) virtualOutbound() *listenerpb.Listener {
 			{Name: "virtualOutbound-catchall-tcp", Filters: []*listenerpb.Filter{p.toCluster(p.scope.unknown(), false)}},
 		},
 	}
+	if p.scope.anyByName {
+		l.FilterChains = slices.Insert(l.FilterChains, 1, p.anyHTTP())
+		l.ListenerFilters = append(l.ListenerFilters, httpInspector(nil))
+		p.inspected(l)
+	}
+	return l
 }
 
 // outboundRoutes makes a table per HTTP port, and one per service port that is sniffed.
@@ -339,7 +346,12 @@ func (s *scope) catchAll() *routepb.VirtualHost {
 	h := &routepb.VirtualHost{Name: "block_all", Domains: []string{"*"}, IncludeRequestAttemptCount: true}
 	r := &routepb.Route{Name: "block_all", Match: prefixMatch("/"),
 		Action: &routepb.Route_DirectResponse{DirectResponse: &routepb.DirectResponseAction{Status: 502}}}
-	if s.allowAny {
+	if s.anyByName {
+		h.Name, r.Name = "allow_any_dynamic_dns", "allow_any_dynamic_dns"
+		a := forward()
+		a.ClusterSpecifier = &routepb.RouteAction_Cluster{Cluster: names.AnyByName}
+		r.Action = &routepb.Route_Route{Route: a}
+	} else if s.allowAny {
 		h.Name, r.Name = "allow_any", "allow_any"
 		a := forward()
 		a.ClusterSpecifier = &routepb.RouteAction_Cluster{Cluster: names.Passthrough}
