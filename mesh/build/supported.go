@@ -336,7 +336,6 @@ var partlySupported = []fieldNote{
 	{"HTTPBackendRef.kind", "`Service` and Istio's `Hostname`; a warning for others, and 500"},
 	{"HTTPBackendRef.filters", "changes of headers"},
 	{"GRPCBackendRef.filters", "changes of headers"},
-	{"MeshConfig.OutboundTrafficPolicy.mode", "`REGISTRY_ONLY` and `ALLOW_ANY`"},
 	{"MeshConfig.InboundTrafficPolicy.mode", "`PASSTHROUGH`"},
 	{"MeshConfig.DefaultProviders.metrics", "`prometheus`"},
 	{"MeshConfig.DefaultProviders.access_logging", "of the kind envoyFileAccessLog"},
