@@ -131,7 +131,7 @@ var meanings = map[string]meaning{
 	CodeAmbientSidecar:       {"A Sidecar for workloads that have none: the namespace is ambient.", "IST0167"},
 	CodeGatewaySelector:      {"A policy that selects the Pods of a Gateway of the Gateway API by their labels.", "IST0166"},
 	CodeNegativeCondition:    {"A status says that something is wrong.", "IST0171"},
-	CodeNoLogProvider:        {"A Telemetry for logs that no provider writes.", "IST0157"},
+	CodeNoLogProvider:        {"A Telemetry about logs that names no provider, and has no effect.", "IST0157"},
 	CodeInvisibleHost:        {"A route to a host that is not exported to where the route holds.", "IST0101"},
 	CodeUnknownKeys:          {"Keys of tokens at a host of the cluster that no service has.", "IST0101"},
 	CodeEmptyNamespace:       {"A policy for a namespace without workloads.", "IST0127"},

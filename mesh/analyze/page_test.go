@@ -57,8 +57,9 @@ const pageRest = `
 * IST0151 and IST0155 are told with ` + "`--info`" + `: what Istio itself brings is there before any EnvoyFilter. Where the filter that is meant is brought by another EnvoyFilter
   it is a warning.
 * IST0153 and IST0154: HTTP_ROUTE has ADD and REMOVE, as in Istio's code.
-* IST0157, IST0166 and the credentialName of IST0128 and IST0129 are told with ` + "`--info`" + `: the proxies of this mesh write that log, selectors find Gateways, and gateways read
+* IST0166 and the credentialName of IST0128 and IST0129 are told with ` + "`--info`" + `: selectors find Gateways, and gateways read
   credentials.
+* IST0157 is also told of a Telemetry that switches logs off and names no provider; not where a Telemetry of the namespace, or of the root namespace, names one.
 * A VirtualService for some namespaces and one for all do not conflict (IST0109): the first holds where it is seen.
 
 ## What istioctl finds and analyze does not

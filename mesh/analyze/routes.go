@@ -13,10 +13,6 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/model"
 )
 
-// claimPrefix begins the headers that stand for a token's claims (Istio's "JWT claim
-// based routing").
-const claimPrefix = "@request.auth.claims"
-
 // claimRoutes finds routes by claims at gateways where no RequestAuthentication checks
 // tokens: such a match is never true.
 func (a *analysis) claimRoutes() {
@@ -28,7 +24,7 @@ func (a *analysis) claimRoutes() {
 					headers map[string]*networkingpb.StringMatch
 				}{{"headers", m.GetHeaders()}, {"withoutHeaders", m.GetWithoutHeaders()}} {
 					for _, name := range slices.Sorted(maps.Keys(field.headers)) {
-						if strings.HasPrefix(name, claimPrefix) && !a.tokensAt(o, append(v.Spec.GetGateways(), m.GetGateways()...)) {
+						if _, claim := config.ClaimPath(name); claim && !a.tokensAt(o, append(v.Spec.GetGateways(), m.GetGateways()...)) {
 							a.report(o, config.Error, CodeClaimRoute, fmt.Sprintf("spec.http[%d].match[%d].%s.%s", i, j, field.name, name),
 								"no RequestAuthentication checks tokens at the gateways of this VirtualService: they have no claims", "add a RequestAuthentication for the gateway's Pods")
 						}

@@ -3,8 +3,10 @@ package analyze
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
+	telemetrypb "istio.io/api/telemetry/v1alpha1"
 	typepb "istio.io/api/type/v1beta1"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	securityv1 "istio.io/client-go/pkg/apis/security/v1"
@@ -128,17 +130,28 @@ func (a *analysis) ambientSidecars() {
 	})
 }
 
-// logProviders finds Telemetries that say which requests are logged, where neither they
-// nor the mesh configuration say by whom.
+// logProviders finds Telemetries that say which requests are logged, or that none are,
+// where neither they nor a level above nor the default providers say by whom: without a
+// provider they have no effect.
 func (a *analysis) logProviders() {
 	if len(a.mesh.Settings.AccessLogs) > 0 {
 		return
 	}
+	named := map[string]bool{} // namespaces whose workloads have a provider by a level
+	each(a, "Telemetry", func(o *config.Object, t *telemetryv1.Telemetry) {
+		if t.Spec.GetSelector() == nil && t.Spec.GetTargetRef() == nil && len(t.Spec.GetTargetRefs()) == 0 && slices.ContainsFunc(t.Spec.GetAccessLogging(), func(l *telemetrypb.AccessLogging) bool { return len(l.GetProviders()) > 0 }) {
+			named[o.Namespace] = true
+		}
+	})
+	effect := "no log is written for it"
+	if a.mesh.Settings.FallbackLog != nil {
+		effect = "meshConfig.accessLogFile is written as without it"
+	}
 	each(a, "Telemetry", func(o *config.Object, t *telemetryv1.Telemetry) {
 		for i, l := range t.Spec.GetAccessLogging() {
-			if len(l.GetProviders()) == 0 && !l.GetDisabled().GetValue() {
-				a.report(o, config.Info, CodeNoLogProvider, fmt.Sprintf("spec.accessLogging[%d]", i),
-					"neither this nor meshConfig (accessLogFile, defaultProviders.accessLogging) names a provider: Istio writes no log for it", "write providers: [{name: envoy}]")
+			if len(l.GetProviders()) == 0 && !named[o.Namespace] && !named[a.root] {
+				a.report(o, config.Warning, CodeNoLogProvider, fmt.Sprintf("spec.accessLogging[%d]", i),
+					"this has no effect, as neither it nor a Telemetry above it nor meshConfig.defaultProviders.accessLogging names a provider: "+effect, "write providers: [{name: envoy}]")
 			}
 		}
 	})

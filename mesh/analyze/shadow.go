@@ -104,7 +104,7 @@ func covers(gateways []string, e, m *networkingpb.HTTPMatchRequest) bool {
 	}
 	return (all(e.GetUri(), true) || path(m.GetUri(), e.GetUri())) &&
 		implies(m.GetScheme(), e.GetScheme()) && implies(m.GetMethod(), e.GetMethod()) && implies(m.GetAuthority(), e.GetAuthority()) &&
-		named(e.GetHeaders(), m.GetHeaders(), strings.ToLower) && named(e.GetQueryParams(), m.GetQueryParams(), func(s string) string { return s }) &&
+		named(e.GetHeaders(), m.GetHeaders(), foldHeader) && named(e.GetQueryParams(), m.GetQueryParams(), func(s string) string { return s }) &&
 		without(e, m) &&
 		(e.GetPort() == 0 || e.GetPort() == m.GetPort()) &&
 		(e.GetSourceNamespace() == "" || e.GetSourceNamespace() == m.GetSourceNamespace()) &&
@@ -152,6 +152,14 @@ func named(e, m map[string]*networkingpb.StringMatch, fold func(string) string) 
 	return true
 }
 
+// foldHeader makes equal what names the same header, or the same claim.
+func foldHeader(name string) string {
+	if path, ok := config.ClaimPath(name); ok {
+		return "@" + strings.Join(path, "\x00")
+	}
+	return strings.ToLower(name)
+}
+
 // present reports whether a condition only asks that there is a value.
 func present(c *networkingpb.StringMatch) bool {
 	switch t := c.GetMatchType().(type) {
@@ -170,11 +178,12 @@ func present(c *networkingpb.StringMatch) bool {
 func without(e, m *networkingpb.HTTPMatchRequest) bool {
 	for name, c := range e.GetWithoutHeaders() {
 		ok := false
+		_, claim := config.ClaimPath(name) // one that is a list may have the other value, too
 		for other, w := range m.GetWithoutHeaders() {
-			ok = ok || strings.EqualFold(name, other) && (present(w) || !present(c) && implies(c, w))
+			ok = ok || foldHeader(name) == foldHeader(other) && (present(w) || !present(c) && implies(c, w))
 		}
 		for other, h := range m.GetHeaders() {
-			ok = ok || strings.EqualFold(name, other) && !present(c) && h.GetExact() != "" && !matches(c, h.GetExact())
+			ok = ok || !claim && strings.EqualFold(name, other) && !present(c) && h.GetExact() != "" && !matches(c, h.GetExact())
 		}
 		if !ok {
 			return false

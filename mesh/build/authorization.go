@@ -220,7 +220,8 @@ func (b *builder) requestAuthentications() {
 				continue
 			}
 			t := model.TokenRule{Issuer: r.GetIssuer(), Audiences: r.GetAudiences(), Keys: keys, Params: r.GetFromParams(), Cookies: r.GetFromCookies(),
-				Forward: r.GetForwardOriginalToken(), PayloadHeader: r.GetOutputPayloadToHeader()}
+				Forward: r.GetForwardOriginalToken(), PayloadHeader: r.GetOutputPayloadToHeader(),
+				SpaceDelimited: r.GetSpaceDelimitedClaims()}
 			for _, h := range r.GetFromHeaders() {
 				t.Headers = append(t.Headers, model.TokenHeader{Name: h.GetName(), Prefix: h.GetPrefix()})
 			}

@@ -62,8 +62,9 @@ func (b *builder) httpMatch(o *config.Object, m *networkingpb.HTTPMatchRequest, 
 		Method: stringMatch(m.GetMethod()), Authority: stringMatch(m.GetAuthority()),
 		IgnoreURICase: m.GetIgnoreUriCase(),
 		Headers:       namedMatches(m.GetHeaders(), true), Without: namedMatches(m.GetWithoutHeaders(), true),
-		Query: namedMatches(m.GetQueryParams(), false),
-		Port:  m.GetPort(), SourceLabels: m.GetSourceLabels(), SourceNamespace: m.GetSourceNamespace(),
+		Claims: slices.Concat(claimMatches(m.GetHeaders(), false), claimMatches(m.GetWithoutHeaders(), true)),
+		Query:  namedMatches(m.GetQueryParams(), false),
+		Port:   m.GetPort(), SourceLabels: m.GetSourceLabels(), SourceNamespace: m.GetSourceNamespace(),
 		Gateways:   b.gatewayRefs(o, path+".gateways", m.GetGateways(), o.Namespace),
 		StatPrefix: m.GetStatPrefix(), Source: sourceAt(o, path),
 	}
@@ -92,6 +93,9 @@ func namedMatches(matches map[string]*networkingpb.StringMatch, header bool) []m
 		if header && slices.Contains([]string{"uri", "scheme", "method", "authority"}, name) {
 			continue
 		}
+		if _, claim := config.ClaimPath(name); header && claim {
+			continue
+		}
 		n := model.NamedMatch{Name: name, StringMatch: model.StringMatch{Kind: model.Present}}
 		if m := stringMatch(matches[name]); m != nil && (m.Kind != model.Regex || m.Value != "*") {
 			n.StringMatch = *m
@@ -100,6 +104,19 @@ func namedMatches(matches map[string]*networkingpb.StringMatch, header bool) []m
 			}
 		}
 		list = append(list, n)
+	}
+	return list
+}
+
+// claimMatches are the matches of headers that stand for claims.
+func claimMatches(matches map[string]*networkingpb.StringMatch, not bool) []model.ClaimMatch {
+	var list []model.ClaimMatch
+	for _, name := range slices.Sorted(maps.Keys(matches)) {
+		if path, ok := config.ClaimPath(name); ok {
+			if m := stringMatch(matches[name]); m != nil {
+				list = append(list, model.ClaimMatch{Path: path, StringMatch: *m, Not: not})
+			}
+		}
 	}
 	return list
 }

@@ -29,8 +29,8 @@ func (b *builder) meshLogs() {
 		}
 		s.AccessLogs = append(s.AccessLogs, l)
 	}
-	if len(names) == 0 && c.GetAccessLogFile() != "" {
-		s.AccessLogs = []*model.AccessLog{meshLog(c, builtInLog, c.GetAccessLogFile(), false)}
+	if c.GetAccessLogFile() != "" {
+		s.FallbackLog = meshLog(c, builtInLog, c.GetAccessLogFile(), false)
 	}
 	if c.GetAccessLogEncoding() == meshpb.MeshConfig_JSON && c.GetAccessLogFormat() != "" {
 		if _, err := jsonObject(c.GetAccessLogFormat()); err != nil {
@@ -92,7 +92,7 @@ func fileProvider(c *meshpb.MeshConfig, name string) *model.AccessLog {
 }
 
 // logging reads one entry of access logging. Without providers it is about those of the
-// level above; the one that always exists stands in where there are none.
+// level above.
 func (b *builder) logging(o *config.Object, l *telemetrypb.AccessLogging, path string) model.Logging {
 	m := model.Logging{Side: side(l.GetMatch().GetMode()), Disabled: l.GetDisabled().GetValue(), Filter: l.GetFilter().GetExpression()}
 	if l.GetFilter() != nil {
@@ -114,9 +114,6 @@ func (b *builder) logging(o *config.Object, l *telemetrypb.AccessLogging, path s
 			continue
 		}
 		m.Logs = append(m.Logs, log)
-	}
-	if len(l.GetProviders()) == 0 && len(b.parts.Settings.AccessLogs) == 0 && !m.Disabled {
-		m.Logs = []*model.AccessLog{fileProvider(b.options.MeshConfig, builtInLog)}
 	}
 	return m
 }

@@ -40,6 +40,8 @@ func (b *builder) serviceEntry(o *config.Object, e *networkingpb.ServiceEntry, h
 		s.Resolution = model.ByDNS
 	case networkingpb.ServiceEntry_DNS_ROUND_ROBIN:
 		s.Resolution = model.ByDNSRoundRobin
+	case networkingpb.ServiceEntry_DYNAMIC_DNS:
+		s.Resolution = model.ByName
 	}
 	byPort := map[uint32][]*model.Endpoint{}
 	for _, p := range e.GetPorts() {

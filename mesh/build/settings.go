@@ -18,7 +18,8 @@ func (b *builder) settings() {
 		TrustAliases:  c.GetTrustDomainAliases(),
 		RootNamespace: b.options.RootNamespace,
 		AllowAny: c.GetOutboundTrafficPolicy() == nil ||
-			c.GetOutboundTrafficPolicy().GetMode() == meshpb.MeshConfig_OutboundTrafficPolicy_ALLOW_ANY,
+			c.GetOutboundTrafficPolicy().GetMode() != meshpb.MeshConfig_OutboundTrafficPolicy_REGISTRY_ONLY,
+		AnyByName:      c.GetOutboundTrafficPolicy().GetMode() == meshpb.MeshConfig_OutboundTrafficPolicy_ALLOW_ANY_DYNAMIC_DNS,
 		AutoMTLS:       c.GetEnableAutoMtls() == nil || c.GetEnableAutoMtls().GetValue(),
 		Sampling:       1, // PILOT_TRACE_SAMPLING
 		ConnectTimeout: cmp.Or(c.GetConnectTimeout().AsDuration(), 10*time.Second),

@@ -96,7 +96,7 @@ var supportedFields = []messageFieldNames{
 
 	// RequestAuthentication.
 	{"RequestAuthentication", "selector jwt_rules targetRef targetRefs"},
-	{"JWTRule", "issuer audiences jwks jwks_uri timeout from_headers from_params output_payload_to_header from_cookies forward_original_token output_claim_to_headers"},
+	{"JWTRule", "issuer audiences jwks jwks_uri timeout from_headers from_params output_payload_to_header from_cookies forward_original_token output_claim_to_headers space_delimited_claims"},
 	{"JWTHeader", "name prefix"},
 	{"ClaimToHeader", "header claim"},
 
@@ -136,7 +136,7 @@ var supportedFields = []messageFieldNames{
 
 	// MeshConfig.
 	{"MeshConfig", "proxy_listen_port proxy_inbound_listen_port connect_timeout protocol_detection_timeout tcp_keepalive enable_tracing access_log_file access_log_format access_log_encoding default_config outbound_traffic_policy inbound_traffic_policy enable_auto_mtls trust_domain trust_domain_aliases default_service_export_to default_virtual_service_export_to default_destination_rule_export_to root_namespace locality_lb_setting dns_refresh_rate h2_upgrade_policy extension_providers default_providers path_normalization default_http_retry_policy mesh_mTLS default_traffic_policy ingress_class ingress_service ingress_controller_mode ingress_selector"},
-	{"ProxyConfig", "tracing gateway_topology"},
+	{"ProxyConfig", "tracing gateway_topology termination_drain_duration hold_application_until_proxy_starts"},
 	{"Topology", "num_trusted_proxies forward_client_cert_details proxy_protocol"},
 	{"Tracing", "sampling zipkin max_path_tag_length"},
 	{"Tracing.Zipkin", "address"},
@@ -309,8 +309,7 @@ var supportedFields = []messageFieldNames{
 
 // partlySupported fields are refused, or warned of, at some of their values.
 var partlySupported = []fieldNote{
-	{"HTTPMatchRequest.headers", "not `@request.auth.claims`, which routes by claims of tokens"},
-	{"ServiceEntry.resolution", "not `DYNAMIC_DNS`"},
+	{"HTTPMatchRequest.headers", "`@request.auth.claims.NAME` and `@request.auth.claims[NAME][NAME]` are claims of a token that a RequestAuthentication of the gateway checks"},
 	{"WorkloadEntry.address", "not Unix sockets"},
 	{"IstioIngressListener.capture_mode", "not `NONE`"},
 	{"IstioIngressListener.default_endpoint", "not Unix sockets"},
@@ -337,7 +336,6 @@ var partlySupported = []fieldNote{
 	{"HTTPBackendRef.kind", "`Service` and Istio's `Hostname`; a warning for others, and 500"},
 	{"HTTPBackendRef.filters", "changes of headers"},
 	{"GRPCBackendRef.filters", "changes of headers"},
-	{"MeshConfig.OutboundTrafficPolicy.mode", "`REGISTRY_ONLY` and `ALLOW_ANY`"},
 	{"MeshConfig.InboundTrafficPolicy.mode", "`PASSTHROUGH`"},
 	{"MeshConfig.DefaultProviders.metrics", "`prometheus`"},
 	{"MeshConfig.DefaultProviders.access_logging", "of the kind envoyFileAccessLog"},

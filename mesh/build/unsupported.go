@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	meshpb "istio.io/api/mesh/v1alpha1"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -79,15 +80,13 @@ var refusedFields = []fieldNote{
 	{"ProxyConfig.proxy_headers", "the choice of headers that proxies add"},
 	{"ProxyConfig.private_key_provider", "keys in hardware"},
 
-	{"JWTRule.space_delimited_claims", "claims that are lists of words"},
-
 	{"MeshConfig.config_sources", "configuration comes from files and scenarios"},
 	{"MeshConfig.verify_certificate_at_client", "certificates of servers are checked where caCertificates is set"},
 	{"MeshConfig.OutboundTrafficPolicy.tls", "unknown traffic goes on as it came"},
 	{"MeshConfig.TLSConfig.ecdh_curves", "mutual TLS takes Go's curves"},
 	{"MeshConfig.TLSConfig.cipher_suites", "mutual TLS takes Go's cipher suites"},
-	{"MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationHttpProvider.clear_route_cache", "a second look for the route"},
-	{"MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationGrpcProvider.clear_route_cache", "a second look for the route"},
+	{"MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationHttpProvider.clear_route_cache", "Istio accepts it and does not implement it"},
+	{"MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationGrpcProvider.clear_route_cache", "Istio accepts it and does not implement it"},
 	{"MeshConfig.ExtensionProvider.lightstep", "export of traces"},
 	{"MeshConfig.ExtensionProvider.datadog", "export of traces"},
 	{"MeshConfig.ExtensionProvider.stackdriver", "Google's services"},
@@ -100,7 +99,6 @@ var refusedFields = []fieldNote{
 	{"ProxyConfig.service_cluster", "names of services in traces"},
 	{"ProxyConfig.tracing_service_name", "names of services in traces"},
 	{"ProxyConfig.drain_duration", "how long a proxy drains"},
-	{"ProxyConfig.termination_drain_duration", "how long a proxy drains"},
 	{"ProxyConfig.zipkin_address", "export of traces"},
 	{"ProxyConfig.statsd_udp_address", "statistics to a service"},
 	{"ProxyConfig.envoy_metrics_service_address", "statistics to a service"},
@@ -117,7 +115,6 @@ var refusedFields = []fieldNote{
 	{"ProxyConfig.extra_stat_tags", "tags of statistics"},
 	{"ProxyConfig.mesh_id", "several meshes"},
 	{"ProxyConfig.readiness_probe", "it is for machines outside the cluster"},
-	{"ProxyConfig.hold_application_until_proxy_starts", "the annotation proxy.istio.io/config has it, per Pod"},
 	{"ProxyConfig.ca_certificates_pem", "further roots of the mesh"},
 	{"ProxyConfig.stats_compression", "compression of statistics"},
 	{"ProxyConfig.connection_settings", "limits of connections of proxies"},
@@ -192,7 +189,7 @@ func (b *builder) unsupported() {
 		}
 	}
 	b.unsupportedFields()
-	for _, kind := range []string{"VirtualService", "ServiceEntry", "Sidecar", "EndpointSlice"} {
+	for _, kind := range []string{"ServiceEntry", "Sidecar", "EndpointSlice"} {
 		for _, o := range b.view.Of(kind) {
 			b.unsupportedValues(o)
 		}
@@ -202,11 +199,11 @@ func (b *builder) unsupported() {
 
 func (b *builder) unsupportedMesh() {
 	c := b.options.MeshConfig
-	if m := c.GetOutboundTrafficPolicy().GetMode(); m > meshpb.MeshConfig_OutboundTrafficPolicy_ALLOW_ANY {
-		b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.outboundTrafficPolicy.mode %s is not supported yet", m)))
-	}
 	if m := c.GetInboundTrafficPolicy().GetMode(); m != meshpb.MeshConfig_InboundTrafficPolicy_PASSTHROUGH {
 		b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.inboundTrafficPolicy.mode %s is not supported yet", m)))
+	}
+	if d := c.GetDefaultConfig().GetTerminationDrainDuration().AsDuration(); d < 0 || d%time.Second != 0 {
+		b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.defaultConfig.terminationDrainDuration %v: only whole seconds are supported", d)))
 	}
 	for _, name := range c.GetDefaultProviders().GetMetrics() {
 		if name != "prometheus" {
@@ -229,20 +226,7 @@ func (b *builder) unsupportedValues(o *config.Object) {
 		if v.AddressType == discoveryv1.AddressTypeFQDN {
 			refuse("addressType", "addressType FQDN")
 		}
-	case *networkingv1.VirtualService:
-		for i, r := range v.Spec.GetHttp() {
-			for j, m := range r.GetMatch() {
-				for h := range m.GetHeaders() {
-					if strings.HasPrefix(h, "@request.") {
-						refuse(fmt.Sprintf("spec.http[%d].match[%d].headers", i, j), "matching on "+h)
-					}
-				}
-			}
-		}
 	case *networkingv1.ServiceEntry:
-		if v.Spec.GetResolution() > 3 {
-			refuse("spec.resolution", fmt.Sprintf("resolution %s", v.Spec.GetResolution()))
-		}
 		for i, e := range v.Spec.GetEndpoints() {
 			if strings.HasPrefix(e.GetAddress(), "unix:") {
 				refuse(fmt.Sprintf("spec.endpoints[%d].address", i), "a Unix socket as an endpoint")

@@ -241,6 +241,7 @@ func mergeMatches(root, below *model.HTTPMatch) (*model.HTTPMatch, bool) {
 	m.IgnoreURICase = root.IgnoreURICase || below.IgnoreURICase
 	m.Headers = append(append([]model.NamedMatch{}, root.Headers...), below.Headers...)
 	m.Without = append(append([]model.NamedMatch{}, root.Without...), below.Without...)
+	m.Claims = slices.Concat(root.Claims, below.Claims)
 	m.Query = append(append([]model.NamedMatch{}, root.Query...), below.Query...)
 	if root.Port != 0 {
 		if below.Port != 0 && below.Port != root.Port {

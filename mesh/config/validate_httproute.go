@@ -10,13 +10,13 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-func (c *checker) httpMatch(path string, m *networkingpb.HTTPMatchRequest) {
+func (c *checker) httpMatch(path string, m *networkingpb.HTTPMatchRequest, atGateways bool) {
 	c.stringMatch(join(path, "uri"), m.Uri)
 	c.stringMatch(join(path, "scheme"), m.Scheme)
 	c.stringMatch(join(path, "method"), m.Method)
 	c.stringMatch(join(path, "authority"), m.Authority)
-	c.headerMatches(join(path, "headers"), m.Headers)
-	c.headerMatches(join(path, "withoutHeaders"), m.WithoutHeaders)
+	c.headerMatches(join(path, "headers"), m.Headers, atGateways)
+	c.headerMatches(join(path, "withoutHeaders"), m.WithoutHeaders, atGateways)
 	for _, name := range slices.Sorted(maps.Keys(m.QueryParams)) {
 		if name == "" {
 			c.errorf(CodeValue, join(path, "queryParams"), "", "a query parameter needs a name")
@@ -44,17 +44,19 @@ func (c *checker) matchSource(path string, port uint32, labels map[string]string
 	c.gateways(join(path, "gateways"), gateways)
 }
 
-func (c *checker) headerMatches(path string, headers map[string]*networkingpb.StringMatch) {
+func (c *checker) headerMatches(path string, headers map[string]*networkingpb.StringMatch, atGateways bool) {
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		at := join(path, name)
 		switch name {
 		case "uri", "scheme", "method", "authority":
 			c.warnf(CodeIneffective, at, "use the field "+name+" of the match", "%q is not matched as a header", name)
 		}
-		if !strings.HasPrefix(name, "@request.auth.claims") {
-			c.header(at, name)
-		}
 		c.stringMatch(at, headers[name])
+		if !strings.HasPrefix(strings.ToLower(name), claimHeader) {
+			c.header(at, name)
+			continue
+		}
+		c.claimMatch(at, name, headers[name], atGateways)
 	}
 }
 

@@ -32,6 +32,33 @@ func validateServiceEntry(c *checker) {
 	c.serviceAddresses(s)
 	c.servicePorts(s)
 	c.endpoints(s)
+	if s.Resolution == networkingpb.ServiceEntry_DYNAMIC_DNS {
+		c.dynamicService(s)
+	}
+}
+
+// dynamicService checks a service whose proxies resolve the name that each request is for:
+// it takes a wildcard, and a protocol that tells that name.
+func (c *checker) dynamicService(s *networkingpb.ServiceEntry) {
+	for i, h := range s.Hosts {
+		if !strings.HasPrefix(h, "*") {
+			c.errorf(CodeHost, index("spec.hosts", i), "use resolution: DNS", "resolution DYNAMIC_DNS is for wildcards such as *.example.com")
+		}
+	}
+	for i, p := range s.Ports {
+		switch strings.ToUpper(p.Protocol) {
+		case "HTTP", "HTTP2", "GRPC", "TLS":
+		default:
+			c.errorf(CodeEnum, join(index("spec.ports", i), "protocol"), "one of HTTP, HTTP2, GRPC and TLS",
+				"with resolution DYNAMIC_DNS the name comes from the Host header or the SNI, which %q does not have", clip(p.Protocol))
+		}
+	}
+	if len(s.Addresses) > 0 {
+		c.errorf(CodeExclusive, "spec.addresses", "", "resolution DYNAMIC_DNS allows no addresses")
+	}
+	if len(s.Endpoints) > 0 || s.WorkloadSelector != nil {
+		c.errorf(CodeExclusive, "spec", "", "resolution DYNAMIC_DNS allows neither endpoints nor a workloadSelector: the name that a request is for is resolved")
+	}
 }
 
 func (c *checker) serviceAddresses(s *networkingpb.ServiceEntry) {

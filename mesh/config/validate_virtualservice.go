@@ -33,7 +33,7 @@ func validateVirtualService(c *checker) {
 		c.errorf(CodeMissing, "spec", "", "one of http, tls and tcp is required")
 	}
 	for i, r := range v.Http {
-		c.httpRoute(index("spec.http", i), r, delegated)
+		c.httpRoute(index("spec.http", i), r, delegated, !inMesh)
 	}
 	c.reachable(v.Http)
 	for i, r := range v.Tls {
@@ -72,9 +72,9 @@ func (c *checker) gateways(path string, names []string) {
 	}
 }
 
-func (c *checker) httpRoute(path string, r *networkingpb.HTTPRoute, delegated bool) {
+func (c *checker) httpRoute(path string, r *networkingpb.HTTPRoute, delegated, atGateways bool) {
 	for i, m := range r.Match {
-		c.httpMatch(index(join(path, "match"), i), m)
+		c.httpMatch(index(join(path, "match"), i), m, atGateways)
 	}
 	if r.Delegate != nil {
 		c.delegatingRoute(path, r, delegated)

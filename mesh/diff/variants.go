@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	networkingpb "istio.io/api/networking/v1alpha3"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 )
 
 // variants are the requests that a VirtualService's matches make a difference for: for
@@ -34,7 +36,7 @@ func matchVariants(m *networkingpb.HTTPMatchRequest) []variant {
 	if authorities, _ := values(m.GetAuthority()); len(authorities) > 0 {
 		hit.authority = authorities[0]
 	}
-	for _, name := range slices.Sorted(maps.Keys(m.GetHeaders())) {
+	for _, name := range headerNames(m.GetHeaders()) {
 		hit.headers[name] = "x"
 		if good, _ := values(m.GetHeaders()[name]); len(good) > 0 {
 			hit.headers[name] = good[0]
@@ -74,7 +76,7 @@ func matchVariants(m *networkingpb.HTTPMatchRequest) []variant {
 // match does not want; another method is asked, too.
 func headerVariants(m *networkingpb.HTTPMatchRequest, hit variant) []variant {
 	var list []variant
-	for _, name := range slices.Sorted(maps.Keys(m.GetHeaders())) {
+	for _, name := range headerNames(m.GetHeaders()) {
 		v := hit
 		v.headers = maps.Clone(hit.headers)
 		delete(v.headers, name)
@@ -86,7 +88,7 @@ func headerVariants(m *networkingpb.HTTPMatchRequest, hit variant) []variant {
 			list = append(list, w)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(m.GetWithoutHeaders())) {
+	for _, name := range headerNames(m.GetWithoutHeaders()) {
 		v := hit
 		v.headers = maps.Clone(hit.headers)
 		v.headers[name] = "x"
@@ -101,6 +103,15 @@ func headerVariants(m *networkingpb.HTTPMatchRequest, hit variant) []variant {
 		list = append(list, v)
 	}
 	return list
+}
+
+// headerNames are the names of headers in order. A claim is none: it takes a token, which
+// only its issuer can make.
+func headerNames(matches map[string]*networkingpb.StringMatch) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(matches)), func(name string) bool {
+		_, claim := config.ClaimPath(name)
+		return claim
+	})
 }
 
 // values are some that a condition is true of, and some at its boundary.

@@ -2,6 +2,8 @@ package explain
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,6 +78,9 @@ func (s *stop) cluster(name string, percent float64, f *snapshot.Forward, alpn *
 		return nil, nil
 	}
 	out.Source, out.Balancer = config.Source, balancers[config.Balancer]
+	if config.Discovery == snapshot.ByName {
+		out.Balancer = "the name of the request"
+	}
 	if config.Service != "" && out.Service == "" {
 		out.Service = config.Service
 	}
@@ -93,6 +98,8 @@ func (s *stop) cluster(name string, percent float64, f *snapshot.Forward, alpn *
 	switch {
 	case chosen != nil:
 		return func() error { return s.onward(config, chosen, alpn) }, nil
+	case only && config.Discovery == snapshot.ByName && f != nil && s.http.Resolves(config.Cache.Name):
+		return nil, s.reply(503, message.DNSFailure, "")
 	case only && !named && f != nil && (len(out.Endpoints) == 0 || config.PanicThreshold == 0):
 		return nil, s.reply(503, message.NoHealthyUpstream, "")
 	}
@@ -120,6 +127,9 @@ func nameParts(name string) (service string, port uint32, subset string) {
 
 // endpoints are the hosts of a cluster; an original-destination cluster has one.
 func (s *stop) endpoints(c *snapshot.Cluster) (list []*snapshot.Endpoint) {
+	if c.Discovery == snapshot.ByName {
+		return s.byName(c)
+	}
 	if c.Discovery == snapshot.OriginalDst {
 		return []*snapshot.Endpoint{{Address: s.conn.dst, Weight: 1}}
 	}
@@ -127,6 +137,20 @@ func (s *stop) endpoints(c *snapshot.Cluster) (list []*snapshot.Endpoint) {
 		list = append(list, l.Endpoints...)
 	}
 	return list
+}
+
+// byName is the endpoint that the request's own name leads to; none where it has no address.
+func (s *stop) byName(c *snapshot.Cluster) []*snapshot.Endpoint {
+	authority := net.JoinHostPort(s.conn.sni, strconv.Itoa(int(s.conn.dst.Port())))
+	if s.http != nil {
+		authority = s.q.Authority
+	}
+	host, port := upstream.Target(c, authority)
+	found, err := s.Mesh.Resolve(s.peer, host)
+	if err != nil || len(found) == 0 {
+		return nil
+	}
+	return []*snapshot.Endpoint{{Address: netip.AddrPortFrom(found[0].Unmap(), port), Hostname: host, Weight: 1}}
 }
 
 func (s *stop) endpoint(c *snapshot.Cluster, e *snapshot.Endpoint) (Endpoint, bool) {

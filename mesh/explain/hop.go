@@ -159,35 +159,41 @@ func (s *stop) request(l *snapshot.Listener) error {
 	}
 	s.h.RouteConfig = config.Name
 	table := route.Compile(config)
-	for i, step := range table.Explain(s.q, 0) {
+	x := &filter.Exchange{Request: s.q, Table: table}
+	x.Route()
+	s.routed(x)
+	if s.q.Method == "CONNECT" && !x.Rule.AllowsConnect(slices.Contains(s.http.Upgrades, "connect")) {
+		return s.reply(403, 0, "")
+	}
+	// The filters run where no route matches, too.
+	switch stopped, err := s.policies(x); {
+	case stopped || err != nil:
+		return err
+	case x.Rule == nil:
+		return s.reply(404, message.NoRouteFound, "")
+	}
+	return s.act(config, x.VirtualHost, x.Rule, x)
+}
+
+// routed notes how the route was found. A filter may have had it looked for once more.
+func (s *stop) routed(x *filter.Exchange) {
+	s.h.Routes, s.h.Route, s.h.Source, s.h.Changes = []Rule{}, "", "", []string{}
+	for i, step := range x.Table.Explain(s.q, 0, x.Metadata) {
 		if i == 0 {
 			s.h.VirtualHost, s.h.Domain, s.h.HostSource = step.VirtualHost, step.Reason, step.Source
 			continue
 		}
 		s.h.Routes = append(s.h.Routes, Rule{step.Route, step.Matched, step.Reason, step.Source})
 	}
-	vh, rule := table.Match(s.q, 0)
-	if s.q.Method == "CONNECT" && !rule.AllowsConnect(slices.Contains(s.http.Upgrades, "connect")) {
-		return s.reply(403, 0, "")
+	x.Cluster = nil // which of several is drawn per request
+	if rule := x.Rule; rule != nil {
+		s.h.Route, s.h.Source = rule.Name, rule.Source
+		s.h.Changes = changes(x.Table.Config, x.VirtualHost, rule)
+		if rule.Forward != nil && len(rule.Forward.Clusters) == 1 {
+			x.Cluster = &rule.Forward.Clusters[0]
+		}
 	}
 	s.summary()
-	if rule != nil {
-		s.h.Route, s.h.Source = rule.Name, rule.Source
-		s.summary()
-		s.h.Changes = changes(config, vh, rule)
-	}
-	// The filters run where no route matches, too.
-	x := &filter.Exchange{Request: s.q, VirtualHost: vh, Rule: rule}
-	if rule != nil && rule.Forward != nil && len(rule.Forward.Clusters) == 1 {
-		x.Cluster = &rule.Forward.Clusters[0]
-	}
-	switch stopped, err := s.policies(x); {
-	case stopped || err != nil:
-		return err
-	case rule == nil:
-		return s.reply(404, message.NoRouteFound, "")
-	}
-	return s.act(config, vh, rule, x)
 }
 
 // act does what a rule says.

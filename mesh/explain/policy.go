@@ -9,6 +9,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/filter"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/reply"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/route"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
 )
 
@@ -59,10 +60,15 @@ func (s *stop) authentication(c snapshot.JWT, x *filter.Exchange) (stopped bool,
 	if x.Metadata[c.FilterName()] != nil {
 		p.Reason = "the token is good"
 	}
+	again := false
 	for _, provider := range c.Providers {
+		again = again || provider.ClearRouteCache
 		if source := s.source(p.Kind, provider.Issuer); source != "" && (p.Source == "" || source < p.Source) {
 			p.Source = source
 		}
+	}
+	if again && x.Metadata[c.FilterName()] != nil {
+		s.routed(x)
 	}
 	var r *reply.Reply
 	if errors.As(err, &r) {
@@ -107,7 +113,7 @@ func (s *stop) permitted(list []snapshot.Guard) (reason string) {
 	for _, g := range list {
 		c := g.RBAC
 		if c == nil {
-			if g.ExtAuthz.Enabled == nil || filter.Knows(metadata, g.ExtAuthz.Enabled) {
+			if g.ExtAuthz.Enabled == nil || route.MatchMetadata(g.ExtAuthz.Enabled, metadata) {
 				s.h.Policies = append(s.h.Policies, Policy{Kind: "authorization", Action: "custom", Passed: true, Reason: "a service is asked, and may close the connection"})
 			}
 			continue

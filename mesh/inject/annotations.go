@@ -24,6 +24,7 @@ type settings struct {
 	hold        bool
 	keepProbes  bool
 	native      bool
+	drain       *time.Duration
 	ends        []corev1.EnvVar // how the proxy ends, where the Pod says
 	// mergeMetrics sends Prometheus to the proxy for the application's metrics too.
 	mergeMetrics bool
@@ -130,7 +131,7 @@ var families = []string{"sidecar.istio.io/", "status.sidecar.istio.io/", "readin
 // annotated applies a Pod's annotations and reports everything that is wrong with them.
 func (o *Options) annotated(pod *corev1.Pod) (*settings, error) {
 	c := *o.Capture
-	s := &settings{image: o.ProxyImage, hold: o.HoldApplication, keepProbes: o.KeepProbes, capture: &c,
+	s := &settings{image: o.ProxyImage, hold: o.HoldApplication, drain: o.Drain, keepProbes: o.KeepProbes, capture: &c,
 		native: o.NativeSidecars, mergeMetrics: true,
 		probes: true, readiness: timing{period: 15, failures: 4}}
 	none := false

@@ -9,7 +9,9 @@ package inject
 import (
 	"errors"
 	"fmt"
+	"time"
 
+	meshpb "istio.io/api/mesh/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/capture"
@@ -58,12 +60,25 @@ type Options struct {
 	Capture *capture.Options
 	// HoldApplication starts applications after their proxy is ready.
 	HoldApplication bool
+	// Drain is how long proxies outlive the signal to end, in whole seconds; nil: five.
+	Drain *time.Duration
 	// NativeSidecars makes the proxy an init container that keeps running: it starts before
 	// the application and ends after it. Kubernetes has them since 1.29.
 	NativeSidecars bool
 	// KeepProbes leaves the application's probes alone. They are sent to the proxy
 	// otherwise, which passes them on: kubelet has no mesh certificate.
 	KeepProbes bool
+}
+
+// Under are the options as the mesh's configuration has them, where the annotations of a
+// Pod say nothing else.
+func (o Options) Under(mesh *meshpb.MeshConfig) Options {
+	c := mesh.GetDefaultConfig()
+	o.HoldApplication = c.GetHoldApplicationUntilProxyStarts().GetValue()
+	if d := c.GetTerminationDrainDuration(); d != nil {
+		o.Drain = pointer(d.AsDuration())
+	}
+	return o
 }
 
 func (o *Options) setDefaults() error {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -189,7 +191,11 @@ func (s *settings) environment() []corev1.EnvVar {
 			FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: v.path}}})
 	}
 	if !slices.ContainsFunc(s.ends, func(v corev1.EnvVar) bool { return v.Name == drainEnv }) {
-		env = append(env, corev1.EnvVar{Name: drainEnv, Value: "5"})
+		drain := 5 * time.Second
+		if s.drain != nil {
+			drain = *s.drain
+		}
+		env = append(env, corev1.EnvVar{Name: drainEnv, Value: strconv.Itoa(int(drain / time.Second))})
 	}
 	return append(env, s.ends...)
 }

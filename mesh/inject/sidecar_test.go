@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+	meshpb "istio.io/api/mesh/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -94,6 +97,13 @@ func TestHowTheProxyEnds(t *testing.T) {
 	e := env("terminationDrainDuration: 30s\nproxyMetadata: {EXIT_ON_ZERO_ACTIVE_CONNECTIONS: 'true', MINIMUM_DRAIN_DURATION: 2s}\n")
 	if e[drainEnv] != "30" || e["EXIT_ON_ZERO_ACTIVE_CONNECTIONS"] != "true" || e["MINIMUM_DRAIN_DURATION"] != "2s" {
 		t.Errorf("the environment is %v", e)
+	}
+	mesh := options.Under(&meshpb.MeshConfig{DefaultConfig: &meshpb.ProxyConfig{TerminationDrainDuration: durationpb.New(12 * time.Second)}})
+	for config, want := range map[string]string{"{}": "12", "terminationDrainDuration: 30s": "30"} {
+		pod.Annotations = map[string]string{"proxy.istio.io/config": config}
+		if e := Env(injected(t, pod, mesh), ProxyContainer, "10.0.0.7", ""); e[drainEnv] != want {
+			t.Errorf("of a mesh that drains for 12 seconds, with %s, the proxy drains for %q", config, e[drainEnv])
+		}
 	}
 	for config, want := range map[string]string{
 		"terminationDrainDuration: 1500ms":                          "whole seconds",

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/yaml"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/mesh/incluster"
 	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
 	"github.com/windtunnel-mesh/windtunnel/mesh/kube"
@@ -115,7 +116,12 @@ func (s *Settings) image(name string) string { return s.Hub + "/" + name + ":" +
 
 // Injection is what the webhook injects with; gateways are made by the same.
 func (s *Settings) Injection() inject.Options {
-	return inject.Options{ProxyImage: s.image("meshproxy"), ImagePullPolicy: corev1.PullPolicy(s.ImagePullPolicy), SystemNamespace: s.Namespace}
+	text, err := yaml.Marshal(s.MeshConfig)
+	if err != nil { // it was YAML before
+		panic(err)
+	}
+	mesh, _ := config.DecodeMeshConfig("meshConfig", 1, text) // Validate tells what is wrong with it
+	return inject.Options{ProxyImage: s.image("meshproxy"), ImagePullPolicy: corev1.PullPolicy(s.ImagePullPolicy), SystemNamespace: s.Namespace}.Under(mesh)
 }
 
 // ports of the control plane: the Service's, and the containers' that they lead to.

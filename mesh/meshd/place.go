@@ -61,8 +61,8 @@ func (c *flags) place(ctx context.Context, f *pflag.FlagSet, open OpenPlace, o *
 	o.Source, o.MeshConfig, o.MeshConfigs, o.CA, o.Authenticator = p.Source, p.MeshConfig, p.MeshConfigs, p.CA, p.Authenticator
 	o.Namespace, o.WebhookAddr, o.Cluster = c.cluster.Namespace, c.webhooks, true
 	if c.image != "" {
-		o.Inject = &inject.Options{ProxyImage: c.image, ImagePullPolicy: corev1.PullPolicy(c.imagePull), SystemNamespace: c.cluster.Namespace,
-			HoldApplication: p.MeshConfig.GetDefaultConfig().GetHoldApplicationUntilProxyStarts().GetValue()}
+		inject := inject.Options{ProxyImage: c.image, ImagePullPolicy: corev1.PullPolicy(c.imagePull), SystemNamespace: c.cluster.Namespace}.Under(p.MeshConfig)
+		o.Inject = &inject
 	}
 	if c.rootOut != "" {
 		return os.WriteFile(c.rootOut, o.CA.RootPEM(), 0o644)

@@ -68,6 +68,7 @@ type TokenRule struct {
 	Forward         bool
 	PayloadHeader   string
 	ClaimHeaders    []ClaimHeader
+	SpaceDelimited  []string // claims that are lists written as one string, beside those that always are
 }
 
 // TokenHeader is a header that carries a token behind a prefix.

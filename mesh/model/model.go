@@ -43,8 +43,11 @@ type Settings struct {
 	RootNamespace string
 	// AllowAny sends what no service matches to its original destination; without it, it is blocked.
 	AllowAny bool
-	AutoMTLS bool
-	Locality *LocalityBalancing // nil: localities make no difference
+	// AnyByName has sidecars resolve the Host of HTTP requests that no service matches; what
+	// is not HTTP is as AllowAny says.
+	AnyByName bool
+	AutoMTLS  bool
+	Locality  *LocalityBalancing // nil: localities make no difference
 	// Tracing is the mesh's own; nil: none. TracingDefault tells that it comes of a
 	// default provider, not of the proxies' configuration.
 	Tracing        *TraceSpec
@@ -58,7 +61,8 @@ type Settings struct {
 	InboundPort    uint32
 	Retry          *Retry // nil: built-in default
 	Keepalive      *Keepalive
-	AccessLogs     []*AccessLog
+	AccessLogs     []*AccessLog // of the default providers
+	FallbackLog    *AccessLog   // of accessLogFile: where no provider is named for a workload; nil: none
 	Normalization  Normalization
 	UpgradeH2      bool
 	OutboundPolicy *TrafficPolicy // defaults below every DestinationRule; nil: none

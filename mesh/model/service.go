@@ -38,6 +38,8 @@ const (
 	ByDNS
 	// ByDNSRoundRobin: the proxy resolves one name and uses its first address.
 	ByDNSRoundRobin
+	// ByName: the proxy resolves the name that a request, or a TLS handshake, is for.
+	ByName
 	// ByClient: the client has chosen an address already.
 	ByClient
 )

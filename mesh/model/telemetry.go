@@ -35,7 +35,7 @@ func (s Side) On(inbound bool) bool {
 // Logging is one entry of access logging.
 type Logging struct {
 	Side     Side
-	Logs     []*AccessLog // nil: those of the level above, else the mesh's
+	Logs     []*AccessLog // nil: those of the level above, else of the default providers
 	Disabled bool
 	Filter   string // CEL over Envoy's attributes; empty: everything
 }
@@ -142,9 +142,12 @@ type FilteredLog struct {
 }
 
 // AccessLogs returns the logs that hold for one side of a workload. Each level may
-// replace the logs of the one above, or switch logs off. A log is known by its name.
+// replace the logs of the one above, or switch logs off. A log is known by its name. Where
+// neither a level nor the mesh names a provider, Telemetry says nothing about logs, and the
+// mesh's accessLogFile is written as it is (Istio: Telemetries.AccessLogging).
 func (m *Mesh) AccessLogs(namespace string, labels map[string]string, inbound bool) []FilteredLog {
 	current := m.Settings.AccessLogs
+	named := len(current) > 0
 	filters := map[string]string{} // of the logs that are on
 	for _, l := range current {
 		filters[l.Name] = ""
@@ -155,6 +158,7 @@ func (m *Mesh) AccessLogs(namespace string, labels map[string]string, inbound bo
 				continue
 			}
 			about := entry.Logs
+			named = named || about != nil
 			switch {
 			case about == nil:
 				about = current
@@ -167,6 +171,9 @@ func (m *Mesh) AccessLogs(namespace string, labels map[string]string, inbound bo
 				}
 			}
 		}
+	}
+	if !named && m.Settings.FallbackLog != nil {
+		return []FilteredLog{{AccessLog: m.Settings.FallbackLog}}
 	}
 	var list []FilteredLog
 	for _, l := range current {

@@ -55,6 +55,7 @@ type HTTPMatch struct {
 	URI, Scheme, Method, Authority *StringMatch
 	IgnoreURICase                  bool
 	Headers, Without, Query        []NamedMatch // sorted by name
+	Claims                         []ClaimMatch // of the request's token
 	Port                           uint32       // 0: any
 	SourceLabels                   map[string]string
 	SourceNamespace                string
@@ -86,6 +87,14 @@ type StringMatch struct {
 type NamedMatch struct {
 	Name string
 	StringMatch
+}
+
+// ClaimMatch compares a claim of a token, or an element of it where it is a list; Not: it
+// must not be so, which a request without the claim fulfils.
+type ClaimMatch struct {
+	Path []string // from the outermost claim inwards
+	StringMatch
+	Not bool
 }
 
 // Destination is a service's port, or a subset of it.

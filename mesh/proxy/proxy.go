@@ -42,6 +42,7 @@ type Upstream interface {
 	UpdateClusters(map[string]*snapshot.Cluster) error
 	Connect(ctx context.Context, downstream *message.Conn, cluster string) (net.Conn, netip.AddrPort, error)
 	Tunnel(ctx context.Context, s *message.Stream, t *snapshot.Tunnel) (io.ReadWriteCloser, error)
+	Resolve(ctx context.Context, cluster, cache, authority string) error
 }
 
 // Options are what a Proxy needs of its surroundings.

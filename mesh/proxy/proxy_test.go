@@ -378,3 +378,6 @@ func load(b *testing.B, addr netip.AddrPort) {
 		}
 	}
 }
+
+// Resolve implements tcp.Upstream.
+func (f *fakes) Resolve(context.Context, string, string, string) error { return nil }

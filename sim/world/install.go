@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	meshpb "istio.io/api/mesh/v1alpha1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,8 +27,8 @@ const (
 )
 
 // injection is the injector's configuration, as the webhook would have it.
-func injection() inject.Options {
-	return inject.Options{ProxyImage: proxyImage}
+func injection(mesh *meshpb.MeshConfig) inject.Options {
+	return inject.Options{ProxyImage: proxyImage}.Under(mesh)
 }
 
 // keyType: Ed25519 keys and signatures have one size, so that a handshake has
@@ -54,7 +55,7 @@ func (w *World) install() error {
 	}
 	var gateway []*config.Object
 	for _, name := range gateways(w.o.Scenario) {
-		for _, o := range inject.Gateway(inject.GatewayOptions{Name: name, Namespace: systemNamespace}, injection()) {
+		for _, o := range inject.Gateway(inject.GatewayOptions{Name: name, Namespace: systemNamespace}, w.inject) {
 			gateway = append(gateway, object(kindOf(o), groupOf(o), o))
 		}
 	}

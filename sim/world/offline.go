@@ -76,8 +76,9 @@ func NewOfflineOf(objects []*config.Object, mesh *meshpb.MeshConfig) (*Offline, 
 		mesh = config.DefaultMeshConfig()
 	}
 	w.trustDomain = mesh.GetTrustDomain()
+	w.inject = injection(mesh)
 	w.cluster = cluster.New(cluster.Options{
-		Store: w.store, Kubelet: idle{w}, Inject: injection(), Seed: seed.New(1).Sub("cluster"), OnPod: func(*corev1.Pod, string) {},
+		Store: w.store, Kubelet: idle{w}, Inject: w.inject, Seed: seed.New(1).Sub("cluster"), OnPod: func(*corev1.Pod, string) {},
 	})
 	if err := w.install(); err != nil {
 		return nil, nil, err

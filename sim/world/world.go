@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/identity"
+	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
 	"github.com/windtunnel-mesh/windtunnel/mesh/meshd"
 	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
 	"github.com/windtunnel-mesh/windtunnel/mesh/store"
@@ -55,6 +56,7 @@ type World struct {
 	cluster     *cluster.Cluster
 	images      *images.Catalogue
 	ca          *identity.CA
+	inject      inject.Options
 	tokens      *identity.TokenIssuer
 	meshd       *meshd.Meshd
 	trustDomain string // of all certificates
@@ -108,11 +110,12 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 	if w.ca, err = identity.NewCA(identity.CAOptions{TrustDomain: w.trustDomain, Seed: o.Seed.Sub("ca"), Deterministic: o.Deterministic, KeyType: w.keyType()}); err != nil {
 		return nil, err
 	}
+	w.inject = injection(mesh)
 	w.tokens = identity.NewTokenIssuer(o.Seed.Sub("tokens"))
 	w.cluster = cluster.New(cluster.Options{
 		Store:   w.store,
 		Kubelet: w,
-		Inject:  injection(),
+		Inject:  w.inject,
 		Seed:    o.Seed.Sub("cluster"),
 		OnPod:   w.onPod,
 	})

@@ -103,6 +103,11 @@ func (e *Engine) Connect(ctx context.Context, downstream *message.Conn, cluster 
 	return e.upstream.Connect(ctx, downstream, cluster)
 }
 
+// Resolve resolves a name for a TCP proxy whose cluster is one by name.
+func (e *Engine) Resolve(ctx context.Context, cluster, cache, authority string) error {
+	return e.upstream.Resolve(ctx, cluster, cache, authority)
+}
+
 // Tunnel opens a tunnel for a TCP proxy. The error is a *reply.Reply.
 func (e *Engine) Tunnel(ctx context.Context, s *message.Stream, t *snapshot.Tunnel) (io.ReadWriteCloser, error) {
 	key := e.options.Seed.Sub("tunnel").At(s.Conn.ID ^ uint64(s.Start.UnixNano()) + uint64(s.Attempts))
@@ -206,6 +211,8 @@ func (e *Engine) layer(h *handler, f snapshot.Filter) (filter.Filter, error) {
 		return filter.Fault(*c), nil
 	case snapshot.JWT:
 		return filter.JWT(c)
+	case snapshot.HostForward:
+		return filter.HostForward(c, e.upstream), nil
 	case snapshot.RBAC:
 		return filter.RBAC(c, h.counter("rbac.")), nil
 	case *snapshot.ExtAuthz:

@@ -15,7 +15,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
 )
 
-// handler is the request path of one connection manager: it finds the route once,
+// handler is the request path of one connection manager: it finds the route,
 // runs the filters, and sees to the end of the exchange.
 type handler struct {
 	table *route.Table
@@ -79,8 +79,8 @@ func (h *handler) Serve(ctx context.Context, r *message.Request) (*message.Respo
 	x.Request, x.Key = r, route.Key(h.seed, r)
 	h.http.total.Inc()
 	h.http.active.Add(1)
-	x.VirtualHost, x.Rule = h.table.Match(r, x.Key)
-	h.note(x)
+	x.Table = h.table
+	x.Route()
 	if r.Method == "CONNECT" && !x.Rule.AllowsConnect(h.connect) {
 		return nil, x.fail(&reply.Reply{Status: 403, Details: "upgrade_failed"})
 	}
@@ -107,21 +107,6 @@ func (h *handler) Serve(ctx context.Context, r *message.Request) (*message.Respo
 	}
 	x.inner, p.Body = p.Body, x
 	return p, nil
-}
-
-// note writes what the route says into the stream's facts.
-func (h *handler) note(x *exchange) {
-	s := x.Request.Stream
-	if x.VirtualHost != nil {
-		s.VirtualHost = x.VirtualHost.Name
-	}
-	if x.Rule == nil {
-		return
-	}
-	s.RouteName, s.Source = x.Rule.Name, x.Rule.Source
-	if x.Rule.Forward != nil {
-		x.Cluster = x.Rule.Cluster(x.Key)
-	}
 }
 
 // fail ends an exchange without an upstream's answer. gRPC clients get a response

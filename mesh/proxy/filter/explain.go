@@ -3,6 +3,7 @@ package filter
 import (
 	"slices"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/route"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
 )
 
@@ -64,7 +65,7 @@ func GlobalDescriptors(config *snapshot.GlobalRateLimit, x *Exchange) (domain st
 // AsksAbout tells whether an authorization service is asked about a request, by what
 // shadow rules before it have noted: they are how CUSTOM policies choose requests.
 func AsksAbout(config *snapshot.ExtAuthz, x *Exchange) bool {
-	return config.Enabled == nil || knows(x.Metadata, config.Enabled)
+	return config.Enabled == nil || route.MatchMetadata(config.Enabled, x.Metadata)
 }
 
 // NoteShadow has the shadow rules of a filter, if any, note what they would do.

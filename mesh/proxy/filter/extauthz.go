@@ -33,7 +33,7 @@ func ExtAuthz(config *snapshot.ExtAuthz, caller Caller, count func(string)) Filt
 	a := &authorizer{config: config, caller: caller}
 	return func(next Handler) Handler {
 		return func(ctx context.Context, x *Exchange) (*message.Response, error) {
-			if config.Enabled != nil && !knows(x.Metadata, config.Enabled) {
+			if config.Enabled != nil && !route.MatchMetadata(config.Enabled, x.Metadata) {
 				count("disabled")
 				return next(ctx, x)
 			}

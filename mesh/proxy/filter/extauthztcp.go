@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/route"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
 )
 
@@ -21,16 +22,11 @@ func NewConnectionAuthorizer(config *snapshot.ExtAuthz, caller Caller, count fun
 	return &ConnectionAuthorizer{config, caller, count}
 }
 
-// Knows tells whether metadata is as a matcher wants it.
-func Knows(metadata map[string]map[string]any, m *snapshot.MetadataMatch) bool {
-	return knows(metadata, m)
-}
-
 // Ask returns why a connection is to be closed, in Envoy's words, or "". The service
 // learns the addresses and the names in the certificates of both ends. key is what the
 // draws about the question are made from.
 func (a *ConnectionAuthorizer) Ask(ctx context.Context, c *message.Conn, metadata map[string]map[string]any, key uint64) (details string) {
-	if a.config.Enabled != nil && !knows(metadata, a.config.Enabled) {
+	if a.config.Enabled != nil && !route.MatchMetadata(a.config.Enabled, metadata) {
 		a.count("disabled")
 		return ""
 	}

@@ -1,6 +1,6 @@
 // Package filter has the HTTP filters that stand before the router.
 //
-// In: exchanges whose route is known. Out: responses, or *reply.Reply as the error
+// In: exchanges whose route is known, as far as headers tell it. Out: responses, or *reply.Reply as the error
 // of those that a filter ends. A filter is a function from handler to handler,
 // built once per configuration; what must outlive it is given to its constructor.
 package filter
@@ -16,7 +16,9 @@ import (
 
 // Exchange is one request on its way through the filters, with its route.
 type Exchange struct {
-	Request     *message.Request
+	Request *message.Request
+	// Table is where the route is looked for.
+	Table       *route.Table
 	VirtualHost *route.VirtualHost
 	// Rule is nil where no route matched.
 	Rule *route.Rule
@@ -32,6 +34,25 @@ type Exchange struct {
 	Metadata map[string]map[string]any
 	// Peer is the workload at the other end, as its proxy says; nil where it said nothing.
 	Peer *stats.Workload
+}
+
+// Route looks for the route, with what filters have found out by now, and notes it in the
+// stream's facts.
+func (x *Exchange) Route() {
+	x.VirtualHost, x.Rule = x.Table.Match(x.Request, x.Key, x.Metadata)
+	x.Cluster = nil
+	s := x.Request.Stream
+	s.VirtualHost, s.RouteName, s.Source = "", "", ""
+	if x.VirtualHost != nil {
+		s.VirtualHost = x.VirtualHost.Name
+	}
+	if x.Rule == nil {
+		return
+	}
+	s.RouteName, s.Source = x.Rule.Name, x.Rule.Source
+	if x.Rule.Forward != nil {
+		x.Cluster = x.Rule.Cluster(x.Key)
+	}
 }
 
 // Handler answers exchanges.

@@ -220,6 +220,7 @@ func forAudience(allowed []string, raw json.RawMessage) bool {
 }
 
 // accept tells of a good token, and takes it out of the request where it is not to go on.
+// Where the provider says so, the route is looked for once more.
 func accept(p *snapshot.JWTProvider, x *Exchange, t token, payload []byte) {
 	h := &x.Request.Header
 	if !p.Forward {
@@ -232,9 +233,11 @@ func accept(p *snapshot.JWTProvider, x *Exchange, t token, payload []byte) {
 	if json.Unmarshal(payload, &claims) != nil {
 		return
 	}
+	changed := false
 	for _, c := range p.ClaimHeaders {
 		if text, ok := claimText(claims, c.Claim); ok {
 			h.Set(c.Header, text)
+			changed = true
 		}
 	}
 	for _, name := range p.SpaceDelimited {
@@ -247,7 +250,14 @@ func accept(p *snapshot.JWTProvider, x *Exchange, t token, payload []byte) {
 		}
 	}
 	if p.PayloadKey != "" {
-		x.Metadata = map[string]map[string]any{snapshot.JWT{}.FilterName(): {p.PayloadKey: claims}}
+		if x.Metadata == nil {
+			x.Metadata = map[string]map[string]any{}
+		}
+		x.Metadata[snapshot.JWT{}.FilterName()] = map[string]any{p.PayloadKey: claims}
+		changed = true
+	}
+	if changed && p.ClearRouteCache {
+		x.Route()
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/filter"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/route"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
 )
 
@@ -87,4 +88,37 @@ func TestTokens(t *testing.T) {
 			t.Errorf("missing: %v", r)
 		}
 	})
+}
+
+// A filter that changes what routes may ask for has the route looked for once more.
+func TestGoodTokenRoutesAgain(t *testing.T) {
+	const secret = "0123456789abcdef0123456789abcdef"
+	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: []byte(secret), Algorithm: "HS256"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	beta, slash := "beta", "/"
+	table := route.Compile(&snapshot.RouteConfig{VirtualHosts: []*snapshot.VirtualHost{{Name: "v", Domains: []string{"*"}, Routes: []*snapshot.Route{
+		{Name: "claim", Match: snapshot.RouteMatch{Prefix: &slash, Metadata: []snapshot.MetadataMatch{{Filter: snapshot.JWT{}.FilterName(), Path: []string{"payload", "ring"},
+			Value: snapshot.ValueMatch{String: &snapshot.StringMatch{Exact: &beta}}}}}},
+		{Name: "rest", Match: snapshot.RouteMatch{Prefix: &slash}}}}}})
+	for _, c := range []struct {
+		again        bool
+		claims, want string
+	}{{true, `{"ring":"beta"}`, "claim"}, {true, `{"ring":"stable"}`, "rest"}, {false, `{"ring":"beta"}`, "rest"}} {
+		f, err := filter.JWT(snapshot.JWT{
+			Providers: map[string]*snapshot.JWTProvider{"p": {Keys: keys, PayloadKey: "payload", ClearRouteCache: c.again}},
+			Rules:     []snapshot.JWTRule{{Prefix: "/", Requires: &snapshot.JWTRequirement{Provider: "p"}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := exchange()
+		x.Table, x.Metadata = table, map[string]map[string]any{"other": {"kept": true}}
+		x.Request.Header = message.Header{{Name: "authorization", Value: "Bearer " + signed(t, secret, c.claims)}}
+		x.Route()
+		if r := served(t, f, x); r != nil || x.Rule.Name != c.want || x.Request.Stream.RouteName != c.want || x.Metadata["other"] == nil {
+			t.Errorf("%+v: answer %v, route %q, metadata %v", c, r, x.Rule.Name, x.Metadata)
+		}
+	}
 }

@@ -160,7 +160,7 @@ func (s *subject) is(t *snapshot.RBACTerm) bool {
 	case t.Template != nil:
 		return s.request != nil && t.Template.MatchString(s.path())
 	case t.Metadata != nil:
-		return s.known(t.Metadata)
+		return route.MatchMetadata(t.Metadata, s.metadata)
 	default:
 		return s.connected(t)
 	}
@@ -211,44 +211,4 @@ func (s *subject) path() string {
 	path, _, _ := strings.Cut(s.request.Path, "?")
 	path, _, _ = strings.Cut(path, "#")
 	return path
-}
-
-func (s *subject) known(m *snapshot.MetadataMatch) bool { return knows(s.metadata, m) }
-
-// knows tells whether metadata is what somebody looks for.
-func knows(metadata map[string]map[string]any, m *snapshot.MetadataMatch) bool {
-	var value any = metadata[m.Filter]
-	for _, key := range m.Path {
-		object, _ := value.(map[string]any)
-		value = object[key]
-	}
-	return isValue(&m.Value, value) != m.Invert
-}
-
-func isValue(m *snapshot.ValueMatch, value any) bool {
-	switch {
-	case m.Or != nil:
-		for i := range m.Or {
-			if isValue(&m.Or[i], value) {
-				return true
-			}
-		}
-		return false
-	case m.OneOf != nil:
-		list, _ := value.([]any)
-		for _, v := range list {
-			if isValue(m.OneOf, v) {
-				return true
-			}
-		}
-		return false
-	case m.Present != nil:
-		return (value != nil) == *m.Present
-	case m.Bool != nil:
-		b, ok := value.(bool)
-		return ok && b == *m.Bool
-	default:
-		text, ok := value.(string)
-		return ok && m.String != nil && route.MatchString(m.String, text)
-	}
 }

@@ -108,6 +108,8 @@ type Conn struct {
 	TLS *TLS
 	// HashKey is what a consistent balancer goes by for the connection as a whole; "": nothing.
 	HashKey string
+	// ForwardTo is the name and port that the connection goes on to; "": what its cluster has.
+	ForwardTo string
 }
 
 // Direct is the address at the connection's other end.

@@ -21,7 +21,7 @@ type Step struct {
 
 // Explain tells how Match comes to its answer: first the virtual host, then every
 // rule up to the one that matches.
-func (t *Table) Explain(r *message.Request, key uint64) []Step {
+func (t *Table) Explain(r *message.Request, key uint64, known Metadata) []Step {
 	vh := t.VirtualHost(r.Authority)
 	if vh == nil {
 		return []Step{{Reason: fmt.Sprintf("no virtual host of route configuration %q has a domain for %q", t.Config.Name, r.Authority),
@@ -34,7 +34,7 @@ func (t *Table) Explain(r *message.Request, key uint64) []Step {
 		if name == "" {
 			name = fmt.Sprintf("#%d", i+1)
 		}
-		reason := rule.mismatch(r, key)
+		reason := rule.mismatch(r, key, known)
 		steps = append(steps, Step{VirtualHost: vh.Name, Route: name, Matched: reason == "", Reason: reason, Source: rule.Source})
 		if reason == "" {
 			break
@@ -56,7 +56,7 @@ func (t *Table) domainOf(vh *VirtualHost, authority string) string {
 }
 
 // mismatch returns the first reason why a rule does not match, or "".
-func (r *Rule) mismatch(req *message.Request, key uint64) string {
+func (r *Rule) mismatch(req *message.Request, key uint64, known Metadata) string {
 	m := &r.Match
 	path, query := SplitPath(req.Path)
 	if !matchesPath(m, req, path) {
@@ -83,6 +83,11 @@ func (r *Rule) mismatch(req *message.Request, key uint64) string {
 	}
 	if m.GRPC && !IsGRPC(req.Header) {
 		return "it is no gRPC request"
+	}
+	for i := range m.Metadata {
+		if d := &m.Metadata[i]; !MatchMetadata(d, known) {
+			return describeMetadata(d, known)
+		}
 	}
 	if m.Fraction != nil && !Percent(r.Draw(key, drawFraction), *m.Fraction) {
 		return fmt.Sprintf("it is not among the %g%% that the route takes", *m.Fraction)

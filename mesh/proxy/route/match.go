@@ -9,7 +9,7 @@ import (
 )
 
 // matches tests all but the path.
-func (r *Rule) matches(req *message.Request, query string, key uint64) bool {
+func (r *Rule) matches(req *message.Request, query string, key uint64, known Metadata) bool {
 	m := &r.Match
 	for i := range m.Headers {
 		if !MatchHeader(&m.Headers[i], req) {
@@ -23,6 +23,11 @@ func (r *Rule) matches(req *message.Request, query string, key uint64) bool {
 	}
 	if m.GRPC && !IsGRPC(req.Header) {
 		return false
+	}
+	for i := range m.Metadata {
+		if !MatchMetadata(&m.Metadata[i], known) {
+			return false
+		}
 	}
 	return m.Fraction == nil || Percent(r.Draw(key, drawFraction), *m.Fraction)
 }

@@ -111,11 +111,11 @@ func TestRulesMatchAsEnvoyDocuments(t *testing.T) {
 	} {
 		table := Compile(&snapshot.RouteConfig{VirtualHosts: []*snapshot.VirtualHost{{Domains: []string{"*"}, Routes: []*snapshot.Route{{Match: c.match}}}}})
 		r := &message.Request{Method: "GET", Authority: "host", Path: c.path, Header: c.header}
-		_, rule := table.Match(r, 7)
+		_, rule := table.Match(r, 7, nil)
 		if (rule != nil) != c.want {
 			t.Errorf("case %d: match of %q is %v, want %v", i, c.path, rule != nil, c.want)
 		}
-		if steps := table.Explain(r, 7); steps[len(steps)-1].Matched != c.want {
+		if steps := table.Explain(r, 7, nil); steps[len(steps)-1].Matched != c.want {
 			t.Errorf("case %d: Explain disagrees with Match: %+v", i, steps)
 		}
 	}
@@ -125,11 +125,11 @@ func TestExplainNamesEveryRuleBefore(t *testing.T) {
 	table := Compile(&snapshot.RouteConfig{VirtualHosts: []*snapshot.VirtualHost{{Name: "reviews", Domains: []string{"reviews"}, Routes: []*snapshot.Route{
 		{Name: "jason", Source: "vs.yaml:9", Match: snapshot.RouteMatch{Prefix: p("/"), Headers: []snapshot.HeaderMatch{{Name: "end-user", Value: exact("jason")}}}},
 		{Match: snapshot.RouteMatch{Prefix: p("/")}}}}}})
-	steps := table.Explain(&message.Request{Authority: "reviews", Path: "/", Header: message.Header{{Name: "end-user", Value: "ann"}}}, 0)
+	steps := table.Explain(&message.Request{Authority: "reviews", Path: "/", Header: message.Header{{Name: "end-user", Value: "ann"}}}, 0, nil)
 	if len(steps) != 3 || steps[1].Reason != `header end-user is "ann", want exact "jason"` || steps[1].Source != "vs.yaml:9" || !steps[2].Matched || steps[2].Route != "#2" {
 		t.Fatalf("steps are %+v", steps)
 	}
-	if steps := table.Explain(&message.Request{Authority: "x"}, 0); len(steps) != 1 || steps[0].Matched || !strings.Contains(steps[0].Reason, `"x"`) {
+	if steps := table.Explain(&message.Request{Authority: "x"}, 0, nil); len(steps) != 1 || steps[0].Matched || !strings.Contains(steps[0].Reason, `"x"`) {
 		t.Fatalf("steps without a virtual host are %+v", steps)
 	}
 }
@@ -142,7 +142,7 @@ func TestWeightsAreKeptAndKeyed(t *testing.T) {
 	s := seed.New(1)
 	for i := range n {
 		r := &message.Request{Header: message.Header{{Name: "x-request-id", Value: strconv.Itoa(i)}}, Stream: &message.Stream{Start: time.Unix(int64(i), 0)}}
-		_, rule := table.Match(r, 0)
+		_, rule := table.Match(r, 0, nil)
 		key := Key(s, r)
 		c := rule.Cluster(key)
 		if again := rule.Cluster(Key(s, r)); again != c {
@@ -164,7 +164,7 @@ func BenchmarkMatch(b *testing.B) {
 	r := &message.Request{Method: "GET", Authority: "reviews.default.svc.cluster.local", Path: "/api/19/reviews?x=1"}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, rule := table.Match(r, 1); rule == nil {
+		if _, rule := table.Match(r, 1, nil); rule == nil {
 			b.Fatal("no match")
 		}
 	}

@@ -162,15 +162,16 @@ func withoutPort(host string) string {
 }
 
 // Match returns the virtual host of a request and the first of its rules that
-// matches. Either may be nil. key is the request's draw (see Key).
-func (t *Table) Match(r *message.Request, key uint64) (*VirtualHost, *Rule) {
+// matches. Either may be nil. key is the request's draw (see Key), known what filters have
+// found out.
+func (t *Table) Match(r *message.Request, key uint64, known Metadata) (*VirtualHost, *Rule) {
 	vh := t.VirtualHost(r.Authority)
 	if vh == nil {
 		return nil, nil
 	}
 	path, query := SplitPath(r.Path)
 	for _, rule := range vh.Rules {
-		if matchesPath(&rule.Route.Match, r, path) && rule.matches(r, query, key) {
+		if matchesPath(&rule.Route.Match, r, path) && rule.matches(r, query, key, known) {
 			return vh, rule
 		}
 	}

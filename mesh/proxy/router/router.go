@@ -199,6 +199,7 @@ func (c *call) prepare() error {
 	}
 	applyRequest(c.action.request, c.r)
 	rewriteHost(c.forward, c.x.Cluster, c.r)
+	c.sel.Name = c.r.Authority
 	rewritePath(c.x.Rule, c.r)
 	c.limits.announce(c.r, 0, c.rt.options.SuppressEnvoyHeaders)
 	if c.r.Upgrade != "" || c.r.Method == "CONNECT" { // the timeouts of a request begin at its end, which never comes

@@ -15,7 +15,19 @@ const (
 	StrictDNS
 	LogicalDNS
 	OriginalDst
+	ByName // the name of each request is resolved: Envoy's dynamic forward proxy
 )
+
+// DNSCache keeps the addresses of the names that requests were for; the cluster that uses
+// it and the filters that fill it have it by one name. Everything is defaulted.
+type DNSCache struct {
+	Name     string
+	Family   DNSFamily
+	Refresh  time.Duration // of a name, also after a failure
+	HostTTL  time.Duration // how long a name that nobody asks for is kept
+	Timeout  time.Duration // of one look-up
+	MaxHosts int
+}
 
 // DNSFamily is which of a name's addresses count (dns_lookup_family).
 type DNSFamily uint8
@@ -40,7 +52,7 @@ const (
 	Random
 	RingHash
 	Maglev
-	ClusterProvided // for OriginalDst
+	ClusterProvided // for OriginalDst and ByName
 )
 
 // Cluster is a group of like endpoints with one way to reach them.
@@ -62,6 +74,7 @@ type Cluster struct {
 	Endpoints  []*Locality // EDS, STATIC; DNS names for the DNS kinds
 	DNSRefresh time.Duration
 	DNSFamily  DNSFamily
+	Cache      *DNSCache // of ByName
 	// DNSFailureBase and DNSFailureMax are the back-off after a failed look-up; 0: DNSRefresh.
 	DNSFailureBase, DNSFailureMax time.Duration
 

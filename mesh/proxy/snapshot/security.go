@@ -97,6 +97,9 @@ type JWTProvider struct {
 	PayloadKey      string // of the metadata that gets the payload
 	ClaimHeaders    []JWTClaimHeader
 	SpaceDelimited  []string // claims that are lists written as a string
+	// ClearRouteCache has the route looked for once more after a good token that changed
+	// headers or metadata: routes may ask for these.
+	ClearRouteCache bool
 }
 
 // JWTHeader is a place of tokens; Prefix stands before the token.

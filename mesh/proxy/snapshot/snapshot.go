@@ -9,6 +9,7 @@ package snapshot
 import (
 	"net/netip"
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -136,6 +137,14 @@ type TCPProxy struct {
 	IstioStats         *IstioStats // nil: none
 	// Tunnel has the bytes travel inside of a request to the cluster; nil: as they are.
 	Tunnel *Tunnel
+	// ByName has the server name of the client's handshake resolved for the cluster; nil: not.
+	ByName *SNIForward
+}
+
+// SNIForward is Envoy's sni_dynamic_forward_proxy: the cache to fill, and the port of the server.
+type SNIForward struct {
+	Cache string
+	Port  uint16
 }
 
 // Tunnel is tunneling_config: a CONNECT, or a POST whose content and answer the bytes are.
@@ -189,6 +198,11 @@ type HTTPManager struct {
 	GenerateRequestID bool
 	Tracing           *Tracing
 	AccessLogs        []AccessLog
+}
+
+// Resolves tells whether a filter resolves the names of requests for clusters with a cache.
+func (m *HTTPManager) Resolves(cache string) bool {
+	return slices.Contains(m.Filters, Filter(HostForward{cache}))
 }
 
 // HTTP2Options are http2_protocol_options of one side, but how many streams there may be
@@ -365,6 +379,9 @@ type (
 		AllowCredentials bool
 		ForwardUnmatched bool
 	}
+	// HostForward resolves the Host of requests that go to a cluster by name, with the
+	// same cache: Envoy's dynamic_forward_proxy.
+	HostForward struct{ Cache string }
 	// GRPCStats marks gRPC exchanges for telemetry.
 	GRPCStats struct{}
 	// ALPN is Istio's filter that advertises istio-http/1.1 upstream.
@@ -394,6 +411,7 @@ type MetricChange struct {
 func (Router) FilterName() string       { return "envoy.filters.http.router" }
 func (Fault) FilterName() string        { return "envoy.filters.http.fault" }
 func (CORS) FilterName() string         { return "envoy.filters.http.cors" }
+func (HostForward) FilterName() string  { return "envoy.filters.http.dynamic_forward_proxy" }
 func (GRPCStats) FilterName() string    { return "envoy.filters.http.grpc_stats" }
 func (ALPN) FilterName() string         { return "istio.alpn" }
 func (PeerMetadata) FilterName() string { return "istio.metadata_exchange" }
@@ -448,6 +466,7 @@ type RouteMatch struct {
 	IgnoreCase    bool
 	Headers       []HeaderMatch
 	Query         []QueryMatch
+	Metadata      []MetadataMatch // what filters found out, dynamic_metadata
 	// Fraction is runtime_fraction in percent; nil always matches.
 	Fraction *float64
 	GRPC     bool

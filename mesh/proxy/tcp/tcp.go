@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,8 @@ type Upstream interface {
 	// Tunnel opens a tunnel through an endpoint of the stream's cluster, by a request of
 	// HTTP, and notes in the stream what it learns of the endpoint.
 	Tunnel(ctx context.Context, s *message.Stream, t *snapshot.Tunnel) (io.ReadWriteCloser, error)
+	// Resolve has a name resolved for a cluster by name.
+	Resolve(ctx context.Context, cluster, cache, authority string) error
 }
 
 // Done is told of every connection when it is over.
@@ -84,7 +87,14 @@ func (p *Proxy) Serve(ctx context.Context, down net.Conn, facts *message.Conn, _
 		hashed.HashKey = facts.Remote.Addr().String()
 		facts = &hashed
 	}
-	s := &message.Stream{Conn: facts, Start: facts.Start, Remote: facts.Remote, Cluster: p.pick(facts.ID)}
+	cluster := p.pick(facts.ID)
+	if f := p.config.ByName; f != nil && facts.RequestedServerName != "" {
+		forwarded := *facts
+		forwarded.ForwardTo = net.JoinHostPort(facts.RequestedServerName, strconv.Itoa(int(f.Port)))
+		facts = &forwarded
+		_ = p.upstream.Resolve(ctx, cluster, f.Cache, forwarded.ForwardTo) // of a name without an address the cluster has no host
+	}
+	s := &message.Stream{Conn: facts, Start: facts.Start, Remote: facts.Remote, Cluster: cluster}
 	up, err := p.connect(ctx, s)
 	if err != nil {
 		s.Flags |= flagOf(err)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,6 +22,9 @@ type connector struct {
 	conn  net.Conn
 	asked []string
 	hash  string
+	// resolved and to are the names that were resolved, and where the connection went.
+	resolved []string
+	to       string
 }
 
 func (c *connector) Tunnel(ctx context.Context, s *message.Stream, _ *snapshot.Tunnel) (io.ReadWriteCloser, error) {
@@ -29,7 +33,7 @@ func (c *connector) Tunnel(ctx context.Context, s *message.Stream, _ *snapshot.T
 }
 
 func (c *connector) Connect(_ context.Context, d *message.Conn, cluster string) (net.Conn, netip.AddrPort, error) {
-	c.hash = d.HashKey
+	c.hash, c.to = d.HashKey, d.ForwardTo
 	c.asked = append(c.asked, cluster)
 	if n := len(c.asked); n <= len(c.errs) {
 		return nil, netip.AddrPort{}, c.errs[n-1]
@@ -174,6 +178,30 @@ func TestHashOfTheClient(t *testing.T) {
 		_, _ = client.Close(), far.Close()
 		if <-done; up.hash != want {
 			t.Errorf("the balancer goes by %q, want %q", up.hash, want)
+		}
+	}
+}
+
+// Resolve implements Upstream; no name has an address.
+func (c *connector) Resolve(_ context.Context, cluster, cache, authority string) error {
+	c.resolved = append(c.resolved, cluster+" "+cache+" "+authority)
+	return &reply.Reply{Status: 503, Flag: message.DNSFailure}
+}
+
+// The server name says where a connection goes; that it has no address the cluster tells.
+func TestServerNameIsResolved(t *testing.T) {
+	for name, want := range map[string]string{"a.example.com": "c cache a.example.com:8443", "": ""} {
+		up := &connector{errs: []error{&reply.Reply{Flag: message.NoHealthyUpstream}}}
+		config := snapshot.TCPProxy{Clusters: []snapshot.WeightedCluster{{Name: "c"}}, ByName: &snapshot.SNIForward{Cache: "cache", Port: 8443}}
+		var done *message.Stream
+		p, err := New(&config, up, seed.New(1), func(s *message.Stream) { done = s })
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, server := net.Pipe()
+		p.Serve(t.Context(), server, &message.Conn{ID: 1, RequestedServerName: name}, nil)
+		if got := strings.Join(up.resolved, ", "); got != want || !strings.HasSuffix(want, up.to) || done.Flags != message.NoHealthyUpstream {
+			t.Errorf("server name %q: resolved %q, went to %q, flags %v", name, got, up.to, done.Flags)
 		}
 	}
 }

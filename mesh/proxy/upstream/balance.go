@@ -28,6 +28,8 @@ type Selection struct {
 	HasHash bool
 	// OriginalDst is where the client connected to, for ORIGINAL_DST clusters.
 	OriginalDst netip.AddrPort
+	// Name is the host, perhaps with a port, that the request is for, for clusters by name.
+	Name string
 	// PriorityUpdate, where it is not 0, keeps away from the priorities of Tried, the hosts
 	// that were tried before, after each so many of them. Choices say their Priority.
 	PriorityUpdate int

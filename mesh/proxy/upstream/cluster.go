@@ -40,7 +40,8 @@ type Cluster struct {
 	detector   *detector
 	cursors    map[string]*cursor
 	resolved   map[string][]netip.Addr
-	logical    map[string]*Host // of LOGICAL_DNS, by name and port
+	logical    map[string]*Host       // of LOGICAL_DNS, by name and port
+	named      map[nameAndPort]*named // of a cluster by name
 	sweeping   bool
 	answered   bool // DNS did, or failed, once
 	allChecked bool // checkedOnce is closed
@@ -112,9 +113,9 @@ func (c *Cluster) refresh() {
 		c.mu.Unlock()
 		return
 	}
-	if config.Discovery == snapshot.OriginalDst {
+	if onDemand(config) {
 		c.state.Store(&view{config: config})
-		c.watchOutliers(config, nil)
+		c.watchOutliers(config, c.namedHosts())
 		c.mu.Unlock()
 		return
 	}
@@ -281,7 +282,7 @@ func (c *Cluster) ejection(h *Host, ejected bool, reason string) {
 		c.Stats.scope.Counter("outlier_detection.ejections_enforced_" + reason).Inc()
 	}
 	c.Stats.ejectionsActive.Set(int64(c.detector.active))
-	if config := c.config(); config.Discovery != snapshot.OriginalDst {
+	if config := c.config(); !onDemand(config) {
 		c.rebuild(config)
 	}
 	c.onEvent(Event{Time: time.Now(), Cluster: c.Name, Host: h.Address, Ejected: ejected, Reason: reason})
@@ -310,6 +311,9 @@ func (c *Cluster) Choose(ctx context.Context, sel *Selection) *Host {
 	v := c.state.Load()
 	if v.config.Discovery == snapshot.OriginalDst {
 		return c.originalDst(sel.OriginalDst)
+	}
+	if v.config.Discovery == snapshot.ByName {
+		return c.byName(sel.Name)
 	}
 	h := v.choose(c.seed, sel)
 	if h == nil {
@@ -371,7 +375,12 @@ func (c *Cluster) sortedHosts() []*Host {
 		list = append(list, h)
 	}
 	slices.SortFunc(list, func(a, b *Host) int { return a.Address.Compare(b.Address) })
-	return list
+	return append(list, c.namedHosts()...)
+}
+
+// onDemand tells a cluster whose hosts are those that requests asked for.
+func onDemand(c *snapshot.Cluster) bool {
+	return c.Discovery == snapshot.OriginalDst || c.Discovery == snapshot.ByName
 }
 
 // Hosts is the state of all hosts, in the order of the configuration.
@@ -379,7 +388,7 @@ func (c *Cluster) Hosts() []HostStatus {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var list []HostStatus
-	if c.config().Discovery == snapshot.OriginalDst {
+	if onDemand(c.config()) {
 		for _, h := range c.sortedHosts() {
 			list = append(list, h.status(nil))
 		}
@@ -429,6 +438,11 @@ func (c *Cluster) Endpoint(address netip.AddrPort) *snapshot.Endpoint {
 	defer c.mu.Unlock()
 	if h := c.hosts[address]; h != nil {
 		return h.endpoint.Load()
+	}
+	for _, h := range c.namedHosts() {
+		if h.Target() == address {
+			return h.endpoint.Load()
+		}
 	}
 	for _, h := range c.logical { // at most one is there
 		if h.Target() == address {

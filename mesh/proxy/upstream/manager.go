@@ -118,8 +118,8 @@ func check(c *snapshot.Cluster) error {
 	refuse := func(field string) {
 		problems = append(problems, fmt.Errorf("cluster %q: %s is not supported yet", c.Name, field))
 	}
-	if c.Balancer == snapshot.ClusterProvided && c.Discovery != snapshot.OriginalDst {
-		refuse("lb_policy CLUSTER_PROVIDED without ORIGINAL_DST")
+	if c.Balancer == snapshot.ClusterProvided && !onDemand(c) {
+		refuse("lb_policy CLUSTER_PROVIDED without ORIGINAL_DST or dynamic_forward_proxy")
 	}
 	if c.Balancer == snapshot.Maglev && c.MaglevSize < 2 {
 		problems = append(problems, fmt.Errorf("cluster %q: maglev table_size %d is too small", c.Name, c.MaglevSize))
@@ -138,7 +138,7 @@ func (m *Manager) newCluster(config *snapshot.Cluster) *Cluster {
 	}
 	c := &Cluster{Name: config.Name, Stats: newStats(m.options.Stats, name), network: m.options.Network, secrets: m.options.Secrets,
 		seed: m.options.Seed.Sub("cluster/" + config.Name), onEvent: onEvent, hosts: map[netip.AddrPort]*Host{},
-		cursors: map[string]*cursor{}, resolved: map[string][]netip.Addr{}, logical: map[string]*Host{}, tasks: &m.tasks, dialing: m.ctx}
+		cursors: map[string]*cursor{}, resolved: map[string][]netip.Addr{}, logical: map[string]*Host{}, named: map[nameAndPort]*named{}, tasks: &m.tasks, dialing: m.ctx}
 	c.breakerGauges(c.Stats.scope)
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	if isDNS(config) {
@@ -225,6 +225,7 @@ func (m *Manager) Connect(ctx context.Context, downstream *message.Conn, name st
 	sel := &Selection{Key: m.sequence.Add(1), OriginalDst: OriginalDst(downstream)}
 	if downstream != nil {
 		sel.Key = c.seed.At(downstream.ID ^ uint64(downstream.Start.UnixNano()))
+		sel.Name = downstream.ForwardTo
 		if downstream.HashKey != "" {
 			sel.Hash, sel.HasHash = Hash(downstream.HashKey), true
 		}

@@ -62,6 +62,13 @@ func (b *build) compileCluster(at place, m *clusterpb.Cluster) *snapshot.Cluster
 // discovery compiles how endpoints are found, and those that are there.
 func (b *build) discovery(at place, m *clusterpb.Cluster, c *snapshot.Cluster) {
 	inline, inlineAt := m.GetLoadAssignment(), at.field("loadAssignment")
+	if custom := m.GetClusterType(); custom != nil {
+		customCluster(at, custom, c)
+		if inline != nil {
+			inlineAt.errorf("a cluster by name cannot have it")
+		}
+		return
+	}
 	switch m.GetType() {
 	case clusterpb.Cluster_STATIC:
 		c.Discovery = snapshot.Static
@@ -185,8 +192,8 @@ func balancer(at place, m *clusterpb.Cluster, c *snapshot.Cluster) {
 	default:
 		at.field("lbPolicy").errorf("%s: not supported", m.GetLbPolicy())
 	}
-	if provided := c.Balancer == snapshot.ClusterProvided; provided != (c.Discovery == snapshot.OriginalDst) {
-		at.field("lbPolicy").errorf("CLUSTER_PROVIDED and the type ORIGINAL_DST need each other")
+	if provided := c.Balancer == snapshot.ClusterProvided; provided != (c.Discovery == snapshot.OriginalDst || c.Discovery == snapshot.ByName) {
+		at.field("lbPolicy").errorf("CLUSTER_PROVIDED and the types ORIGINAL_DST and dynamic_forward_proxy need each other")
 	}
 	common := m.GetCommonLbConfig()
 	c.PanicThreshold = 50

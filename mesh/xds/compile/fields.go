@@ -93,7 +93,7 @@ var fields = map[string]string{
 	"envoy.config.rbac.v3.Principal.Authenticated":                 "principal_name",
 	"envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication": "providers rules bypass_cors_preflight",
 	"envoy.extensions.filters.http.jwt_authn.v3.JwtProvider": "issuer audiences local_jwks forward from_headers from_params from_cookies " +
-		"forward_payload_header payload_in_metadata normalize_payload_in_metadata claim_to_headers",
+		"forward_payload_header payload_in_metadata normalize_payload_in_metadata claim_to_headers clear_route_cache",
 	"envoy.extensions.filters.http.jwt_authn.v3.JwtProvider.NormalizePayload": "space_delimited_claims",
 	"envoy.extensions.filters.http.jwt_authn.v3.JwtHeader":                    "name value_prefix",
 	"envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader":             "header_name claim_name",
@@ -171,7 +171,7 @@ var fields = map[string]string{
 	"envoy.config.route.v3.Route": "name match route redirect direct_response metadata decorator typed_per_filter_config request_headers_to_add " +
 		"request_headers_to_remove response_headers_to_add response_headers_to_remove stat_prefix",
 	"envoy.config.route.v3.Decorator":                        "operation propagate",
-	"envoy.config.route.v3.RouteMatch":                       "prefix path safe_regex path_separated_prefix connect_matcher case_sensitive runtime_fraction headers query_parameters grpc",
+	"envoy.config.route.v3.RouteMatch":                       "prefix path safe_regex path_separated_prefix connect_matcher case_sensitive runtime_fraction headers query_parameters grpc dynamic_metadata",
 	"envoy.config.route.v3.RouteMatch.ConnectMatcher":        "",
 	"envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions": "",
 	"envoy.config.route.v3.HeaderMatcher": "name string_match present_match invert_match treat_missing_header_as_empty range_match " +
@@ -211,26 +211,31 @@ var fields = map[string]string{
 	"envoy.type.matcher.v3.RegexMatchAndSubstitute": "pattern substitution",
 
 	// Clusters and endpoints.
-	"envoy.config.cluster.v3.Cluster": "name alt_stat_name type eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers " +
+	"envoy.config.cluster.v3.Cluster": "name alt_stat_name type cluster_type eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers " +
 		"http_protocol_options http2_protocol_options typed_extension_protocol_options common_http_protocol_options " +
 		"upstream_http_protocol_options max_requests_per_connection dns_refresh_rate dns_failure_refresh_rate dns_lookup_family respect_dns_ttl " +
 		"use_tcp_for_dns_lookups outlier_detection health_checks ignore_health_on_host_removal cleanup_interval upstream_bind_config round_robin_lb_config least_request_lb_config " +
 		"ring_hash_lb_config maglev_lb_config common_lb_config transport_socket transport_socket_matches metadata upstream_connection_options " +
 		"filters per_connection_buffer_limit_bytes wait_for_warm_on_init track_cluster_stats",
-	"envoy.config.cluster.v3.Cluster.EdsClusterConfig":               "eds_config service_name",
-	"envoy.config.cluster.v3.Cluster.TransportSocketMatch":           "name match transport_socket",
-	"envoy.config.cluster.v3.Cluster.RoundRobinLbConfig":             "slow_start_config",
-	"envoy.config.cluster.v3.Cluster.LeastRequestLbConfig":           "choice_count active_request_bias slow_start_config",
-	"envoy.config.cluster.v3.Cluster.RingHashLbConfig":               "minimum_ring_size maximum_ring_size",
-	"envoy.config.cluster.v3.Cluster.MaglevLbConfig":                 "table_size",
-	"envoy.config.cluster.v3.Cluster.SlowStartConfig":                "slow_start_window aggression min_weight_percent",
-	"envoy.config.core.v3.RuntimeDouble":                             "default_value runtime_key",
-	"envoy.config.cluster.v3.Cluster.CommonLbConfig":                 "healthy_panic_threshold locality_weighted_lb_config update_merge_window",
-	"envoy.config.cluster.v3.Filter":                                 "name typed_config",
-	"envoy.config.cluster.v3.UpstreamConnectionOptions":              "tcp_keepalive",
-	"envoy.config.cluster.v3.CircuitBreakers":                        "thresholds",
-	"envoy.config.cluster.v3.CircuitBreakers.Thresholds":             "priority max_connections max_pending_requests max_requests max_retries retry_budget track_remaining",
-	"envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget": "budget_percent min_retry_concurrency",
+	"envoy.config.cluster.v3.Cluster.CustomClusterType":                          "name typed_config",
+	"envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig":           "dns_cache_config allow_insecure_cluster_options",
+	"envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig":            "name dns_lookup_family dns_refresh_rate host_ttl max_hosts dns_query_timeout",
+	"envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig":        "dns_cache_config",
+	"envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig": "dns_cache_config port_value",
+	"envoy.config.cluster.v3.Cluster.EdsClusterConfig":                           "eds_config service_name",
+	"envoy.config.cluster.v3.Cluster.TransportSocketMatch":                       "name match transport_socket",
+	"envoy.config.cluster.v3.Cluster.RoundRobinLbConfig":                         "slow_start_config",
+	"envoy.config.cluster.v3.Cluster.LeastRequestLbConfig":                       "choice_count active_request_bias slow_start_config",
+	"envoy.config.cluster.v3.Cluster.RingHashLbConfig":                           "minimum_ring_size maximum_ring_size",
+	"envoy.config.cluster.v3.Cluster.MaglevLbConfig":                             "table_size",
+	"envoy.config.cluster.v3.Cluster.SlowStartConfig":                            "slow_start_window aggression min_weight_percent",
+	"envoy.config.core.v3.RuntimeDouble":                                         "default_value runtime_key",
+	"envoy.config.cluster.v3.Cluster.CommonLbConfig":                             "healthy_panic_threshold locality_weighted_lb_config update_merge_window",
+	"envoy.config.cluster.v3.Filter":                                             "name typed_config",
+	"envoy.config.cluster.v3.UpstreamConnectionOptions":                          "tcp_keepalive",
+	"envoy.config.cluster.v3.CircuitBreakers":                                    "thresholds",
+	"envoy.config.cluster.v3.CircuitBreakers.Thresholds":                         "priority max_connections max_pending_requests max_requests max_retries retry_budget track_remaining",
+	"envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget":             "budget_percent min_retry_concurrency",
 	"envoy.config.cluster.v3.OutlierDetection": "consecutive_5xx interval base_ejection_time max_ejection_percent enforcing_consecutive_5xx " +
 		"enforcing_success_rate success_rate_minimum_hosts success_rate_request_volume success_rate_stdev_factor consecutive_gateway_failure " +
 		"enforcing_consecutive_gateway_failure split_external_local_origin_errors consecutive_local_origin_failure " +

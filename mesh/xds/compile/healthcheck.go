@@ -22,6 +22,8 @@ func healthCheck(at place, m *clusterpb.Cluster) *snapshot.HealthCheck {
 	switch t := m.GetType(); {
 	case len(list) > 1:
 		at.errorf("several health checks of one cluster: not supported")
+	case m.GetClusterType() != nil:
+		at.errorf("of a cluster by name: not supported")
 	case t == clusterpb.Cluster_ORIGINAL_DST:
 		at.errorf("an ORIGINAL_DST cluster cannot have health checks")
 	case t != clusterpb.Cluster_STATIC && !m.GetIgnoreHealthOnHostRemoval():

@@ -35,7 +35,7 @@ func jwtProvider(at place, m *jwtpb.JwtProvider) *snapshot.JWTProvider {
 	p := &snapshot.JWTProvider{
 		Issuer: m.GetIssuer(), Audiences: m.GetAudiences(), Params: m.GetFromParams(), Cookies: m.GetFromCookies(), Forward: m.GetForward(),
 		PayloadHeader: strings.ToLower(m.GetForwardPayloadHeader()), PayloadKey: m.GetPayloadInMetadata(),
-		SpaceDelimited: m.GetNormalizePayloadInMetadata().GetSpaceDelimitedClaims(),
+		SpaceDelimited: m.GetNormalizePayloadInMetadata().GetSpaceDelimitedClaims(), ClearRouteCache: m.GetClearRouteCache(),
 	}
 	for _, h := range m.GetFromHeaders() {
 		p.Headers = append(p.Headers, snapshot.JWTHeader{Name: strings.ToLower(h.GetName()), Prefix: h.GetValuePrefix()})

@@ -3,6 +3,7 @@ package compile
 //lint:file-ignore SA1019 Envoy still takes what is deprecated, and control planes still send it.
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ import (
 	tcpauthzpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/ext_authz/v3"
 	hcmpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcprbacpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
+	snidfppb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/sni_dynamic_forward_proxy/v3"
 	tcppb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -121,6 +123,7 @@ func (b *build) chain(at place, m *listenerpb.FilterChain, done *compiled) *snap
 		Source:           source(m.GetMetadata()),
 	}
 	var metrics *snapshot.IstioStats
+	var byName *snapshot.SNIForward
 	for i, f := range m.GetFilters() {
 		at := at.field("filters").index(i)
 		if c.HTTP != nil || c.TCP != nil {
@@ -144,8 +147,12 @@ func (b *build) chain(at place, m *listenerpb.FilterChain, done *compiled) *snap
 			c.Guards = append(c.Guards, snapshot.Guard{RBAC: &r})
 		case *tcpauthzpb.ExtAuthz:
 			c.Guards = append(c.Guards, snapshot.Guard{ExtAuthz: tcpExtAuthz(at.field("typedConfig"), config)})
+		case *snidfppb.FilterConfig:
+			byName = &snapshot.SNIForward{Cache: dnsCache(at.field("typedConfig").field("dnsCacheConfig"), config.GetDnsCacheConfig()).Name,
+				Port: port(at.field("typedConfig").field("portValue"), cmp.Or(config.GetPortValue(), 443))}
 		case *tcppb.TcpProxy:
 			c.TCP = tcpProxy(at.field("typedConfig"), config)
+			c.TCP.ByName = byName
 			c.TCP.Tunnel = tunnel(at.field("typedConfig").field("tunnelingConfig"), config.GetTunnelingConfig())
 			c.TCP.IstioStats = metrics
 		case typedStruct:

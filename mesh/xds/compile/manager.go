@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corspb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	httpdfppb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/dynamic_forward_proxy/v3"
 	extauthzpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	faultpb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	grpcstatspb "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_stats/v3"
@@ -198,6 +199,11 @@ func httpFilter(at place, body *anypb.Any) snapshot.Filter {
 		return r
 	case *extauthzpb.ExtAuthz:
 		return extAuthz(at, m)
+	case *httpdfppb.FilterConfig:
+		if m.GetDnsCacheConfig() == nil {
+			at.field("dnsCacheConfig").errorf("is missing")
+		}
+		return snapshot.HostForward{Cache: m.GetDnsCacheConfig().GetName()}
 	case *corspb.Cors:
 		return snapshot.CORS{}
 	case *grpcstatspb.FilterConfig:

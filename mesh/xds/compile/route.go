@@ -117,6 +117,9 @@ func routeMatch(at place, m *routepb.RouteMatch) snapshot.RouteMatch {
 		}
 		out.Query = append(out.Query, match)
 	}
+	for i, d := range m.GetDynamicMetadata() {
+		out.Metadata = append(out.Metadata, *metadataMatch(at.field("dynamicMetadata").index(i), d))
+	}
 	if f := m.GetRuntimeFraction(); f != nil {
 		p := percent(f.GetDefaultValue())
 		out.Fraction = &p

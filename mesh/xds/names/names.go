@@ -16,6 +16,7 @@ import (
 const (
 	BlackHole          = "BlackHoleCluster"
 	Passthrough        = "PassthroughCluster"
+	AnyByName          = "AllowAnyDynamicDNSCluster"
 	InboundPassthrough = "InboundPassthroughCluster"
 	// UnknownService is no cluster: requests for it fail. Routes of the Gateway API name
 	// it in place of a backend that they may not use.

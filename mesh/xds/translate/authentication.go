@@ -4,6 +4,7 @@ package translate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -30,6 +31,8 @@ func (p *proxy) tokenFilters() []*hcmpb.HttpFilter {
 		for i := range a.Rules {
 			name := fmt.Sprintf("origins-%d", len(f.Providers))
 			f.Providers[name] = tokenProvider(&a.Rules[i])
+			// A gateway looks for the route once more: it may ask for claims.
+			f.Providers[name].ClearRouteCache = p.node.Type == model.Router
 			anyOf.Requirements = append(anyOf.Requirements, &jwtpb.JwtRequirement{RequiresType: &jwtpb.JwtRequirement_ProviderName{ProviderName: name}})
 		}
 	}
@@ -46,7 +49,7 @@ func tokenProvider(r *model.TokenRule) *jwtpb.JwtProvider {
 	m := &jwtpb.JwtProvider{
 		Issuer: r.Issuer, Audiences: r.Audiences, Forward: r.Forward, ForwardPayloadHeader: r.PayloadHeader,
 		FromParams: r.Params, FromCookies: r.Cookies, PayloadInMetadata: jwtPayload,
-		NormalizePayloadInMetadata: &jwtpb.JwtProvider_NormalizePayload{SpaceDelimitedClaims: []string{"scope", "permission"}},
+		NormalizePayloadInMetadata: &jwtpb.JwtProvider_NormalizePayload{SpaceDelimitedClaims: spaceDelimited(r.SpaceDelimited)},
 		JwksSourceSpecifier: &jwtpb.JwtProvider_LocalJwks{LocalJwks: &corepb.DataSource{
 			Specifier: &corepb.DataSource_InlineString{InlineString: r.Keys}}},
 	}
@@ -57,6 +60,11 @@ func tokenProvider(r *model.TokenRule) *jwtpb.JwtProvider {
 		m.ClaimToHeaders = append(m.ClaimToHeaders, &jwtpb.JwtClaimToHeader{HeaderName: c.Header, ClaimName: c.Claim})
 	}
 	return m
+}
+
+// spaceDelimited are the claims that are lists of words: two always, as istiod has it.
+func spaceDelimited(more []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(append([]string{"permission", "scope"}, more...))))
 }
 
 // tokenPrincipal tests a claim of the token that was believed.
@@ -95,8 +103,12 @@ func requestPrincipal(v string) *rbacpb.Principal {
 	return andPrincipals([]*rbacpb.Principal{claim([]string{"iss"}, glob("", issuer)), claim([]string{"sub"}, glob("", subject))})
 }
 
-// claim matches a claim that is a string or a list of them.
 func claim(path []string, m *matcherpb.StringMatcher) *rbacpb.Principal {
+	return &rbacpb.Principal{Identifier: &rbacpb.Principal_Metadata{Metadata: claimMetadata(path, m)}}
+}
+
+// claimMetadata matches a claim that is a string or a list of them.
+func claimMetadata(path []string, m *matcherpb.StringMatcher) *matcherpb.MetadataMatcher {
 	metadata := &matcherpb.MetadataMatcher{Filter: jwtFilter}
 	for _, k := range append([]string{jwtPayload}, path...) {
 		metadata.Path = append(metadata.Path, &matcherpb.MetadataMatcher_PathSegment{Segment: &matcherpb.MetadataMatcher_PathSegment_Key{Key: k}})
@@ -108,5 +120,5 @@ func claim(path []string, m *matcherpb.StringMatcher) *rbacpb.Principal {
 		one(),
 		{MatchPattern: &matcherpb.ValueMatcher_ListMatch{ListMatch: &matcherpb.ListMatcher{MatchPattern: &matcherpb.ListMatcher_OneOf{OneOf: one()}}}},
 	}}}}
-	return &rbacpb.Principal{Identifier: &rbacpb.Principal_Metadata{Metadata: metadata}}
+	return metadata
 }

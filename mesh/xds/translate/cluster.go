@@ -52,6 +52,12 @@ func (p *proxy) clusters() error {
 			return err
 		}
 	}
+	if p.scope.anyByName {
+		m, err := p.once("|cds|"+p.node.Type+"|by name", func() (made, error) { return finish([]*clusterpb.Cluster{p.anyByName()}) })
+		if err := p.put(resource.Cluster, m, err); err != nil {
+			return err
+		}
+	}
 	m, err := p.once("|cds|"+p.node.Type+"|fixed", func() (made, error) {
 		if p.scope.router {
 			return finish([]*clusterpb.Cluster{p.blackHole()})
@@ -142,7 +148,7 @@ func (p *proxy) serviceClusters(s *model.Service, d *model.DestinationRule) []*c
 	var list []*clusterpb.Cluster
 	for _, port := range s.Ports {
 		list = append(list, p.portClusters(s, port, d, nil)...)
-		if d == nil {
+		if d == nil || s.Resolution == model.ByName { // which has no endpoints with labels
 			continue
 		}
 		for _, subset := range d.Subsets {
@@ -209,6 +215,9 @@ func (p *proxy) outboundCluster(s *model.Service, port *model.Port, d *model.Des
 func (p *proxy) discovery(c *clusterpb.Cluster, s *model.Service, port *model.Port, subset *model.Subset, policy *model.TrafficPolicy) {
 	kind := clusterpb.Cluster_EDS
 	switch s.Resolution {
+	case model.ByName:
+		byName(c, s)
+		return
 	case model.ByDNS:
 		kind = clusterpb.Cluster_STRICT_DNS
 	case model.ByDNSRoundRobin:
@@ -440,7 +449,7 @@ func statusMatcher(statuses []uint32) *matcherpb.MatchPredicate {
 func (p *proxy) transport(c *clusterpb.Cluster, s *model.Service, port *model.Port, subset string, tls *model.ClientTLS, o *protocolOptions) {
 	sni := names.SNI(port.Number, subset, s.Host)
 	switch {
-	case tls == nil && (s.External || !p.mesh.Settings.AutoMTLS):
+	case tls == nil && (s.External || s.Resolution == model.ByName || !p.mesh.Settings.AutoMTLS):
 	case tls == nil && c.GetType() == clusterpb.Cluster_ORIGINAL_DST:
 		// There is no metadata on such endpoints to match on: all of them, or none.
 		if allMTLS(s.Endpoints.On(port)) {
@@ -464,7 +473,10 @@ func (p *proxy) transport(c *clusterpb.Cluster, s *model.Service, port *model.Po
 		if tls.SNI == "" {
 			o.set = true
 			o.UpstreamHttpProtocolOptions = &corepb.UpstreamHttpProtocolOptions{
-				AutoSni: true, AutoSanValidation: len(tls.SubjectAltNames) == 0 && !tls.InsecureSkipVerify}
+				AutoSni: true, AutoSanValidation: (len(tls.SubjectAltNames) == 0 || s.Resolution == model.ByName) && !tls.InsecureSkipVerify}
+		}
+		if tls.SNI != "" || tls.InsecureSkipVerify {
+			trustsAnySNI(c, s)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func (p *proxy) bindConnections(b *binding, s *model.Service, port *model.Port) 
 		}
 		chain := &listenerpb.FilterChain{
 			FilterChainMatch: match, TransportSocketConnectTimeout: handshake(), Metadata: provenance(f.source, nil),
-			Filters: []*listenerpb.Filter{p.tcpProxy(names.Outbound(port.Number, "", s.Host), f.to, port.Number)},
+			Filters: append(p.resolveSNI(f.to, port.Number), p.tcpProxy(names.Outbound(port.Number, "", s.Host), f.to, port.Number)),
 		}
 		switch {
 		case match == nil:

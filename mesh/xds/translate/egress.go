@@ -82,7 +82,7 @@ func (s *scope) narrowed(hosts []model.EgressHost) *scope {
 	if hosts == nil {
 		sidecar.Egress = []model.EgressHost{}
 	}
-	return &scope{namespace: s.namespace, sidecar: &sidecar, allowAny: s.allowAny}
+	return &scope{namespace: s.namespace, sidecar: &sidecar, allowAny: s.allowAny, anyByName: s.anyByName}
 }
 
 // eachView calls do with the proxy's view of every listener, the one of all other ports at
@@ -112,6 +112,7 @@ func (p *proxy) bindEgress(at func(string, uint32) *binding, l *model.EgressList
 	b.open = l.Open
 	if port.Protocol.IsHTTP() {
 		b.route = strconv.Itoa(int(l.Port))
+		b.resolves(s)
 		return nil
 	}
 	return p.bindConnections(b, s, port)

@@ -21,7 +21,8 @@ import (
 type binding struct {
 	address string
 	port    uint32
-	route   string // of the HTTP chain; "": none
+	route   string   // of the HTTP chain; "": none
+	byName  []string // hosts of the HTTP services that are resolved by name
 	chains  []*listenerpb.FilterChain
 	// rest takes what no chain matches; nil: the original destination, or nothing.
 	rest   *listenerpb.FilterChain
@@ -110,7 +111,9 @@ func (p *proxy) bind(at func(string, uint32) *binding, s *model.Service, port *m
 		if port.Protocol == model.Auto && s.Headless && len(s.Endpoints.On(port)) == 0 {
 			return nil
 		}
-		at(anyAddress, port.Number).route = strconv.Itoa(int(port.Number))
+		b := at(anyAddress, port.Number)
+		b.route = strconv.Itoa(int(port.Number))
+		b.resolves(s)
 	case port.Protocol == model.Auto:
 		for _, vip := range vips {
 			b := at(vip, port.Number)
@@ -135,6 +138,13 @@ func (p *proxy) bind(at func(string, uint32) *binding, s *model.Service, port *m
 		return p.bindConnections(at(anyAddress, port.Number), s, port)
 	}
 	return nil
+}
+
+// resolves notes a service that the HTTP chain's requests may be for.
+func (b *binding) resolves(s *model.Service) {
+	if s.Resolution == model.ByName {
+		b.byName = append(b.byName, s.Host)
+	}
 }
 
 // plainAddresses are a service's addresses that are not prefixes.
@@ -166,6 +176,8 @@ func (p *proxy) outboundListener(b *binding) *listenerpb.Listener {
 	if b.route != "" {
 		m := p.manager("outbound_"+l.Name+";", false)
 		m.RouteSpecifier = rds(b.route)
+		resolveHosts(m, b.byName)
+		p.resolveAny(m)
 		l.FilterChains = append(l.FilterChains, &listenerpb.FilterChain{
 			FilterChainMatch: &listenerpb.FilterChainMatch{TransportProtocol: "raw_buffer", ApplicationProtocols: plainHTTP},
 			Filters:          []*listenerpb.Filter{managerFilter(m)}, TransportSocketConnectTimeout: handshake(),
@@ -190,7 +202,7 @@ func (p *proxy) outboundListener(b *binding) *listenerpb.Listener {
 // listener wants.
 func (p *proxy) virtualOutbound() *listenerpb.Listener {
 	port := p.mesh.Settings.OutboundPort
-	return &listenerpb.Listener{
+	l := &listenerpb.Listener{
 		Name: names.VirtualOutbound, Address: address(anyAddress, port), TrafficDirection: corepb.TrafficDirection_OUTBOUND,
 		UseOriginalDst:                       wrapperspb.Bool(true),
 		MaxConnectionsToAcceptPerSocketEvent: wrapperspb.UInt32(1),
@@ -200,6 +212,12 @@ func (p *proxy) virtualOutbound() *listenerpb.Listener {
 			{Name: "virtualOutbound-catchall-tcp", Filters: []*listenerpb.Filter{p.toCluster(p.scope.unknown(), false)}},
 		},
 	}
+	if p.scope.anyByName {
+		l.FilterChains = slices.Insert(l.FilterChains, 1, p.anyHTTP())
+		l.ListenerFilters = append(l.ListenerFilters, httpInspector(nil))
+		p.inspected(l)
+	}
+	return l
 }
 
 // outboundRoutes makes a table per HTTP port, and one per service port that is sniffed.
@@ -328,7 +346,12 @@ func (s *scope) catchAll() *routepb.VirtualHost {
 	h := &routepb.VirtualHost{Name: "block_all", Domains: []string{"*"}, IncludeRequestAttemptCount: true}
 	r := &routepb.Route{Name: "block_all", Match: prefixMatch("/"),
 		Action: &routepb.Route_DirectResponse{DirectResponse: &routepb.DirectResponseAction{Status: 502}}}
-	if s.allowAny {
+	if s.anyByName {
+		h.Name, r.Name = "allow_any_dynamic_dns", "allow_any_dynamic_dns"
+		a := forward()
+		a.ClusterSpecifier = &routepb.RouteAction_Cluster{Cluster: names.AnyByName}
+		r.Action = &routepb.Route_Route{Route: a}
+	} else if s.allowAny {
 		h.Name, r.Name = "allow_any", "allow_any"
 		a := forward()
 		a.ClusterSpecifier = &routepb.RouteAction_Cluster{Cluster: names.Passthrough}

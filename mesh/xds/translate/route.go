@@ -76,7 +76,7 @@ func (p *proxy) virtualRoutes(v *model.VirtualService, port uint32, gateway stri
 
 // takesAll tells a match that no request fails.
 func takesAll(m *routepb.RouteMatch) bool {
-	if len(m.Headers) > 0 || len(m.QueryParameters) > 0 {
+	if len(m.Headers) > 0 || len(m.QueryParameters) > 0 || len(m.DynamicMetadata) > 0 {
 		return false
 	}
 	switch path := m.PathSpecifier.(type) {

@@ -59,6 +59,11 @@ func routeMatch(m *model.HTTPMatch) *routepb.RouteMatch {
 		match.TreatMissingHeaderAsEmpty = h.Kind != model.Present
 		r.Headers = append(r.Headers, match)
 	}
+	for _, c := range m.Claims {
+		match := claimMetadata(c.Path, stringMatcher(c.StringMatch))
+		match.Invert = c.Not
+		r.DynamicMetadata = append(r.DynamicMetadata, match)
+	}
 	for _, pseudo := range []struct {
 		name  string
 		match *model.StringMatch

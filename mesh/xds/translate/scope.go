@@ -17,6 +17,7 @@ type scope struct {
 	router    bool
 	sidecar   *model.SidecarScope
 	allowAny  bool
+	anyByName bool             // HTTP that nothing matches goes where its Host leads
 	services  []*model.Service // one per host, by host
 	byHost    map[string]*model.Service
 	policies  map[*model.Service]*model.DestinationRule
@@ -35,7 +36,8 @@ type scope struct {
 }
 
 func (t *Translator) scopeOf(n model.Node) *scope {
-	s := &scope{namespace: n.Namespace, router: n.Type == model.Router, allowAny: t.mesh.Settings.AllowAny}
+	s := &scope{namespace: n.Namespace, router: n.Type == model.Router, allowAny: t.mesh.Settings.AllowAny,
+		anyByName: t.mesh.Settings.AnyByName && n.Type != model.Router}
 	name := ""
 	if !s.router {
 		if s.sidecar = t.mesh.Scope(n.Namespace, n.Labels); s.sidecar != nil {
@@ -51,7 +53,7 @@ func (t *Translator) scopeOf(n model.Node) *scope {
 		return known
 	}
 	if s.sidecar != nil && s.sidecar.AllowAny != nil {
-		s.allowAny = *s.sidecar.AllowAny
+		s.allowAny, s.anyByName = *s.sidecar.AllowAny, false
 	}
 	t.seeServices(s, n.Labels, s.imported)
 	t.seeRoutes(s)
@@ -180,7 +182,7 @@ func collectLabels(v *model.VirtualService, labels map[string]bool) {
 // nameScope hashes the numbers of everything that the scope has.
 func (t *Translator) nameScope(s *scope) {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s %v %v\n", s.namespace, s.router, s.allowAny)
+	fmt.Fprintf(h, "%s %v %v %v\n", s.namespace, s.router, s.allowAny, s.anyByName)
 	for _, service := range s.services {
 		fmt.Fprint(h, t.id(service))
 		if d := s.policies[service]; d != nil {

@@ -117,8 +117,10 @@ func (p *proxy) withTCPMetrics(l *listenerpb.Listener, inbound bool) *listenerpb
 		if n < 0 || c.Filters[n].Name != tcpProxyFilter || n > 0 && c.Filters[n-1].Name == statsFilter {
 			continue
 		}
-		last := c.Filters[n]
-		c.Filters = append(c.Filters[:n:n], networkFilter(statsFilter, p.metricsConfig(inbound)), last)
+		if n > 0 && c.Filters[n-1].Name == sniForwardFilter { // belongs to the proxy behind it
+			n--
+		}
+		c.Filters = slices.Insert(slices.Clone(c.Filters), n, networkFilter(statsFilter, p.metricsConfig(inbound)))
 	}
 	return l
 }
