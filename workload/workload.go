@@ -39,6 +39,11 @@ const AgentAddress = "127.0.0.1:15099"
 // AgentEnv names another address for the agent; "off" for none.
 const AgentEnv = "WORKLOAD_AGENT"
 
+// linger is how long a server serves on after the signal to end. Kubernetes sends that while
+// it takes the Pod out of its Services, and whoever has not heard of it yet still sends
+// requests: a server that closes its port at once costs those.
+const linger = 3 * time.Second
+
 // grace is what requests get to finish when the container is stopped.
 const grace = 20 * time.Second
 
@@ -103,6 +108,7 @@ func (w World) run(ctx context.Context, args []string) error {
 	image := f.String("image", "", "the `image` to play")
 	ports := f.IntSlice("port", nil, "`port` to listen on (default: the image's own)")
 	behaviour := f.String("behaviour", "", "what it does, as the `JSON` of a declared behaviour: {\"HTTP\": {\"Status\": 503}}")
+	lingers := f.Duration("linger", linger, "how long to serve on after the signal to end, while clients get to know")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -133,6 +139,7 @@ func (w World) run(ctx context.Context, args []string) error {
 			return err
 		}
 		<-ctx.Done()
+		time.Sleep(*lingers)
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()
 		return process.Shutdown(limited)
