@@ -67,8 +67,10 @@ const usage = `workload plays a container image, or makes calls.
   workload call                                                  make the call on standard input, print what came of it
   workload node                                                  break the Pods of this node as POST /fault asks for (privileged)
   workload sleep SECONDS|infinity                                wait
+  workload curl [OPTIONS] URL; workload fortio load [OPTIONS] URL
+                                                                 what tutorials type into Pods
 
-All but call and node have the agent at ` + AgentAddress + `, or where ` + AgentEnv + ` says (off: nowhere).
+run, bookinfo, agent and sleep have the agent at ` + AgentAddress + `, or where ` + AgentEnv + ` says (off: nowhere).
 `
 
 // Main runs until the context ends or the work is done.
@@ -93,6 +95,10 @@ func Main(ctx context.Context, args []string, w World) error {
 		return w.node(ctx)
 	case "sleep":
 		return w.sleep(ctx, args)
+	case "curl":
+		return w.curl(ctx, args)
+	case "fortio":
+		return w.fortio(ctx, args)
 	case "help", "--help", "-h":
 		fmt.Fprint(w.Stdout, usage)
 		return nil
