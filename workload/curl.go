@@ -52,7 +52,7 @@ func (w World) curl(ctx context.Context, args []string) error {
 	for _, url := range f.Args() {
 		if err := c.do(ctx, w, url); err != nil {
 			if c.silent && !c.showError {
-				return errSilent
+				return ErrSilent
 			}
 			return fmt.Errorf("curl: %w", err)
 		}
@@ -60,8 +60,8 @@ func (w World) curl(ctx context.Context, args []string) error {
 	return nil
 }
 
-// errSilent is an error that somebody asked not to be told.
-var errSilent = errors.New("")
+// ErrSilent is an error that somebody asked not to be told.
+var ErrSilent = errors.New("told to be silent")
 
 func (c *curlFlags) request(ctx context.Context, url string) (*http.Request, error) {
 	if !strings.Contains(url, "://") {

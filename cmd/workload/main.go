@@ -24,6 +24,8 @@ func main() {
 	}
 	switch err := workload.Main(ctx, args, workload.System()); {
 	case err == nil, errors.Is(err, workload.ErrHelp):
+	case errors.Is(err, workload.ErrSilent):
+		os.Exit(1)
 	default:
 		fmt.Fprintln(os.Stderr, "workload:", err)
 		os.Exit(1)
