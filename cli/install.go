@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
+	"github.com/windtunnel-mesh/windtunnel/live"
 	"github.com/windtunnel-mesh/windtunnel/mesh/install"
 	"github.com/windtunnel-mesh/windtunnel/mesh/kube"
 )
@@ -24,6 +25,7 @@ func (f *clusterFlags) add(c *cobra.Command) {
 }
 
 func (f *clusterFlags) connect() (*kube.Client, error) {
+	live.Quiet()
 	c, err := kube.Connect(kube.ClientOptions{Kubeconfig: f.kubeconfig, Context: f.context, Agent: "cli"})
 	if err != nil {
 		return nil, &exit{codeEnvironment, err}

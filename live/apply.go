@@ -55,7 +55,7 @@ func (w *World) Apply(ctx context.Context, docs []spec.Document) (*run.Applied, 
 	if err != nil {
 		return nil, err
 	}
-	var workloads []*unstructured.Unstructured
+	var workloads, gateways []*unstructured.Unstructured
 	var warnings []*warned
 	for i, d := range objects {
 		// Injection and routes have to be known before the first Pod asks for them.
@@ -70,7 +70,7 @@ func (w *World) Apply(ctx context.Context, docs []spec.Document) (*run.Applied, 
 			return nil, fmt.Errorf("%s: %w", d.position, err)
 		}
 		now, err := w.client.Apply(o.listen(ctx), d.object, owner)
-		if len(o.said) > 0 {
+		if len(o.said) > 0 || len(objects) > 1 && reviewed(d.object) {
 			warnings = append(warnings, o)
 		}
 		if err != nil {
@@ -94,6 +94,16 @@ func (w *World) Apply(ctx context.Context, docs []spec.Document) (*run.Applied, 
 		if rank(d.object.GetKind()) == 4 {
 			workloads = append(workloads, now)
 		}
+		if made, err := w.deployment(ctx, d.object); err != nil {
+			return nil, err
+		} else if made != nil {
+			gateways = append(gateways, made)
+		}
+	}
+	for _, d := range gateways {
+		if err := w.deployed(ctx, d); err != nil {
+			return nil, err
+		}
 	}
 	for _, o := range workloads {
 		if err := w.rollout(ctx, o); err != nil {
@@ -106,6 +116,12 @@ func (w *World) Apply(ctx context.Context, docs []spec.Document) (*run.Applied, 
 	return applied, w.warn(ctx, applied, warnings, len(objects) > 1)
 }
 
+// reviewed tells whether the control plane's webhook sees an object.
+func reviewed(u *unstructured.Unstructured) bool {
+	group, _, _ := strings.Cut(u.GetAPIVersion(), "/")
+	return strings.HasSuffix(group, ".istio.io") || group == gatewayGroup
+}
+
 // Delete implements run.World.
 func (w *World) Delete(ctx context.Context, refs []spec.Ref, docs []spec.Document) error {
 	objects, err := decode(docs)
@@ -113,17 +129,18 @@ func (w *World) Delete(ctx context.Context, refs []spec.Ref, docs []spec.Documen
 		return err
 	}
 	for _, r := range refs {
-		version, ok := apiVersion(r.Kind)
-		if !ok {
-			return fmt.Errorf("there is no kind %s", r.Kind)
+		u, err := w.referred(ctx, r)
+		if err != nil {
+			return err
 		}
-		u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": version, "kind": r.Kind}}
-		u.SetName(r.Name)
-		u.SetNamespace(r.Namespace)
 		objects = append(objects, document{object: u})
 	}
 	for _, d := range objects {
 		w.prepare(d.object)
+		made, err := w.gone(ctx, d.object)
+		if err != nil {
+			return err
+		}
 		removed, err := w.client.Delete(ctx, d.object)
 		if err != nil {
 			return err
@@ -132,8 +149,8 @@ func (w *World) Delete(ctx context.Context, refs []spec.Ref, docs []spec.Documen
 			return fmt.Errorf("there is no %s", w.names.scenario(kube.Name(d.object)))
 		}
 		w.log.event("delete", "%s", w.names.scenario(kube.Name(d.object)))
-		if rank(d.object.GetKind()) == 4 {
-			if err := w.noPods(ctx, d.object); err != nil {
+		if made != nil {
+			if err := w.noPods(ctx, made); err != nil {
 				return err
 			}
 		}
@@ -141,18 +158,61 @@ func (w *World) Delete(ctx context.Context, refs []spec.Ref, docs []spec.Documen
 	return w.converge(ctx)
 }
 
-// apiVersion is the preferred version of a kind.
-func apiVersion(kind string) (string, bool) {
-	for _, k := range config.Kinds() {
-		if k.Name != kind || len(k.Versions) == 0 {
-			continue
-		}
-		if k.Group == "" {
-			return k.Versions[0], true
-		}
-		return k.Group + "/" + k.Versions[0], true
+// gone is whose Pods go with an object; nil where none do.
+func (w *World) gone(ctx context.Context, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	if rank(u.GetKind()) == 4 {
+		return u, nil
 	}
-	return "", false
+	if !strings.HasPrefix(u.GetAPIVersion(), gatewayGroup+"/") || u.GetKind() != "Gateway" {
+		return nil, nil
+	}
+	now, err := w.client.Get(ctx, kube.Resource(u.GetAPIVersion(), u.GetKind()), u.GetNamespace(), u.GetName())
+	if now == nil {
+		return nil, err
+	}
+	return w.deployment(ctx, now)
+}
+
+// referred is the object that a scenario names by its kind: of kinds of one name, the one
+// that is there.
+func (w *World) referred(ctx context.Context, r spec.Ref) (*unstructured.Unstructured, error) {
+	var first *unstructured.Unstructured
+	for _, version := range apiVersions(r.Kind) {
+		u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": version, "kind": r.Kind}}
+		u.SetName(r.Name)
+		u.SetNamespace(r.Namespace)
+		if first == nil {
+			first = u.DeepCopy()
+		}
+		placed := u.DeepCopy()
+		w.prepare(placed)
+		now, err := w.client.Get(ctx, kube.Resource(version, r.Kind), placed.GetNamespace(), placed.GetName())
+		if err != nil {
+			return nil, err
+		}
+		if now != nil {
+			return u, nil
+		}
+	}
+	if first == nil {
+		return nil, fmt.Errorf("there is no kind %s", r.Kind)
+	}
+	return first, nil
+}
+
+// apiVersions are the preferred versions of the kinds of a name.
+func apiVersions(kind string) []string {
+	var list []string
+	for _, k := range config.Kinds() {
+		switch {
+		case k.Name != kind || len(k.Versions) == 0:
+		case k.Group == "":
+			list = append(list, k.Versions[0])
+		default:
+			list = append(list, k.Group+"/"+k.Versions[0])
+		}
+	}
+	return list
 }
 
 // Scale implements run.World.

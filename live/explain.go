@@ -49,7 +49,15 @@ func (w *World) Explain(ctx context.Context, q *spec.Explain) (map[string]any, e
 	case fromIngress, fromOutside:
 		o.Client = &explain.Peer{Name: q.From, Addr: netip.MustParseAddr("192.0.2.1")} // RFC 5737: nobody's
 		if q.From == fromIngress {
-			addrs, err := v.lookup("istio-ingressgateway", w.env.System)
+			host, port, err := hostPort(o.Request.URL)
+			if err != nil {
+				return nil, err
+			}
+			at, err := w.ingress(ctx, host, port)
+			if err != nil {
+				return nil, err
+			}
+			addrs, err := v.lookup(at.name, at.namespace)
 			if err != nil {
 				return nil, err
 			}

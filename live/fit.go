@@ -23,8 +23,6 @@ func unfit(s *spec.Scenario, docs []document) error {
 			return no("%s: it makes Nodes, which a cluster has already", d.position)
 		case group == "flagger.app":
 			return no("%s: it needs the canary controller that sim and loopback play", d.position)
-		case group == "gateway.networking.k8s.io" && kind == "Gateway":
-			return no("%s: nothing in the cluster deploys gateways of the Gateway API", d.position)
 		case d.object.GetAnnotations()["external-dns.alpha.kubernetes.io/hostname"] != "":
 			return no("%s: it publishes a host name, which no DNS of the cluster serves", d.position)
 		case d.object.GetKind() == "Telemetry" && filtersLogs(d.object):

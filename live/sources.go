@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	securityv1 "istio.io/client-go/pkg/apis/security/v1"
 
@@ -69,10 +70,10 @@ func (s *sources) of(text string) string {
 
 func (s *sources) find(kind, namespace, name string) *placed {
 	written := s.world.written[kind+"/"+namespace+"/"+name]
-	version, ok := apiVersion(kind)
-	if written == nil || !ok {
+	if written == nil {
 		return nil
 	}
+	version := strings.TrimPrefix(written.Group+"/"+written.Version, "/")
 	u, err := s.world.client.Get(s.ctx, kube.Resource(version, kind), s.world.names.namespace(namespace), name)
 	if err != nil || u == nil {
 		return nil

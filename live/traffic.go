@@ -126,7 +126,11 @@ func (w *World) origin(ctx context.Context, from, target string) (origin, error)
 		}
 		switch {
 		case from == fromIngress:
-			host = "istio-ingressgateway." + w.env.System
+			at, err := w.ingress(ctx, w.names.host(host), port)
+			if err != nil {
+				return o, err
+			}
+			host = at.name + "." + at.namespace
 		case !strings.Contains(host, "."):
 			host += "." + w.names.namespace("") // where the scenario's names are short for
 		default:

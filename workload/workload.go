@@ -39,6 +39,11 @@ const AgentAddress = "127.0.0.1:15099"
 // AgentEnv names another address for the agent; "off" for none.
 const AgentEnv = "WORKLOAD_AGENT"
 
+// linger is how long a server serves on after the signal to end. Kubernetes sends that while
+// it takes the Pod out of its Services, and whoever has not heard of it yet still sends
+// requests: a server that closes its port at once costs those.
+const linger = 3 * time.Second
+
 // grace is what requests get to finish when the container is stopped.
 const grace = 20 * time.Second
 
@@ -62,8 +67,10 @@ const usage = `workload plays a container image, or makes calls.
   workload call                                                  make the call on standard input, print what came of it
   workload node                                                  break the Pods of this node as POST /fault asks for (privileged)
   workload sleep SECONDS|infinity                                wait
+  workload curl [OPTIONS] URL; workload fortio load [OPTIONS] URL
+                                                                 what tutorials type into Pods
 
-All but call and node have the agent at ` + AgentAddress + `, or where ` + AgentEnv + ` says (off: nowhere).
+run, bookinfo, agent and sleep have the agent at ` + AgentAddress + `, or where ` + AgentEnv + ` says (off: nowhere).
 `
 
 // Main runs until the context ends or the work is done.
@@ -88,6 +95,10 @@ func Main(ctx context.Context, args []string, w World) error {
 		return w.node(ctx)
 	case "sleep":
 		return w.sleep(ctx, args)
+	case "curl":
+		return w.curl(ctx, args)
+	case "fortio":
+		return w.fortio(ctx, args)
 	case "help", "--help", "-h":
 		fmt.Fprint(w.Stdout, usage)
 		return nil
@@ -103,6 +114,7 @@ func (w World) run(ctx context.Context, args []string) error {
 	image := f.String("image", "", "the `image` to play")
 	ports := f.IntSlice("port", nil, "`port` to listen on (default: the image's own)")
 	behaviour := f.String("behaviour", "", "what it does, as the `JSON` of a declared behaviour: {\"HTTP\": {\"Status\": 503}}")
+	lingers := f.Duration("linger", linger, "how long to serve on after the signal to end, while clients get to know")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -133,6 +145,7 @@ func (w World) run(ctx context.Context, args []string) error {
 			return err
 		}
 		<-ctx.Done()
+		time.Sleep(*lingers)
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()
 		return process.Shutdown(limited)

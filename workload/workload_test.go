@@ -55,7 +55,7 @@ func start(t *testing.T, args ...string) (agent string) {
 
 func TestRunPlaysAnImageAndMakesCalls(t *testing.T) {
 	port := free(t)
-	agent := start(t, "run", "--image", "docker.io/istio/examples-bookinfo-details-v1:1.20.3", "--port", fmt.Sprint(port), "server", "--unknown")
+	agent := start(t, "run", "--linger", "0s", "--image", "docker.io/istio/examples-bookinfo-details-v1:1.20.3", "--port", fmt.Sprint(port), "server", "--unknown")
 	c := remote.Call{URL: fmt.Sprintf("http://127.0.0.1:%d/details/0", port), Send: &remote.Send{Count: 2}}
 	var body string
 	for range 100 { // the agent may be there before the server
@@ -88,7 +88,7 @@ func TestRunPlaysAnImageAndMakesCalls(t *testing.T) {
 
 func TestRunPlaysADeclaredBehaviour(t *testing.T) {
 	port := free(t)
-	agent := start(t, "run", "--image", "example/mine", "--port", fmt.Sprint(port), "--behaviour", `{"HTTP": {"Status": 418}}`)
+	agent := start(t, "run", "--linger", "0s", "--image", "example/mine", "--port", fmt.Sprint(port), "--behaviour", `{"HTTP": {"Status": 418}}`)
 	c := remote.Call{URL: fmt.Sprintf("http://127.0.0.1:%d/", port), Send: &remote.Send{}}
 	for range 100 {
 		res, err := remote.Ask(t.Context(), http.DefaultClient, "http://"+agent, &c)

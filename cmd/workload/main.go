@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/windtunnel-mesh/windtunnel/workload"
@@ -17,12 +18,14 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	args := os.Args[1:]
-	// Manifests run /bin/sleep, which is a link to this program.
-	if filepath.Base(os.Args[0]) == "sleep" {
-		args = append([]string{"sleep"}, args...)
+	// Manifests run /bin/sleep, and people curl and fortio, which are links to this program.
+	if name := filepath.Base(os.Args[0]); slices.Contains([]string{"sleep", "curl", "fortio"}, name) {
+		args = append([]string{name}, args...)
 	}
 	switch err := workload.Main(ctx, args, workload.System()); {
 	case err == nil, errors.Is(err, workload.ErrHelp):
+	case errors.Is(err, workload.ErrSilent):
+		os.Exit(1)
 	default:
 		fmt.Fprintln(os.Stderr, "workload:", err)
 		os.Exit(1)

@@ -3,6 +3,7 @@ package config
 import (
 	"strings"
 
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
@@ -37,4 +38,60 @@ func GatewayService(name string, g *gatewayv1.Gateway) (service string, made boo
 		return other, true
 	}
 	return name + "-" + string(g.Spec.GatewayClassName), true
+}
+
+// HostRank tells how exactly the pattern of a server or listener names a host: 0 not at
+// all, an exact name most.
+func HostRank(pattern, host string) int {
+	suffix, wild := strings.CutPrefix(strings.ToLower(pattern), "*")
+	switch {
+	case !wild && suffix == strings.ToLower(host):
+		return 1 << 16
+	case wild && strings.HasSuffix(strings.ToLower(host), suffix):
+		return 1 + len(suffix)
+	default:
+		return 0
+	}
+}
+
+// ListenerRank is the HostRank of the listener of a Gateway that names the host most
+// exactly, of those on a port.
+func ListenerRank(g *gatewayv1.Gateway, host string, port uint32) int {
+	rank := 0
+	for _, l := range g.Spec.Listeners {
+		pattern := "*"
+		if l.Hostname != nil && *l.Hostname != "" {
+			pattern = string(*l.Hostname)
+		}
+		if uint32(l.Port) == port {
+			rank = max(rank, HostRank(pattern, host))
+		}
+	}
+	return rank
+}
+
+// ServerRank is the same of Istio's Gateway.
+func ServerRank(g *networkingv1.Gateway, host string, port uint32) int {
+	rank := 0
+	for _, s := range g.Spec.GetServers() {
+		for _, h := range s.GetHosts() {
+			if _, name, found := strings.Cut(h, "/"); found {
+				h = name
+			}
+			if s.GetPort().GetNumber() == port {
+				rank = max(rank, HostRank(h, host))
+			}
+		}
+	}
+	return rank
+}
+
+// GatewayServiceIn is GatewayService with the namespace that the Service is in.
+func GatewayServiceIn(namespace, gateway string, g *gatewayv1.Gateway) (in, service string, made bool) {
+	full, made := GatewayService(gateway, g)
+	service, rest, _ := strings.Cut(full, ".")
+	if rest != "" {
+		namespace, _, _ = strings.Cut(rest, ".")
+	}
+	return namespace, service, made
 }

@@ -52,6 +52,9 @@ func Open(ctx context.Context, o meshd.PlaceOptions) (*meshd.Place, error) {
 	}
 	p := &publisher{client: client, ca: ca, logger: o.Logger, namespace: o.Namespace}
 	go p.run(ctx)
+	if o.Inject.ProxyImage != "" {
+		go (&gateways{client: client, source: source, inject: o.Inject, logger: o.Logger}).run(ctx)
+	}
 	meshes := make(chan *meshpb.MeshConfig)
 	go followMeshConfig(ctx, client, o, mesh, meshes)
 	return &meshd.Place{

@@ -2,7 +2,7 @@
 // out. The webhook, the command line and the simulator call the same function. It
 // also makes the Deployments of gateways, whose Pods are a proxy and nothing else.
 //
-// It knows Kubernetes' types and mesh/capture; it must not import Envoy's protos: the
+// It knows Kubernetes' types, mesh/config and mesh/capture; it must not import Envoy's protos: the
 // bootstrap is text to it.
 package inject
 

@@ -238,7 +238,7 @@ var resources = [][2]string{
 	{"policy/v1", "PodDisruptionBudget"}, {"apps/v1", "Deployment"}, {"v1", "Service"}, {"v1", "ConfigMap"}, {"v1", "Secret"},
 	{"rbac.authorization.k8s.io/v1", "RoleBinding"}, {"rbac.authorization.k8s.io/v1", "Role"},
 	{"rbac.authorization.k8s.io/v1", "ClusterRoleBinding"}, {"rbac.authorization.k8s.io/v1", "ClusterRole"},
-	{"v1", "ServiceAccount"}, {"apiextensions.k8s.io/v1", "CustomResourceDefinition"}, {"v1", "Namespace"},
+	{"v1", "ServiceAccount"}, {"gateway.networking.k8s.io/v1", "GatewayClass"}, {"apiextensions.k8s.io/v1", "CustomResourceDefinition"}, {"v1", "Namespace"},
 }
 
 // errIgnored is for a search whose gaps do no harm.
@@ -266,19 +266,33 @@ func (i Installer) found(ctx context.Context, labels string, failed func(error))
 func (i Installer) InUse(ctx context.Context) ([]string, error) {
 	var names []string
 	for _, k := range kube.Kinds() {
-		if !k.Custom || k.Group == gatewayGroup {
+		if !k.Custom {
 			continue
+		}
+		if ours, err := i.defined(ctx, k); err != nil {
+			return nil, err
+		} else if !ours {
+			continue // they stay, and so does their definition
 		}
 		list, err := i.Client.List(ctx, k.Resource(k.Versions[0]), "", "")
 		if err != nil {
 			return nil, err
 		}
 		for _, o := range list {
+			if o.GetLabels()[kube.OwnerLabel] == kube.OwnerValue {
+				continue // the control plane made it
+			}
 			names = append(names, k.Name+" "+o.GetNamespace()+"/"+o.GetName())
 		}
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// defined tells whether a kind's definition is there, and is ours.
+func (i Installer) defined(ctx context.Context, k kube.Kind) (bool, error) {
+	now, err := i.Client.Get(ctx, kube.Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition"), "", k.Plural()+"."+k.Group)
+	return now != nil && now.GetLabels()[kube.OwnerLabel] == kube.OwnerValue, err
 }
 
 // Uninstall removes everything that the installer and its control plane have made, in
@@ -293,13 +307,14 @@ func (i Installer) Uninstall(ctx context.Context, keepDefinitions bool) (int, er
 	all = slices.DeleteFunc(all, func(o *unstructured.Unstructured) bool {
 		return keepDefinitions && o.GetKind() == "CustomResourceDefinition"
 	})
+	controlPlaneFirst(all)
 	for n, o := range all {
 		if _, err := i.Client.Delete(ctx, o); err != nil {
 			return n, err
 		}
-		// The control plane would write its ConfigMaps again.
-		if o.GetKind() == "Deployment" && (n+1 == len(all) || all[n+1].GetKind() != "Deployment") {
-			if err := i.noPods(ctx, all); err != nil {
+		// The control plane would make its ConfigMaps and Gateways' Deployments again.
+		if o.GetKind() == "Deployment" && o.GetName() == controlPlane {
+			if err := i.noPods(ctx, o.GetNamespace()); err != nil {
 				return n, err
 			}
 		}
@@ -320,24 +335,27 @@ func (i Installer) Uninstall(ctx context.Context, keepDefinitions bool) (int, er
 	return len(all), err
 }
 
-// noPods waits until the control plane has ended.
-func (i Installer) noPods(ctx context.Context, all []*unstructured.Unstructured) error {
-	for _, o := range all {
-		if o.GetKind() != "Deployment" || o.GetName() != controlPlane {
-			continue
-		}
-		err := i.until(ctx, func() (string, error) {
-			pods, err := i.Client.List(ctx, kube.Resource("v1", "Pod"), o.GetNamespace(), "app="+controlPlane)
-			if err != nil || len(pods) == 0 {
-				return "", err
-			}
-			return "the control plane is ending", nil
-		})
-		if err != nil {
-			return err
+// controlPlaneFirst puts the control plane's Deployment before all other Deployments.
+func controlPlaneFirst(all []*unstructured.Unstructured) {
+	first := slices.IndexFunc(all, func(o *unstructured.Unstructured) bool { return o.GetKind() == "Deployment" })
+	for n, o := range all {
+		if o.GetKind() == "Deployment" && o.GetName() == controlPlane {
+			copy(all[first+1:n+1], all[first:n])
+			all[first] = o
+			first++
 		}
 	}
-	return nil
+}
+
+// noPods waits until the control plane of a namespace has ended.
+func (i Installer) noPods(ctx context.Context, namespace string) error {
+	return i.until(ctx, func() (string, error) {
+		pods, err := i.Client.List(ctx, kube.Resource("v1", "Pod"), namespace, "app="+controlPlane)
+		if err != nil || len(pods) == 0 {
+			return "", err
+		}
+		return "the control plane is ending", nil
+	})
 }
 
 func selector(labels map[string]string) string {

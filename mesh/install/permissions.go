@@ -10,11 +10,15 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/kube"
 )
 
-var reading = []string{"get", "list", "watch"}
+var (
+	reading = []string{"get", "list", "watch"}
+	making  = []string{"get", "list", "create", "patch", "delete"}
+)
 
 // permissions are the control plane's account and what it may do: read the kinds that
-// make the mesh, ask who a token belongs to, write the root certificate, and complete
-// its own webhooks. It may not write anything else outside of its namespace.
+// make the mesh, ask who a token belongs to, write the root certificate, deploy Gateways
+// of the Gateway API, and complete its own webhooks. It may not write anything else
+// outside of its namespace.
 func (s *Settings) permissions() []any {
 	// Cluster-wide names have the namespace: two installations must not share them.
 	role := "istiod-" + s.Namespace
@@ -25,6 +29,12 @@ func (s *Settings) permissions() []any {
 		// The watch is of this one name, in all namespaces.
 		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{inject.RootConfigMap},
 			Verbs: []string{"get", "list", "watch", "create", "patch"}},
+		// What is made for Gateways of the Gateway API is written in their namespaces, and
+		// looked for by label; what is no longer wanted goes. The Service is read anyway.
+		rbacv1.PolicyRule{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: making},
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"services", "serviceaccounts"}, Verbs: making},
+		rbacv1.PolicyRule{APIGroups: []string{gatewayGroup}, Resources: []string{"gatewayclasses"}, Verbs: []string{"create", "patch"}},
+		rbacv1.PolicyRule{APIGroups: []string{gatewayGroup}, Resources: []string{"gatewayclasses/status", "gateways/status"}, Verbs: []string{"patch"}},
 		rbacv1.PolicyRule{APIGroups: []string{"admissionregistration.k8s.io"}, Resources: []string{"mutatingwebhookconfigurations"},
 			ResourceNames: []string{mutating}, Verbs: []string{"get", "list", "watch", "patch"}},
 		rbacv1.PolicyRule{APIGroups: []string{"admissionregistration.k8s.io"}, Resources: []string{"validatingwebhookconfigurations"},

@@ -71,6 +71,13 @@ func (c *Client) Apply(ctx context.Context, u *unstructured.Unstructured, owner 
 	return now, c.Explain("apply "+Name(u), err)
 }
 
+// ApplyStatus is Apply to the object's status, which has to be there. What else is
+// given does not count.
+func (c *Client) ApplyStatus(ctx context.Context, u *unstructured.Unstructured, owner string) error {
+	_, err := c.on(u).ApplyStatus(ctx, u.GetName(), u, metav1.ApplyOptions{FieldManager: owner, Force: true})
+	return c.Explain("write the status of "+Name(u), err)
+}
+
 // Try is Apply without the effect: what the server and its webhooks say of it now.
 func (c *Client) Try(ctx context.Context, u *unstructured.Unstructured, owner string) error {
 	_, err := c.on(u).Apply(ctx, u.GetName(), u, metav1.ApplyOptions{FieldManager: owner, Force: true, DryRun: []string{metav1.DryRunAll}})

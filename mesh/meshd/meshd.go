@@ -52,8 +52,8 @@ type Options struct {
 	// has none. It needs a CA.
 	Inject      *inject.Options
 	WebhookAddr string // ":15017"
-	// Cluster says that the place is a real cluster: what the simulator's would make
-	// there, and this control plane does not, is refused by name.
+	// Cluster says that the place is a real cluster: without Inject, nobody there makes
+	// the proxies of Gateways of the Gateway API, which are refused by name.
 	Cluster bool
 	// MeshConfigs brings mesh configurations that replace MeshConfig; may be nil.
 	MeshConfigs <-chan *meshpb.MeshConfig

@@ -31,6 +31,8 @@ type PlaceOptions struct {
 	Kubeconfig string // "": that of the Pod that this process runs in
 	Context    string
 	Namespace  string // of the control plane
+	// Inject has the proxies of Gateways that are deployed; without an image none are.
+	Inject inject.Options
 
 	Logger *slog.Logger
 	// OnDiagnostics gets what is wrong with an object or mesh configuration when it
@@ -54,6 +56,9 @@ func (c *flags) place(ctx context.Context, f *pflag.FlagSet, open OpenPlace, o *
 	o.OnDiagnostics = named(o.OnDiagnostics)
 	c.cluster.Logger, c.cluster.OnDiagnostics = o.Logger, o.OnDiagnostics
 	o.OnDiagnostics = onlyChanges(o.OnDiagnostics)
+	if c.image != "" {
+		c.cluster.Inject = inject.Options{ProxyImage: c.image, ImagePullPolicy: corev1.PullPolicy(c.imagePull), SystemNamespace: c.cluster.Namespace}
+	}
 	p, err := open(ctx, c.cluster)
 	if err != nil {
 		return err
@@ -61,7 +66,7 @@ func (c *flags) place(ctx context.Context, f *pflag.FlagSet, open OpenPlace, o *
 	o.Source, o.MeshConfig, o.MeshConfigs, o.CA, o.Authenticator = p.Source, p.MeshConfig, p.MeshConfigs, p.CA, p.Authenticator
 	o.Namespace, o.WebhookAddr, o.Cluster = c.cluster.Namespace, c.webhooks, true
 	if c.image != "" {
-		inject := inject.Options{ProxyImage: c.image, ImagePullPolicy: corev1.PullPolicy(c.imagePull), SystemNamespace: c.cluster.Namespace}.Under(p.MeshConfig)
+		inject := c.cluster.Inject.Under(p.MeshConfig)
 		o.Inject = &inject
 	}
 	if c.rootOut != "" {

@@ -15,7 +15,7 @@ import (
 // find makes the mesh of a view, and tells what is wrong with the view here.
 func (m *Meshd) find(v *store.View) (*model.Mesh, []config.Diagnostic) {
 	mesh, findings := Build(v, build.Options{MeshConfig: m.meshConfig(), Keys: m.keys.Keys})
-	if m.o.Cluster {
+	if m.o.Cluster && m.o.Inject == nil {
 		findings = append(findings, unmadeGateways(v)...)
 	}
 	return mesh, findings
@@ -35,8 +35,8 @@ func (m *Meshd) review(v *store.View, objects []*config.Object) []config.Diagnos
 	return own
 }
 
-// unmadeGateways refuses the Gateways of the Gateway API for which Istio would make
-// proxies: this control plane makes none.
+// unmadeGateways refuses the Gateways of the Gateway API for which proxies would have
+// to be made: a control plane that knows no image of proxies makes none.
 func unmadeGateways(v *store.View) []config.Diagnostic {
 	var found []config.Diagnostic
 	for _, o := range v.Of("gateway.networking.k8s.io/Gateway") {
@@ -51,8 +51,8 @@ func unmadeGateways(v *store.View) []config.Diagnostic {
 		}
 		if _, made := config.GatewayService(o.Name, g); made && config.GatewayClassOurs(class, defined) {
 			found = append(found, o.Diagnose(config.Error, build.CodeUnsupported, "spec",
-				"a Gateway without spec.addresses is not supported in a cluster: no proxies are made for it",
-				"name the Service of a gateway that runs: addresses: [{type: Hostname, value: istio-ingressgateway.istio-system.svc.cluster.local}]"))
+				"no proxies are made for a Gateway without spec.addresses: this control plane was started without --proxy-image",
+				"start it with that, or name the Service of a gateway that runs: addresses: [{type: Hostname, value: istio-ingressgateway.istio-system.svc.cluster.local}]"))
 		}
 	}
 	return found

@@ -3,19 +3,13 @@ package cluster
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
 )
-
-// serviceType is the annotation of a Gateway that chooses its Service's type.
-const serviceType = "networking.istio.io/service-type"
 
 // deployed is what follows from one Gateway of the Gateway API.
 type deployed struct {
@@ -67,7 +61,7 @@ func (c *Cluster) deployGateway(from *config.Object, name string, g *gatewayv1.G
 		before = &deployed{}
 	}
 	d := &deployed{from: from}
-	for _, made := range gatewayObjects(from, name, g, c.o.Inject) {
+	for _, made := range inject.GatewayAPI(from.Name, from.Namespace, name, g, c.o.Inject) {
 		kind := made.GetObjectKind().GroupVersionKind()
 		o := derived(kind.Kind, kind.Group, kind.Version, made.GetNamespace(), made.GetName(), made)
 		old := c.objects[o.Key()]
@@ -91,46 +85,4 @@ func (c *Cluster) undeploy(d *deployed, except []config.Key) {
 			delete(c.objects, k)
 		}
 	}
-}
-
-// gatewayObjects are a gateway's as Istio's template for the Gateway API has them: the
-// Pods listen where the listeners say, and any port may be opened.
-func gatewayObjects(from *config.Object, name string, g *gatewayv1.Gateway, o inject.Options) []inject.Object {
-	labels := map[string]string{
-		config.GatewayNameLabel:                        from.Name,
-		"gateway.networking.k8s.io/gateway-class-name": string(g.Spec.GatewayClassName),
-		"gateway.istio.io/managed":                     "istio.io-gateway-controller",
-	}
-	if g.Spec.Infrastructure != nil {
-		for k, v := range g.Spec.Infrastructure.Labels {
-			labels[string(k)] = string(v)
-		}
-	}
-	options := inject.GatewayOptions{
-		Name: name, Namespace: from.Namespace, Account: name, Labels: labels,
-		ServiceType: corev1.ServiceType(g.Annotations[serviceType]),
-		Ports: []corev1.ServicePort{{Name: "status-port", Port: inject.HealthPort, TargetPort: intstr.FromInt32(inject.HealthPort),
-			Protocol: corev1.ProtocolTCP}},
-	}
-	if options.ServiceType == "" {
-		options.ServiceType = corev1.ServiceTypeLoadBalancer
-	}
-	known := map[int32]bool{inject.HealthPort: true}
-	for _, l := range g.Spec.Listeners {
-		if known[l.Port] {
-			continue
-		}
-		known[l.Port] = true
-		protocol := strings.ToLower(string(l.Protocol))
-		options.Ports = append(options.Ports, corev1.ServicePort{
-			Name: string(l.Name), Port: l.Port, TargetPort: intstr.FromInt32(l.Port), Protocol: corev1.ProtocolTCP, AppProtocol: &protocol})
-	}
-	objects := inject.Gateway(options, o)
-	for _, made := range objects {
-		// Without container ports a new listener needs no new Pods.
-		if d, ok := made.(*appsv1.Deployment); ok {
-			d.Spec.Template.Spec.Containers[0].Ports = nil
-		}
-	}
-	return objects
 }

@@ -45,6 +45,8 @@ type Container struct {
 type Image struct {
 	// Ports are listened on where the container declares none.
 	Ports []int
+	// Listens tells the ports of an image whose arguments name them, whatever is declared.
+	Listens func(args []string) []int
 	// Handler makes the server; nil where the image only waits (curl, sleep), or has
 	// Servers alone.
 	Handler func(Container) (http.Handler, error)
@@ -291,8 +293,14 @@ func (i Image) rest(ctx context.Context, c Container, p *Process) (Server, error
 	return server, nil
 }
 
-// ports are the container's declared TCP ports, or the image's own.
+// ports are those that the arguments name, where the image's do, else the container's
+// declared TCP ports, or the image's own.
 func (i Image) ports(c Container) []int {
+	if i.Listens != nil {
+		if ports := i.Listens(c.Spec.Args); len(ports) > 0 {
+			return ports
+		}
+	}
 	var ports []int
 	for _, p := range c.Spec.Ports {
 		if p.Protocol == "" || p.Protocol == corev1.ProtocolTCP {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,6 +103,10 @@ func TestEchoOfTCP(t *testing.T) {
 		if r.Error != "" || r.Status != 0 || string(answer.Body) != name || !strings.HasPrefix(r.ID, "tcp 127.0.0.1:") {
 			t.Errorf("%+v answered %q, want %q", r, answer.Body, name)
 		}
+	}
+	echo, err := NewCatalogue(nil).Find("", "docker.io/istio/tcp-echo-server:1.3")
+	if c.Spec.Args = []string{"9000,9001", "one"}; err != nil || !slices.Equal(echo.ports(c), []int{9000, 9001}) {
+		t.Errorf("tcp-echo-server listens on %v, %v", echo.ports(c), err)
 	}
 	c.Spec.Args = nil
 	if _, err := newPrefixEcho(c); err == nil {

@@ -25,7 +25,7 @@ var table = []struct {
 	{"kennethreitz/httpbin", func(string) Image { return Image{Ports: []int{80}, Handler: httpbinHandler} }},
 	{"**/go-httpbin", func(string) Image { return Image{Ports: []int{8080}, Handler: httpbinHandler} }},
 	{"fortio/fortio", fortio},
-	{"**/tcp-echo-server", func(string) Image { return Image{Ports: []int{9000}, Default: newPrefixEcho} }},
+	{"**/tcp-echo-server", func(string) Image { return Image{Ports: []int{9000}, Listens: prefixEchoPorts, Default: newPrefixEcho} }},
 	{"nginx", func(string) Image {
 		return Image{Ports: []int{80}, Handler: page("nginx", "<h1>Welcome to nginx!</h1>\n")}
 	}},

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -41,6 +43,20 @@ func newPrefixEcho(c Container) (Server, error) {
 			}
 		}
 	}), nil
+}
+
+// prefixEchoPorts are those of its first argument, with commas between them.
+func prefixEchoPorts(args []string) []int {
+	var ports []int
+	if len(args) == 0 {
+		return nil
+	}
+	for text := range strings.SplitSeq(args[0], ",") {
+		if port, err := strconv.ParseUint(strings.TrimSpace(text), 10, 16); err == nil && port > 0 {
+			ports = append(ports, int(port))
+		}
+	}
+	return ports
 }
 
 func newEcho(answer func(net.Conn)) *echo {

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -55,19 +54,6 @@ func (w *World) ingressAddress(addr string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(ip, uint16(number)), nil
 }
 
-// rankOf tells how exactly a pattern names a host: 0 not at all, an exact name most.
-func rankOf(pattern, host string) int {
-	suffix, wild := strings.CutPrefix(strings.ToLower(pattern), "*")
-	switch {
-	case !wild && suffix == strings.ToLower(host):
-		return 1 << 16
-	case wild && strings.HasSuffix(strings.ToLower(host), suffix):
-		return 1 + len(suffix)
-	default:
-		return 0
-	}
-}
-
 // ingressRank looks at the servers of Istio's Gateways on the ingress gateway.
 func (w *World) ingressRank(host string, port uint32) int {
 	rank := 0
@@ -76,16 +62,7 @@ func (w *World) ingressRank(host string, port uint32) int {
 		if !ok || !w.selectsIngress(g.Spec.GetSelector()) {
 			continue
 		}
-		for _, s := range g.Spec.GetServers() {
-			for _, h := range s.GetHosts() {
-				if _, name, found := strings.Cut(h, "/"); found {
-					h = name
-				}
-				if s.GetPort().GetNumber() == port {
-					rank = max(rank, rankOf(h, host))
-				}
-			}
-		}
+		rank = max(rank, config.ServerRank(g, host, port))
 	}
 	return rank
 }
@@ -113,25 +90,13 @@ func (w *World) balancerOf(o *config.Object, host string, port uint32) loadBalan
 	if !ok {
 		return loadBalancer{}
 	}
-	service, _ := config.GatewayService(o.Name, g)
-	name, rest, _ := strings.Cut(service, ".")
-	l := loadBalancer{namespace: o.Namespace, name: name}
-	if rest != "" {
-		l.namespace, _, _ = strings.Cut(rest, ".")
-	}
+	var l loadBalancer
+	l.namespace, l.name, _ = config.GatewayServiceIn(o.Namespace, o.Name, g)
 	s := w.store.View().Get("Service", l.namespace, l.name)
 	if s == nil || s.Value.(*corev1.Service).Spec.Type == corev1.ServiceTypeClusterIP {
 		return loadBalancer{}
 	}
-	for _, listener := range g.Spec.Listeners {
-		pattern := "*"
-		if listener.Hostname != nil && *listener.Hostname != "" {
-			pattern = string(*listener.Hostname)
-		}
-		if uint32(listener.Port) == port {
-			l.rank = max(l.rank, rankOf(pattern, host))
-		}
-	}
+	l.rank = config.ListenerRank(g, host, port)
 	return l
 }
 

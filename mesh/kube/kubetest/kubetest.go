@@ -174,7 +174,7 @@ func (s *Server) review(w http.ResponseWriter, r *http.Request) {
 func (s *Server) object(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	path := r.URL.Path
+	path, ofStatus := strings.CutSuffix(r.URL.Path, "/status")
 	now := s.objects[path]
 	switch {
 	case r.Method == http.MethodPatch:
@@ -183,6 +183,15 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			refuse(w, http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
 			return
+		}
+		if ofStatus {
+			if now == nil {
+				refuse(w, http.StatusNotFound, metav1.StatusReasonNotFound)
+				return
+			}
+			status := u.Object["status"]
+			u = now.DeepCopy()
+			u.Object["status"] = status
 		}
 		s.put(path, u)
 		_ = json.NewEncoder(w).Encode(u.Object)
