@@ -62,15 +62,12 @@ func tableRow(c *result.Configuration, name string, columns []column) TableRow {
 	for _, s := range c.Samples {
 		if s.Invalid == "" {
 			r.N++
-		} else if r.Without == "" {
-			r.Without = "no result: " + s.Invalid
 		}
 	}
 	if r.N == 0 {
-		r.Without = cmp.Or(c.Skipped, r.Without, "no result")
+		r.Without = cmp.Or(c.Skipped, "no result: "+c.WithoutResult())
 		return r
 	}
-	r.Without = ""
 	for _, column := range columns {
 		r.Cells = append(r.Cells, column.value(c))
 	}

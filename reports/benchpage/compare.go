@@ -34,7 +34,11 @@ type comparedRow struct {
 
 func compare(in Input) *compared {
 	c := in.Comparison
-	out := &compared{Base: facts(in.Base), New: facts(in.New), Warnings: c.Warnings, Unpaired: c.Unpaired}
+	out := &compared{Base: facts(in.Base), New: facts(in.New), Unpaired: c.Unpaired}
+	for _, b := range c.Broken {
+		out.Warnings = append(out.Warnings, "the new build has no result of "+b.Configuration+", of which the base has some: "+b.Why)
+	}
+	out.Warnings = append(out.Warnings, c.Warnings...)
 	out.Rule = fmt.Sprintf("A change counts if chance explains it with less than %g over all questions together, if its interval (at %g %%) has no zero, and if it is above %g %% and above the metric's floor.",
 		c.Alpha, 100*(1-c.Alpha), 100*c.Relative)
 	if c.Confirmed {
@@ -77,7 +81,7 @@ func compare(in Input) *compared {
 
 // byVerdict puts what got worse before what is open, and that before what got better.
 func byVerdict(a, b stat.Row) int {
-	rank := map[stat.Verdict]int{stat.Regression: 0, stat.Undecided: 1, stat.Improvement: 2}
+	rank := map[stat.Verdict]int{stat.Regression: 0, stat.Undecided: 1, stat.Changed: 2, stat.Improvement: 3}
 	return rank[a.Verdict] - rank[b.Verdict]
 }
 
