@@ -154,7 +154,7 @@ func runBench(ctx context.Context, plan bench.Plan) ([]*result.Benchmark, error)
 	case errors.Is(err, bench.ErrNothing):
 		return nil, &exit{codeNothing, err}
 	case errors.Is(err, bench.ErrPlan):
-		return nil, &exit{codeUsage, err}
+		return nil, &exit{codeUsage, errors.New(strings.TrimPrefix(err.Error(), bench.ErrPlan.Error()+": "))}
 	case err != nil:
 		return nil, &exit{codeEnvironment, err}
 	}

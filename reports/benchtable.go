@@ -88,13 +88,16 @@ func BenchmarkTable(b *result.Benchmark) []byte {
 		}
 		fmt.Fprintln(w, "\tN")
 		for _, r := range t.Rows {
-			if r.N == 0 {
-				fmt.Fprintf(w, "%s\t%s\n", r.Name, r.Without)
-				continue
+			if r.N > 0 {
+				fmt.Fprintf(w, "%s\t%s\t%d\n", r.Name, strings.Join(r.Cells, "\t"), r.N)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%d\n", r.Name, strings.Join(r.Cells, "\t"), r.N)
 		}
 		w.Flush()
+		for _, r := range t.Rows { // below, where they do not break the columns
+			if r.N == 0 {
+				fmt.Fprintf(&out, "%s: %s\n", r.Name, r.Without)
+			}
+		}
 	}
 	for _, note := range b.Machine.Notes {
 		fmt.Fprintln(&out, "note:", note)

@@ -22,21 +22,24 @@ func ComparisonTable(c *stat.Comparison, all bool) []byte {
 		fmt.Fprintln(&b, "warning:", w)
 	}
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	shown := 0
+	shown, short := 0, Shorten(c.Rows)
 	for _, r := range c.Rows {
 		if !all && (r.Verdict == stat.Same || r.Verdict == stat.Watched) {
 			continue
 		}
 		if shown == 0 {
+			if name := CommonParts(c.Rows); name != "" {
+				fmt.Fprintln(&b, "all configurations:", name)
+			}
 			fmt.Fprintln(w, "VERDICT\tCONFIGURATION\tMETRIC\tBASE\tNEW\tCHANGE\tINTERVAL\tP")
 		}
 		shown++
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", verdictWord(r.Verdict), r.Configuration, r.Metric.Name,
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", verdictWord(r.Verdict), short(r.Configuration), r.Metric.Name,
 			Quantity(r.Base.Median, r.Metric.Unit), Quantity(r.New.Median, r.Metric.Unit), percent(r.Change), interval(r), probability(r))
 	}
 	w.Flush()
 	for _, r := range c.Undecided() {
-		fmt.Fprintf(&b, "%s %s: %s\n", r.Configuration, r.Metric.Name, r.Note)
+		fmt.Fprintf(&b, "%s %s: %s\n", short(r.Configuration), r.Metric.Name, r.Note)
 	}
 	for _, broken := range c.Broken {
 		fmt.Fprintf(&b, "%s: the base has results, the new build has none: %s\n", broken.Configuration, broken.Why)

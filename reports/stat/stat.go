@@ -95,7 +95,7 @@ type Summary struct {
 	Spread float64 `json:"spread"` // interquartile range over the median
 }
 
-// Mean is the geometric mean of New/Base over all configurations that have a metric.
+// Mean is the geometric mean of New/Base over all configurations that have a metric, where there are several.
 type Mean struct {
 	Metric string  `json:"metric"`
 	Ratio  float64 `json:"ratio"`
@@ -252,7 +252,7 @@ func means(metrics []result.Metric, rows []Row) []Mean {
 				n++
 			}
 		}
-		if n > 0 {
+		if n > 1 { // of one it is that one
 			all = append(all, Mean{Metric: m.Name, Ratio: math.Exp(sum / float64(n)), N: n})
 		}
 	}
