@@ -180,3 +180,18 @@ func TestTheMetricsOfASampleAreKnown(t *testing.T) {
 		}
 	}
 }
+
+func TestABuildIsDescribed(t *testing.T) {
+	for text, want := range map[string]About{
+		"windtunnel f129724-dirty (go1.26.8, linux/amd64)\n":     {Version: "f129724", Commit: "f129724", Dirty: true},
+		"windtunnel v1.2.0-3-gf129724 (go1.26.8, linux/amd64)\n": {Version: "v1.2.0-3-gf129724", Commit: "f129724"},
+		"windtunnel v1.2.0 (go1.26.8, linux/amd64)\n":            {Version: "v1.2.0"},
+		"windtunnel devel (go1.26.8, linux/amd64)\n":             {Version: "(devel)"},
+		"another program's words (1)\n":                          {Version: "(devel)"},
+	} {
+		b := Build{About: About{Version: "(devel)"}}
+		if b.described(text); b.About != want {
+			t.Errorf("%q: %+v, want %+v", text, b.About, want)
+		}
+	}
+}
