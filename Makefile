@@ -28,7 +28,7 @@ demo: $(BIN)/windtunnel ## Build, run the bookinfo scenarios in the simulator, w
 
 .PHONY: test
 test: ## Run the unit tests
-	$(GO) test ./...
+	$(GO) test -timeout 30m ./...
 
 .PHONY: test-cluster
 test-cluster: ## Run the tests that need a cluster, in that of $KUBECONFIG
