@@ -28,7 +28,7 @@ demo: $(BIN)/windtunnel ## Build, run the bookinfo scenarios in the simulator, w
 
 .PHONY: test
 test: ## Run the unit tests
-	$(GO) test ./...
+	$(GO) test -timeout 30m ./...
 
 .PHONY: test-cluster
 test-cluster: ## Run the tests that need a cluster, in that of $KUBECONFIG
@@ -110,7 +110,7 @@ bench-compare: build ## Measure this tree against BASE, both builds interleaved 
 	@rm -rf $(OUT)/base && git worktree prune && git worktree add --quiet --force --detach $(OUT)/base $(BASE)
 	@trap 'git worktree remove --force $(OUT)/base' EXIT; \
 	mkdir -p $(OUT)/compare/base && \
-	(cd $(OUT)/base && for p in windtunnel meshd meshproxy; do $(GO) build -trimpath -o $(abspath $(OUT))/compare/base/$$p ./cmd/$$p || exit 1; done) && \
+	(cd $(OUT)/base && version=$$(git describe --tags --always) && for p in windtunnel meshd meshproxy; do $(GO) build -trimpath -ldflags "$(subst $(VERSION),$$version,$(LDFLAGS))" -o $(abspath $(OUT))/compare/base/$$p ./cmd/$$p || exit 1; done) && \
 	$(BIN)/windtunnel bench run $(BENCH) --programs $(BIN) --against $(OUT)/compare/base --out $(OUT)/compare && \
 	$(BIN)/windtunnel bench compare $(OUT)/compare/base.json $(OUT)/compare/bench.json --confirm $(OUT)/compare/base,$(BIN)
 

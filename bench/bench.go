@@ -347,6 +347,9 @@ func onOff(b bool) string {
 // ErrNothing is returned where no sample is a result.
 var ErrNothing = errors.New("nothing was measured")
 
+// ErrSome is returned where a configuration has no sample that is a result, and others have.
+var ErrSome = errors.New("not all was measured")
+
 // ErrPlan is returned where a plan cannot be read: scenarios and earlier results.
 var ErrPlan = errors.New("the plan cannot be read")
 
@@ -368,7 +371,8 @@ func (p Plan) repeats(suite string) bool {
 
 // Run takes all samples: in every round each configuration once, with each build in
 // turn. Interrupted, it returns what it has. Where no sample of any build is a result,
-// the error is ErrNothing.
+// the error is ErrNothing, or what kept them from being taken; where this is true of some
+// configurations, it is ErrSome, beside the results of the others.
 func Run(ctx context.Context, p Plan) ([]*result.Benchmark, error) {
 	all, err := p.measurements()
 	if err != nil {
@@ -376,6 +380,11 @@ func Run(ctx context.Context, p Plan) ([]*result.Benchmark, error) {
 	}
 	if len(all) == 0 || p.Repeat < 1 || len(p.Builds) == 0 {
 		return nil, fmt.Errorf("%w: the matrix is empty", ErrNothing)
+	}
+	for _, c := range p.cells() {
+		if _, err := p.scene(c); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrPlan, err)
+		}
 	}
 	machine := describe(p.Pin)
 	start := time.Now()
@@ -388,23 +397,52 @@ func Run(ctx context.Context, p Plan) ([]*result.Benchmark, error) {
 		}
 	}
 	err = p.rounds(ctx, start, all, found)
-	valid := 0
 	for _, b := range found {
 		b.WallSeconds = time.Since(start).Seconds()
 		b.Interrupted = ctx.Err() != nil
 		slices.SortFunc(b.Configurations, func(x, y result.Configuration) int { return strings.Compare(x.Name, y.Name) })
-		for _, c := range b.Configurations {
-			valid += len(c.Samples) - invalid(c.Samples)
-		}
 	}
-	if err == nil && valid == 0 {
-		err = fmt.Errorf("%w: %s", ErrNothing, whyNot(found))
+	if ctx.Err() != nil {
+		return found, nil
 	}
-	return found, err
+	return found, p.outcome(found, err)
 }
 
-func (p Plan) rounds(ctx context.Context, start time.Time, all []measurement, found []*result.Benchmark) error {
-	total := 0
+// outcome is what a benchmark lacks; failed is the first error of a sample that could not be taken.
+func (p Plan) outcome(found []*result.Benchmark, failed error) error {
+	taken, valid := 0, 0
+	var without []string
+	for i, b := range found {
+		for _, c := range b.Configurations {
+			good := len(c.Samples) - invalid(c.Samples)
+			taken, valid = taken+len(c.Samples), valid+good
+			if good > 0 || c.Skipped != "" {
+				continue
+			}
+			name := c.Name
+			if len(found) > 1 {
+				name += " (" + p.Builds[i].Name + ")"
+			}
+			without = append(without, name+": "+c.WithoutResult())
+		}
+	}
+	switch {
+	case valid == 0 && failed != nil:
+		return failed
+	case taken == 0:
+		return fmt.Errorf("%w: no sample was taken", ErrNothing)
+	case valid == 0:
+		return fmt.Errorf("%w: %s", ErrNothing, without[0])
+	case len(without) > 0:
+		return fmt.Errorf("%w: there is no result of\n  %s", ErrSome, strings.Join(without, "\n  "))
+	}
+	return nil
+}
+
+// rounds takes all samples and returns the first error of one that could not be taken: it
+// is a sample that is no result, and a configuration that has no other yet is not tried again.
+func (p Plan) rounds(ctx context.Context, start time.Time, all []measurement, found []*result.Benchmark) (failed error) {
+	total, hopeless := 0, make([]bool, len(all))
 	for _, m := range all {
 		if m.skipped == "" {
 			total += p.Repeat * len(p.Builds)
@@ -413,16 +451,23 @@ func (p Plan) rounds(ctx context.Context, start time.Time, all []measurement, fo
 	done := 0
 	for round := range p.Repeat {
 		for i, m := range all {
-			if m.skipped != "" {
+			if m.skipped != "" || hopeless[i] {
 				continue
 			}
 			began := time.Now()
 			samples, order, err := p.take(ctx, m, round)
 			if ctx.Err() != nil {
-				return nil
+				return failed
 			}
 			if err != nil {
-				return fmt.Errorf("%s: %w", m.name, err)
+				if failed == nil {
+					failed = fmt.Errorf("%s: %w", m.name, err)
+				}
+				samples, order = notTaken(len(p.Builds), err)
+				if c := &found[0].Configurations[i]; invalid(c.Samples) == len(c.Samples) {
+					hopeless[i] = true
+					total -= (p.Repeat - round - 1) * len(p.Builds)
+				}
 			}
 			for _, which := range order {
 				s := samples[which]
@@ -437,7 +482,16 @@ func (p Plan) rounds(ctx context.Context, start time.Time, all []measurement, fo
 			}
 		}
 	}
-	return nil
+	return failed
+}
+
+// notTaken are samples that are no result, of each build.
+func notTaken(builds int, err error) (samples []result.Sample, order []int) {
+	for i := range builds {
+		samples = append(samples, result.Sample{Invalid: strings.Join(strings.Fields(err.Error()), " "), Metrics: map[string]float64{}})
+		order = append(order, i)
+	}
+	return samples, order
 }
 
 // take is a sample of each build, and the order in which they were taken: AB, BA, AB, …,
@@ -467,18 +521,4 @@ func invalid(samples []result.Sample) int {
 		}
 	}
 	return n
-}
-
-// whyNot is the first reason why a sample was no result.
-func whyNot(found []*result.Benchmark) string {
-	for _, b := range found {
-		for _, c := range b.Configurations {
-			for _, s := range c.Samples {
-				if s.Invalid != "" {
-					return c.Name + ": " + s.Invalid
-				}
-			}
-		}
-	}
-	return "no sample was taken"
 }

@@ -5,7 +5,9 @@ import (
 	"debug/buildinfo"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -85,7 +87,29 @@ func OpenBuild(name, dir string) (Build, error) {
 			b.Dirty = s.Value == "true"
 		}
 	}
+	if b.Commit == "" { // Go stamps nothing in a worktree; the Makefile does, everywhere
+		if out, err := exec.Command(filepath.Join(dir, "windtunnel"), "version").Output(); err == nil {
+			b.described(string(out))
+		}
+	}
 	return b, nil
+}
+
+// description is what `windtunnel version` says of a build that the Makefile made: git's
+// describe, of a tag and commits since, or of a commit alone.
+var description = regexp.MustCompile(`^windtunnel (\S+?)(-dirty)? \(`)
+
+var abbreviated = regexp.MustCompile(`(?:^|-g)([0-9a-f]{7,40})$`)
+
+func (b *Build) described(text string) {
+	m := description.FindStringSubmatch(text)
+	if m == nil || m[1] == "devel" {
+		return
+	}
+	b.Version, b.Dirty = m[1], m[2] != ""
+	if commit := abbreviated.FindStringSubmatch(m[1]); commit != nil {
+		b.Commit = commit[1]
+	}
 }
 
 func (b Build) meshproxy() string { return filepath.Join(b.Dir, "meshproxy") }

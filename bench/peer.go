@@ -58,7 +58,7 @@ func (p *peer) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 }
 
 const (
-	peerStart = 5 * time.Second
+	peerStart = time.Minute // on a machine with much else to do
 	peerEnd   = 5 * time.Second
 	peerPoll  = 5 * time.Millisecond
 )
@@ -74,6 +74,11 @@ func (p Plan) startPeer(ctx context.Context, name string, b Build, dial load.Dia
 	if err != nil {
 		return nil, err
 	}
+	return p.peerBefore(ctx, name, b, app)
+}
+
+// peerBefore runs a peer in front of a server at an address of this machine.
+func (p Plan) peerBefore(ctx context.Context, name string, b Build, app string) (*peer, error) {
 	const attempts = 3 // somebody else may take the port meanwhile
 	for i := 1; ; i++ {
 		running, err := p.tryPeer(ctx, name, b, app)

@@ -40,7 +40,7 @@ func Visit(t *testing.T, url string, width int64, own ...string) (context.Contex
 	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil { // the browser lives as long as this context
 		t.Fatal(err)
 	}
-	ctx, expire := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, expire := context.WithTimeout(ctx, 10*time.Minute)
 	t.Cleanup(expire)
 	found := listen(t, ctx, own)
 	watch := chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {

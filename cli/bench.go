@@ -80,7 +80,7 @@ func compare(ctx context.Context, s Streams, basePath, newPath string, f compare
 		return &exit{codeUsage, err}
 	}
 	c := stat.Compare(base, next, options)
-	if len(c.Rows) == 0 {
+	if len(c.Rows) == 0 && len(c.Broken) == 0 {
 		return &exit{codeNothing, fmt.Errorf("nothing was compared: %s and %s have no configuration with samples in common", basePath, newPath)}
 	}
 	if len(f.confirm) > 0 && len(c.Regressions()) > 0 {
@@ -106,6 +106,9 @@ func compare(ctx context.Context, s Streams, basePath, newPath string, f compare
 	fmt.Fprintln(s.Err, reports.ComparisonVerdict(c))
 	if len(c.Regressions()) > 0 {
 		return &exit{codeRegression, nil}
+	}
+	if len(c.Broken) > 0 {
+		return &exit{codeNothing, nil}
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ func benchReport(s Streams, paths []string, f benchReportFlags) error {
 			return &exit{codeUsage, err}
 		}
 		in.Base, in.New = base, in.Runs[0].Benchmark
-		if in.Comparison = stat.Compare(in.Base, in.New, stat.Options{}); len(in.Comparison.Rows) == 0 {
+		if in.Comparison = stat.Compare(in.Base, in.New, stat.Options{}); len(in.Comparison.Rows) == 0 && len(in.Comparison.Broken) == 0 {
 			return &exit{codeNothing, fmt.Errorf("nothing was compared: %s and %s have no configuration with samples in common", f.base, paths[0])}
 		}
 	}

@@ -126,9 +126,9 @@ func benchRun(ctx context.Context, s Streams, f benchRunFlags) error {
 	for _, c := range plan.Missing() {
 		fmt.Fprintln(s.Err, c)
 	}
-	found, err := runBench(ctx, plan)
-	if err != nil {
-		return err
+	found, incomplete := runBench(ctx, plan)
+	if found == nil {
+		return incomplete
 	}
 	if err := f.write(s, found); err != nil {
 		return &exit{codeEnvironment, err}
@@ -136,10 +136,11 @@ func benchRun(ctx context.Context, s Streams, f benchRunFlags) error {
 	if ctx.Err() != nil {
 		return &exit{codeInterrupted, nil}
 	}
-	return nil
+	return incomplete
 }
 
-// runBench runs a plan in a folder of its own; its errors have exit codes.
+// runBench runs a plan in a folder of its own; its errors have exit codes. One beside results
+// names the configurations that have none.
 func runBench(ctx context.Context, plan bench.Plan) ([]*result.Benchmark, error) {
 	var err error
 	if plan.Dir, err = os.MkdirTemp("", "wt"); err != nil {
@@ -148,10 +149,12 @@ func runBench(ctx context.Context, plan bench.Plan) ([]*result.Benchmark, error)
 	defer os.RemoveAll(plan.Dir)
 	found, err := bench.Run(ctx, plan)
 	switch {
+	case errors.Is(err, bench.ErrSome):
+		return found, &exit{codeNothing, err}
 	case errors.Is(err, bench.ErrNothing):
 		return nil, &exit{codeNothing, err}
 	case errors.Is(err, bench.ErrPlan):
-		return nil, &exit{codeUsage, err}
+		return nil, &exit{codeUsage, errors.New(strings.TrimPrefix(err.Error(), bench.ErrPlan.Error()+": "))}
 	case err != nil:
 		return nil, &exit{codeEnvironment, err}
 	}

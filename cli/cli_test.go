@@ -69,7 +69,7 @@ func interrupts(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	c.Stderr = c.Stdout
 	ts.Check(c.Start())
-	deadline := time.AfterFunc(time.Minute, func() { c.Process.Kill() })
+	deadline := time.AfterFunc(5*time.Minute, func() { c.Process.Kill() })
 	defer deadline.Stop()
 	var text strings.Builder
 	for lines := bufio.NewScanner(out); lines.Scan(); {

@@ -44,7 +44,7 @@ func (o *output) Write(p []byte) (int, error) {
 // await returns the groups of the first match, once there is one.
 func (o *output) await(ts *testscript.TestScript, expression string) []string {
 	re := regexp.MustCompile(expression)
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		o.mu.Lock()
 		text := o.text.String()
 		o.mu.Unlock()
@@ -108,7 +108,7 @@ func uptest(ts *testscript.TestScript, neg bool, args []string) {
 	select {
 	case err := <-ended:
 		ts.Check(err) // exit code 0
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		ts.Fatalf("Ctrl-C does not end it")
 	}
 }

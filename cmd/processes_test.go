@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -30,19 +31,23 @@ func build(t *testing.T, names ...string) map[string]string {
 	return programs
 }
 
-// freePorts are ports that nobody listens on at the moment.
+// freePorts are ports that nobody listens on, and that no system hands out to who asks for any.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
 	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 1000 {
+		port := 20000 + rand.IntN(10000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			t.Fatal(err)
+			continue // taken
 		}
 		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		if ports = append(ports, port); len(ports) == n {
+			return ports
+		}
 	}
-	return ports
+	t.Fatalf("of a thousand ports %d are free", len(ports))
+	return nil
 }
 
 // output is what a process says, while it says it.
@@ -87,7 +92,7 @@ func start(t *testing.T, program string, args ...string) *output {
 // eventually asks until the answer is as wanted.
 func eventually(t *testing.T, url string, want func(status int, body string) bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	var last string
 	for time.Now().Before(deadline) {
 		answer, err := http.Get(url)
@@ -212,7 +217,7 @@ func TestControlPlaneAndProxyAsProcesses(t *testing.T) {
 	eventually(t, url+"/one/page", func(status int, _ string) bool { return status == 404 })
 
 	write(t, filepath.Join(config, "route.yaml"), strings.ReplaceAll(routeYAML, "prefix", "prefx"), "three")
-	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(said.String(), `"prefx"`); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(said.String(), `"prefx"`); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("meshd does not complain about a typo:\n%s", said)
 		}

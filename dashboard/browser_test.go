@@ -18,7 +18,7 @@ import (
 // until waits until an expression is true.
 func until(t *testing.T, ctx context.Context, expression string) {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !chromium.Ask[bool](t, ctx, expression); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !chromium.Ask[bool](t, ctx, expression); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			chromium.Look(t, ctx, "up-late")
 			t.Fatalf("still not: %s; the page says %.600s", expression, chromium.Ask[string](t, ctx, "document.body.innerText"))

@@ -52,7 +52,7 @@ var _ = Describe("simulator", func() {
 			second, again := simulate(ctx, s)
 			Expect(second.Status).To(Equal(result.Passed), reports.Failures(&second))
 			Expect(second.Digest).To(Equal(first.Digest), trace.FirstDifference(events, again, 20))
-		}, SpecTimeout(5*time.Minute))
+		}, SpecTimeout(20*time.Minute))
 	}
 })
 
@@ -60,5 +60,5 @@ func simulate(ctx context.Context, s *spec.Scenario) (result.Scenario, []trace.E
 	var events []trace.Event
 	env := &world.Sim{Logger: slog.New(slog.DiscardHandler), Stacks: os.Stderr,
 		OnTrace: func(_ *spec.Scenario, e []trace.Event) { events = e }}
-	return run.Run(ctx, env, s, run.Options{Seed: seed, Timeout: 2 * time.Minute}), events
+	return run.Run(ctx, env, s, run.Options{Seed: seed, Timeout: 10 * time.Minute}), events
 }

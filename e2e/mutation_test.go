@@ -36,7 +36,7 @@ var _ = Describe("mutation", func() {
 				survived = append(survived, m.what)
 			}
 			Expect(survived).To(BeEmpty(), "the scenario passes without any of these")
-		}, SpecTimeout(5*time.Minute))
+		}, SpecTimeout(20*time.Minute))
 	}
 })
 

@@ -62,15 +62,12 @@ func tableRow(c *result.Configuration, name string, columns []column) TableRow {
 	for _, s := range c.Samples {
 		if s.Invalid == "" {
 			r.N++
-		} else if r.Without == "" {
-			r.Without = "no result: " + s.Invalid
 		}
 	}
 	if r.N == 0 {
-		r.Without = cmp.Or(c.Skipped, r.Without, "no result")
+		r.Without = cmp.Or(c.Skipped, "no result: "+c.WithoutResult())
 		return r
 	}
-	r.Without = ""
 	for _, column := range columns {
 		r.Cells = append(r.Cells, column.value(c))
 	}
@@ -91,13 +88,16 @@ func BenchmarkTable(b *result.Benchmark) []byte {
 		}
 		fmt.Fprintln(w, "\tN")
 		for _, r := range t.Rows {
-			if r.N == 0 {
-				fmt.Fprintf(w, "%s\t%s\n", r.Name, r.Without)
-				continue
+			if r.N > 0 {
+				fmt.Fprintf(w, "%s\t%s\t%d\n", r.Name, strings.Join(r.Cells, "\t"), r.N)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%d\n", r.Name, strings.Join(r.Cells, "\t"), r.N)
 		}
 		w.Flush()
+		for _, r := range t.Rows { // below, where they do not break the columns
+			if r.N == 0 {
+				fmt.Fprintf(&out, "%s: %s\n", r.Name, r.Without)
+			}
+		}
 	}
 	for _, note := range b.Machine.Notes {
 		fmt.Fprintln(&out, "note:", note)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -21,21 +22,27 @@ func ComparisonTable(c *stat.Comparison, all bool) []byte {
 		fmt.Fprintln(&b, "warning:", w)
 	}
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	shown := 0
+	shown, short := 0, Shorten(c.Rows)
 	for _, r := range c.Rows {
 		if !all && (r.Verdict == stat.Same || r.Verdict == stat.Watched) {
 			continue
 		}
 		if shown == 0 {
+			if name := CommonParts(c.Rows); name != "" {
+				fmt.Fprintln(&b, "all configurations:", name)
+			}
 			fmt.Fprintln(w, "VERDICT\tCONFIGURATION\tMETRIC\tBASE\tNEW\tCHANGE\tINTERVAL\tP")
 		}
 		shown++
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", verdictWord(r.Verdict), r.Configuration, r.Metric.Name,
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", verdictWord(r.Verdict), short(r.Configuration), r.Metric.Name,
 			Quantity(r.Base.Median, r.Metric.Unit), Quantity(r.New.Median, r.Metric.Unit), percent(r.Change), interval(r), probability(r))
 	}
 	w.Flush()
 	for _, r := range c.Undecided() {
-		fmt.Fprintf(&b, "%s %s: %s\n", r.Configuration, r.Metric.Name, r.Note)
+		fmt.Fprintf(&b, "%s %s: %s\n", short(r.Configuration), r.Metric.Name, r.Note)
+	}
+	for _, broken := range c.Broken {
+		fmt.Fprintf(&b, "%s: the base has results, the new build has none: %s\n", broken.Configuration, broken.Why)
 	}
 	for _, name := range c.Unpaired {
 		fmt.Fprintf(&b, "%s: not measured by both\n", name)
@@ -51,13 +58,18 @@ func ComparisonTable(c *stat.Comparison, all bool) []byte {
 // ComparisonMarkdown renders a comparison for a pull request; nothing where nothing is to be said.
 func ComparisonMarkdown(c *stat.Comparison) []byte {
 	var b bytes.Buffer
-	told := append(append(c.Regressions(), c.Undecided()...), c.Improvements()...)
-	if len(told) == 0 {
+	told := slices.Concat(c.Regressions(), c.Undecided(), c.Changes(), c.Improvements())
+	if len(told) == 0 && len(c.Broken) == 0 {
 		return nil
 	}
 	fmt.Fprintf(&b, "### Benchmarks: %s\n\n", ComparisonVerdict(c))
-	fmt.Fprintln(&b, "| | configuration | metric | base | new | change | interval | p |")
-	fmt.Fprintln(&b, "| --- | --- | --- | ---: | ---: | ---: | --- | ---: |")
+	for _, broken := range c.Broken {
+		fmt.Fprintf(&b, "* **no result** of `%s`, of which the base has some: %s\n", broken.Configuration, broken.Why)
+	}
+	if len(told) > 0 {
+		fmt.Fprintln(&b, "| | configuration | metric | base | new | change | interval | p |")
+		fmt.Fprintln(&b, "| --- | --- | --- | ---: | ---: | ---: | --- | ---: |")
+	}
 	for _, r := range told {
 		fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s | **%s** | %s | %s |\n", verdictWord(r.Verdict), r.Configuration, r.Metric.Name,
 			Quantity(r.Base.Median, r.Metric.Unit), Quantity(r.New.Median, r.Metric.Unit), percent(r.Change), interval(r), probability(r))
@@ -84,13 +96,19 @@ func ComparisonJSON(c *stat.Comparison) ([]byte, error) {
 
 // ComparisonVerdict is one line about a comparison.
 func ComparisonVerdict(c *stat.Comparison) string {
-	r, i, u := len(c.Regressions()), len(c.Improvements()), len(c.Undecided())
-	if r+i+u == 0 {
-		return fmt.Sprintf("no change beyond doubt in %d measurements", len(c.Rows))
-	}
+	r, i, u, n := len(c.Regressions()), len(c.Improvements()), len(c.Undecided()), len(c.Changes())
 	text := fmt.Sprintf("%d slower or costlier, %d better", r, i)
-	if u > 0 {
+	switch {
+	case r+i+u+n == 0:
+		text = fmt.Sprintf("no change beyond doubt in %d measurements", len(c.Rows))
+	case u > 0:
 		text += fmt.Sprintf(", %d undecided", u)
+	}
+	if n > 0 {
+		text += fmt.Sprintf(", %d of what is exact changed", n)
+	}
+	if n := len(c.Broken); n > 0 {
+		text += fmt.Sprintf(", %d without a result", n)
 	}
 	return text
 }
@@ -101,6 +119,9 @@ func Annotations(c *stat.Comparison) []byte {
 	for _, r := range c.Regressions() {
 		fmt.Fprintf(&b, "::error title=Benchmark regression::%s\n", escapeCommand(fmt.Sprintf("%s: %s %s (%s to %s)", r.Configuration, r.Metric.Name,
 			percent(r.Change), Quantity(r.Base.Median, r.Metric.Unit), Quantity(r.New.Median, r.Metric.Unit))))
+	}
+	for _, broken := range c.Broken {
+		fmt.Fprintf(&b, "::error title=Benchmark without a result::%s\n", escapeCommand(broken.Configuration+": "+broken.Why))
 	}
 	for _, r := range c.Undecided() {
 		fmt.Fprintf(&b, "::warning title=Benchmark undecided::%s\n", escapeCommand(r.Configuration+" "+r.Metric.Name+": "+r.Note))

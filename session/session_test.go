@@ -54,7 +54,7 @@ func (o opened) next(t *testing.T) session.Report {
 	select {
 	case r := <-o.reports:
 		return r
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no report")
 		return session.Report{}
 	}

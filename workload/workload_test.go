@@ -4,37 +4,44 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/load/remote"
 	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
 )
 
-// free returns a port that nobody listens on.
-func free(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+// anywhere is the system's network, but that whoever listens gets a free port of
+// 127.0.0.1, and the test learns which: no port is asked for that somebody else may take.
+type anywhere struct {
+	netx.System
+	listening chan place
 }
 
-// start starts the program in the background and returns the address of its agent.
-func start(t *testing.T, args ...string) (agent string) {
+// place is where somebody listens who wanted to listen on a port.
+type place struct{ port, addr string }
+
+func (n anywhere) Listen(ctx context.Context, addr string) (net.Listener, error) {
+	l, err := n.System.Listen(ctx, "127.0.0.1:0")
+	if err == nil {
+		_, port, _ := net.SplitHostPort(addr)
+		n.listening <- place{port, l.Addr().String()}
+	}
+	return l, err
+}
+
+// start starts the program in the background and returns the addresses of its agent and of
+// the server that wanted a port.
+func start(t *testing.T, port string, args ...string) (agent, server string) {
 	t.Helper()
-	agent = fmt.Sprintf("127.0.0.1:%d", free(t))
+	n := anywhere{listening: make(chan place, 10)}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- Main(ctx, args, World{nil, io.Discard, io.Discard, map[string]string{AgentEnv: agent}, "reviews-v2-abc", netx.System{}})
+		ended <- Main(ctx, args, World{nil, io.Discard, io.Discard, map[string]string{AgentEnv: "127.0.0.1:1"}, "reviews-v2-abc", n})
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -42,35 +49,31 @@ func start(t *testing.T, args ...string) (agent string) {
 			t.Error(err)
 		}
 	})
-	for range 200 {
-		if c, err := net.Dial("tcp", agent); err == nil {
-			c.Close()
-			return agent
+	for agent == "" || server == "" {
+		select {
+		case p := <-n.listening:
+			if p.port == "1" {
+				agent = p.addr
+			} else if p.port == port {
+				server = p.addr
+			}
+		case err := <-ended:
+			ended <- nil
+			t.Fatalf("it ended: %v", err)
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatal("the agent does not listen")
-	return ""
+	return agent, server
 }
 
 func TestRunPlaysAnImageAndMakesCalls(t *testing.T) {
-	port := free(t)
-	agent := start(t, "run", "--linger", "0s", "--image", "docker.io/istio/examples-bookinfo-details-v1:1.20.3", "--port", fmt.Sprint(port), "server", "--unknown")
-	c := remote.Call{URL: fmt.Sprintf("http://127.0.0.1:%d/details/0", port), Send: &remote.Send{Count: 2}}
-	var body string
-	for range 100 { // the agent may be there before the server
-		res, err := remote.Ask(t.Context(), http.DefaultClient, "http://"+agent, &c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if res.First != nil {
-			body = string(res.First.Body)
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
+	agent, server := start(t, "9080", "run", "--linger", "0s", "--image", "docker.io/istio/examples-bookinfo-details-v1:1.20.3", "--port", "9080", "server", "--unknown")
+	c := remote.Call{URL: "http://" + server + "/details/0", Send: &remote.Send{Count: 2}}
+	res, err := remote.Ask(t.Context(), http.DefaultClient, "http://"+agent, &c)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if !strings.Contains(body, "William Shakespeare") {
-		t.Errorf("details answers %q", body)
+	if res.First == nil || !strings.Contains(string(res.First.Body), "William Shakespeare") {
+		t.Errorf("details answers %+v", res.Records)
 	}
 	var out bytes.Buffer
 	in, err := json.Marshal(c)
@@ -87,22 +90,14 @@ func TestRunPlaysAnImageAndMakesCalls(t *testing.T) {
 }
 
 func TestRunPlaysADeclaredBehaviour(t *testing.T) {
-	port := free(t)
-	agent := start(t, "run", "--linger", "0s", "--image", "example/mine", "--port", fmt.Sprint(port), "--behaviour", `{"HTTP": {"Status": 418}}`)
-	c := remote.Call{URL: fmt.Sprintf("http://127.0.0.1:%d/", port), Send: &remote.Send{}}
-	for range 100 {
-		res, err := remote.Ask(t.Context(), http.DefaultClient, "http://"+agent, &c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if status := res.Records[0].Status; status == 418 {
-			return
-		} else if status != 0 {
-			t.Fatalf("answered %d", status)
-		}
-		time.Sleep(10 * time.Millisecond)
+	agent, server := start(t, "9000", "run", "--linger", "0s", "--image", "example/mine", "--port", "9000", "--behaviour", `{"HTTP": {"Status": 418}}`)
+	res, err := remote.Ask(t.Context(), http.DefaultClient, "http://"+agent, &remote.Call{URL: "http://" + server + "/", Send: &remote.Send{}})
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Error("nobody answered")
+	if r := res.Records[0]; r.Status != 418 {
+		t.Errorf("answered %+v", r)
+	}
 }
 
 func TestSleepEnds(t *testing.T) {

@@ -51,7 +51,7 @@ func TestOverTheWire(t *testing.T) {
 		return conn
 	}
 	run := func(o AgentOptions) (*Agent, error) {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		a := newAgent(t, o)
 		_, err := a.renew(ctx, 0)

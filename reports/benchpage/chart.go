@@ -16,6 +16,7 @@ const (
 	left    = 76.0
 	right   = 14.0
 	letter  = 6.4 // about the width of one in the charts' font
+	keyed   = 8.0 // the same in a legend, where it is larger on a narrow screen
 	keyLine = 18.0
 )
 
@@ -143,7 +144,7 @@ func (c *chart) keys(names []string) {
 	}
 	x, y := left, 14.0
 	for i, name := range names {
-		w := 34 + letter*float64(len([]rune(name)))
+		w := 34 + keyed*float64(len([]rune(name)))
 		if x > left && x+w > width-right {
 			x, y = left, y+keyLine
 		}

@@ -34,14 +34,18 @@ type comparedRow struct {
 
 func compare(in Input) *compared {
 	c := in.Comparison
-	out := &compared{Base: facts(in.Base), New: facts(in.New), Warnings: c.Warnings, Unpaired: c.Unpaired}
+	out := &compared{Base: facts(in.Base), New: facts(in.New), Unpaired: c.Unpaired}
+	for _, b := range c.Broken {
+		out.Warnings = append(out.Warnings, "the new build has no result of "+b.Configuration+", of which the base has some: "+b.Why)
+	}
+	out.Warnings = append(out.Warnings, c.Warnings...)
 	out.Rule = fmt.Sprintf("A change counts if chance explains it with less than %g over all questions together, if its interval (at %g %%) has no zero, and if it is above %g %% and above the metric's floor.",
 		c.Alpha, 100*(1-c.Alpha), 100*c.Relative)
 	if c.Confirmed {
 		out.Rule += " What got worse was measured a second time."
 	}
-	short := shorten(c.Rows)
-	out.Common = common(c.Rows)
+	short := reports.Shorten(c.Rows)
+	out.Common = reports.CommonParts(c.Rows)
 	var told, rest []stat.Row
 	for _, r := range c.Rows {
 		row := comparedRow{Verdict: string(r.Verdict), Configuration: short(r.Configuration), Metric: r.Metric.Name, P: strconv.FormatFloat(r.Adjusted, 'g', 2, 64),
@@ -77,7 +81,7 @@ func compare(in Input) *compared {
 
 // byVerdict puts what got worse before what is open, and that before what got better.
 func byVerdict(a, b stat.Row) int {
-	rank := map[stat.Verdict]int{stat.Regression: 0, stat.Undecided: 1, stat.Improvement: 2}
+	rank := map[stat.Verdict]int{stat.Regression: 0, stat.Undecided: 1, stat.Changed: 2, stat.Improvement: 3}
 	return rank[a.Verdict] - rank[b.Verdict]
 }
 
@@ -143,7 +147,7 @@ func forest(name string, rows []stat.Row, relative float64) figure {
 	c.xAxis("change; " + better)
 	fmt.Fprintf(&c.body, `<path class="zero" d="M%s %sV%s"/>`, n(c.px(0)), n(c.top), n(c.bottom))
 	data := newSheet("configuration", "verdict", "base", "new", "change", "low", "high", "p", "adjusted")
-	short := shorten(rows)
+	short := reports.Shorten(rows)
 	for i, r := range rows {
 		y := c.top + row*float64(i)
 		c.text("label", left, y+12, short(r.Configuration))
@@ -159,49 +163,6 @@ func word(v stat.Verdict) string {
 		return "watched"
 	}
 	return string(v)
-}
-
-// shorten leaves out the parts of names that all rows share.
-func shorten(rows []stat.Row) func(string) string {
-	count := parts(rows)
-	return func(name string) string {
-		var kept []string
-		for part := range strings.SplitSeq(name, "/") {
-			if count[part] < len(rows) {
-				kept = append(kept, part)
-			}
-		}
-		if len(kept) == 0 {
-			return name
-		}
-		return strings.Join(kept, "/")
-	}
-}
-
-// common is what all rows' configurations have in their names; "" where there is one
-// configuration only, whose name is shown.
-func common(rows []stat.Row) string {
-	count := parts(rows)
-	var all []string
-	for part := range strings.SplitSeq(rows[0].Configuration, "/") {
-		if count[part] == len(rows) {
-			all = append(all, part)
-		}
-	}
-	if name := strings.Join(all, "/"); name != rows[0].Configuration {
-		return name
-	}
-	return ""
-}
-
-func parts(rows []stat.Row) map[string]int {
-	count := map[string]int{}
-	for _, r := range rows {
-		for part := range strings.SplitSeq(r.Configuration, "/") {
-			count[part]++
-		}
-	}
-	return count
 }
 
 // strip draws the samples of both builds on one axis.

@@ -1,6 +1,9 @@
 package result
 
-import "math"
+import (
+	"cmp"
+	"math"
+)
 
 // BenchmarkKind tells a benchmark's file from a run's.
 const BenchmarkKind = "benchmark"
@@ -76,6 +79,20 @@ type Configuration struct {
 	// Skipped says why there are no samples.
 	Skipped string   `json:"skipped,omitempty"`
 	Samples []Sample `json:"samples,omitempty"` // in the order in which they were taken
+}
+
+// WithoutResult says why none of a configuration's samples is a result; "" where one is.
+func (c *Configuration) WithoutResult() string {
+	why := c.Skipped
+	for _, s := range c.Samples {
+		if s.Invalid == "" {
+			return ""
+		}
+		if why == "" {
+			why = s.Invalid
+		}
+	}
+	return cmp.Or(why, "no sample was taken")
 }
 
 // Sample is one run of a configuration.

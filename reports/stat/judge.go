@@ -60,6 +60,8 @@ func (o Options) judge(rows []Row) {
 	for i := range rows {
 		r := &rows[i]
 		switch {
+		case r.Metric.Exact && r.Metric.Better == "" && r.Change != 0:
+			r.Verdict = Changed
 		case r.Metric.Better == "" || !o.FailOn(r.Metric.Name):
 			r.Verdict = Watched
 		case r.Metric.Exact:
@@ -107,7 +109,10 @@ func (o Options) decide(r *Row, questions int) {
 // direction is where a change that is large enough leads, were it sure.
 func (o Options) direction(r *Row) Verdict {
 	relative := o.Relative
-	if r.Metric.Relative > 0 {
+	switch {
+	case r.Metric.Exact:
+		relative = 0 // no noise, no doubt
+	case r.Metric.Relative > 0:
 		relative = min(relative, r.Metric.Relative)
 	}
 	if math.Abs(r.Change) <= relative || math.Abs(r.moved()) <= r.Metric.Floor {

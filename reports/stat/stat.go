@@ -40,6 +40,7 @@ const (
 	Improvement Verdict = "improvement"
 	Same        Verdict = "same"      // no change that is both sure and large enough
 	Undecided   Verdict = "undecided" // a change that would matter, and too few samples to tell
+	Changed     Verdict = "changed"   // an exact metric that has no better direction
 	Watched     Verdict = ""          // a metric that cannot fail
 )
 
@@ -53,8 +54,16 @@ type Comparison struct {
 	Rows      []Row          `json:"rows"` // by configuration and metric
 	Means     []Mean         `json:"means"`
 	Unpaired  []string       `json:"unpaired,omitempty"` // configurations of one file only, or without a result
+	Broken    []Broken       `json:"broken,omitempty"`   // configurations that the new build does not serve any more
 	Warnings  []string       `json:"warnings,omitempty"`
 	Confirmed bool           `json:"confirmed,omitempty"` // its regressions were measured a second time
+}
+
+// Broken is a configuration that the base has results of, and of which no sample of the
+// new build is one.
+type Broken struct {
+	Configuration string `json:"configuration"`
+	Why           string `json:"why"`
 }
 
 // Row is one metric of one configuration.
@@ -86,7 +95,7 @@ type Summary struct {
 	Spread float64 `json:"spread"` // interquartile range over the median
 }
 
-// Mean is the geometric mean of New/Base over all configurations that have a metric.
+// Mean is the geometric mean of New/Base over all configurations that have a metric, where there are several.
 type Mean struct {
 	Metric string  `json:"metric"`
 	Ratio  float64 `json:"ratio"`
@@ -122,7 +131,11 @@ func Compare(base, next *result.Benchmark, o Options) *Comparison {
 			rows++
 			c.Rows = append(c.Rows, o.row(b, n, m, together, random.Sub(b.Name+" "+m.Name)))
 		}
-		if rows == 0 {
+		switch {
+		case rows > 0:
+		case n != nil && b.WithoutResult() == "" && len(n.Samples) > 0 && n.WithoutResult() != "":
+			c.Broken = append(c.Broken, Broken{b.Name, n.WithoutResult()})
+		default:
 			c.Unpaired = append(c.Unpaired, b.Name)
 		}
 	}
@@ -158,6 +171,9 @@ func (c *Comparison) Undecided() []Row { return c.with(Undecided) }
 
 // Improvements are the rows that got better beyond doubt.
 func (c *Comparison) Improvements() []Row { return c.with(Improvement) }
+
+// Changes are the rows of what is exact, has no better direction, and is another now.
+func (c *Comparison) Changes() []Row { return c.with(Changed) }
 
 func (c *Comparison) with(v Verdict) []Row {
 	var rows []Row
@@ -236,7 +252,7 @@ func means(metrics []result.Metric, rows []Row) []Mean {
 				n++
 			}
 		}
-		if n > 0 {
+		if n > 1 { // of one it is that one
 			all = append(all, Mean{Metric: m.Name, Ratio: math.Exp(sum / float64(n)), N: n})
 		}
 	}

@@ -238,6 +238,8 @@ func TestVerdicts(t *testing.T) {
 		{"large but lost in noise", lower, ten(0.010, 2e-3), ten(0.011, 2e-3), Same},
 		{"too few", lower, []float64{0.010, 0.011}, []float64{0.020, 0.021}, Undecided},
 		{"exact", exact, []float64{17, 17}, []float64{19, 19}, Regression},
+		{"exact, and little", exact, []float64{1000}, []float64{1001}, Regression},
+		{"exact, and neither better", result.Metric{Name: "virtual-seconds", Exact: true}, []float64{17}, []float64{18}, Changed},
 		{"exactly the same", exact, []float64{17}, []float64{17}, Same},
 		{"no direction", result.Metric{Name: "goroutines"}, ten(10, 0), ten(90, 0), Watched},
 		{"from nothing", result.Metric{Name: "errors", Better: result.Lower}, make([]float64, 10), ten(50, 1), Regression},
@@ -248,6 +250,21 @@ func TestVerdicts(t *testing.T) {
 				t.Errorf("got %+v, want %q", c.Rows, tc.want)
 			}
 		})
+	}
+}
+
+// A configuration that is not served any more is not passed over in silence.
+func TestWhatBrokeIsNamed(t *testing.T) {
+	metric := result.Metric{Name: "latency", Better: result.Lower}
+	base, next := one(metric, []float64{1, 2}), one(metric, []float64{1, 2})
+	for i := range next.Configurations[0].Samples {
+		next.Configurations[0].Samples[i].Invalid = "10 of 10 calls failed"
+	}
+	if c := Compare(base, next, Options{}); len(c.Broken) != 1 || c.Broken[0] != (Broken{"load/one", "10 of 10 calls failed"}) || len(c.Unpaired) > 0 {
+		t.Errorf("it got broken: %+v", c)
+	}
+	if c := Compare(next, base, Options{}); len(c.Broken) != 0 || len(c.Unpaired) != 1 {
+		t.Errorf("it was mended: %+v", c)
 	}
 }
 

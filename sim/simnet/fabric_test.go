@@ -339,14 +339,17 @@ func TestHTTP(t *testing.T) {
 		}
 		go server.Serve(listen(t, n.b, ":80"))
 		defer server.Close()
-		transport := &http.Transport{DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			return n.a.Network(0, 0).Dial(ctx, addr)
-		}}
-		defer transport.CloseIdleConnections()
-		client := &http.Client{Transport: transport, Timeout: time.Second}
 		var wg sync.WaitGroup
 		for i := range 5 {
 			wg.Go(func() {
+				// Each has connections of its own, and begins at an instant of its own: who is
+				// first among goroutines that wake together is the scheduler's to say.
+				transport := &http.Transport{DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+					return n.a.Network(0, 0).Dial(ctx, addr)
+				}}
+				defer transport.CloseIdleConnections()
+				client := &http.Client{Transport: transport, Timeout: time.Second}
+				time.Sleep(time.Duration(i) * 10 * time.Millisecond)
 				for j := range 20 {
 					resp, err := client.Get(fmt.Sprintf("http://10.0.0.2/%d/%d", i, j))
 					if err != nil {

@@ -35,7 +35,7 @@ func proxied(t *testing.T, h http.HandlerFunc, http2 bool, mirror float64) load.
 	back, front := listen(), listen()
 	go server.Serve(back)
 	e := engine.New(engine.Options{Network: netx.System{}, Seed: seed.New(1)})
-	cluster := &snapshot.Cluster{Name: "web", ConnectTimeout: time.Second, HTTP: snapshot.HTTPOptions{HTTP2: http2},
+	cluster := &snapshot.Cluster{Name: "web", ConnectTimeout: time.Minute, HTTP: snapshot.HTTPOptions{HTTP2: http2},
 		Endpoints: []*snapshot.Locality{{Endpoints: []*snapshot.Endpoint{{Address: netip.MustParseAddrPort(back.Addr().String()), Weight: 1}}}}}
 	for i := range cluster.Breaker {
 		cluster.Breaker[i] = snapshot.Breaker{MaxConnections: 10, MaxPending: 10, MaxRequests: 10, MaxRetries: 3}

@@ -276,7 +276,7 @@ func TestTLS(t *testing.T) {
 	l, err := New(Options{Logger: slog.New(slog.DiscardHandler), NextID: func() uint64 { return 1 }, Secrets: source,
 		Servers: func(*snapshot.FilterChain) (Server, error) { return server, nil },
 		Config: &snapshot.Listener{Name: "in", TLSInspector: new(snapshot.Inspector), Chains: []*snapshot.FilterChain{{HTTP: new(snapshot.HTTPManager),
-			Match: snapshot.ChainMatch{TransportProtocol: "tls"}, HandshakeTimeout: time.Second,
+			Match: snapshot.ChainMatch{TransportProtocol: "tls"}, HandshakeTimeout: time.Minute,
 			TLS: &snapshot.ServerTLS{Certificate: "default", ValidationContext: "ROOTCA", RequireClientCert: true, ALPN: []string{"h2", "http/1.1"},
 				MatchSANs: []snapshot.StringMatch{{Suffix: &suffix}}},
 		}}}})
@@ -295,7 +295,7 @@ func TestTLS(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		if _, err = c.Write([]byte("x")); err == nil {
 			_, err = c.Read(make([]byte, 1)) // TLS 1.3 shows the server's verdict at the first read
 		}

@@ -101,7 +101,7 @@ func TestKeepAliveAndPipeline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := serve(t, snapshot.HTTPManager{ServerName: "istio-envoy"}, nil, echo)
 		go func() {
-			_, _ = io.WriteString(w.client, "POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"+get+get)
+			_, _ = io.WriteString(w.client, "POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"+get)
 		}()
 		p, content := w.receive(t)
 		if content != "hi" || p.Header.Get("server") != "istio-envoy" || p.Header.Get("date") == "" || p.Header.Get("x-path") != "/1" {
@@ -109,6 +109,7 @@ func TestKeepAliveAndPipeline(t *testing.T) {
 		}
 		w.receive(t)
 		w.draining.Store(true)
+		w.send(t, get) // not before: the answer would be written meanwhile
 		if p, _ = w.receive(t); !p.Close {
 			t.Fatal("a draining connection did not say so")
 		}
