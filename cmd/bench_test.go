@@ -59,13 +59,13 @@ static_resources:
 `
 
 // BenchmarkProxyProcesses drives 32 keep-alive connections through a proxy process that
-// has one processor: meshproxy, and net/http/httputil.ReverseProxy in turn (-count
+// has one processor: meshproxy as `make build` makes it, and net/http/httputil.ReverseProxy in turn (-count
 // interleaves them). cpu-µs/op is what the proxy's process itself used.
 func BenchmarkProxyProcesses(b *testing.B) {
 	app := backend(b)
 	dir := b.TempDir()
 	meshproxy := filepath.Join(dir, "meshproxy")
-	if out, err := exec.Command("go", "build", "-o", meshproxy, "./meshproxy").CombinedOutput(); err != nil {
+	if out, err := exec.Command("make", "-C", "..", "BIN="+dir, meshproxy).CombinedOutput(); err != nil {
 		b.Fatalf("%v\n%s", err, out)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
