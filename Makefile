@@ -5,7 +5,9 @@ BIN     := bin
 OUT     := out
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -s -w -X github.com/windtunnel-mesh/windtunnel/cli.buildVersion=$(VERSION)
-SOURCES := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './out/*') $(shell find bookinfo reports -name '*.html' -o -name '*.css' -o -name '*.js') go.mod go.sum
+# Where the programs spend their time; the compiler optimizes for it. `make profile` records it.
+PROFILE := cmd/cpu.pgo
+SOURCES := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './out/*') $(shell find bookinfo reports -name '*.html' -o -name '*.css' -o -name '*.js') go.mod go.sum $(PROFILE)
 
 .DEFAULT_GOAL := help
 
@@ -20,7 +22,7 @@ build: $(BIN)/windtunnel $(BIN)/meshd $(BIN)/meshproxy ## Build the three progra
 
 $(BIN)/%: $(SOURCES)
 	@mkdir -p $(BIN)
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$*
+	CGO_ENABLED=0 $(GO) build -trimpath -pgo=$(PROFILE) -ldflags '$(LDFLAGS)' -o $@ ./cmd/$*
 
 .PHONY: demo
 demo: $(BIN)/windtunnel ## Build, run the bookinfo scenarios in the simulator, write out/demo/report.html
@@ -103,6 +105,14 @@ fuzz: ## Fuzz every parser for FUZZTIME each
 bench: ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./mesh/... ./sim/...
 
+.PHONY: profile
+profile: ## Record where the programs spend their time: forwarding, and the scenarios in the simulator
+	@rm -rf $(OUT)/profile && mkdir -p $(OUT)/profile
+	$(GO) test -run '^$$' -bench '^BenchmarkForward$$' -benchtime 20s -o $(OUT)/profile/test -cpuprofile $(OUT)/profile/forward.cpu ./mesh/proxy/engine
+	$(GO) test -run '^$$' -bench '^BenchmarkProxy$$/^windtunnel$$' -benchtime 20s -o $(OUT)/profile/test -cpuprofile $(OUT)/profile/proxy.cpu ./mesh/proxy
+	$(GO) test -tags=e2e -run '^TestScenarios$$' -o $(OUT)/profile/test -cpuprofile $(OUT)/profile/scenarios.cpu ./e2e -args -ginkgo.focus='^scenarios in the simulator simulator '
+	$(GO) tool pprof -proto -output $(PROFILE) $(OUT)/profile/*.cpu
+
 .PHONY: bench-compare
 BASE ?= origin/main
 BENCH ?= --matrix baseline,both --connections 16 --qps 1000,max --repeat 15
@@ -110,7 +120,7 @@ bench-compare: build ## Measure this tree against BASE, both builds interleaved 
 	@rm -rf $(OUT)/base && git worktree prune && git worktree add --quiet --force --detach $(OUT)/base $(BASE)
 	@trap 'git worktree remove --force $(OUT)/base' EXIT; \
 	mkdir -p $(OUT)/compare/base && \
-	(cd $(OUT)/base && version=$$(git describe --tags --always) && for p in windtunnel meshd meshproxy; do $(GO) build -trimpath -ldflags "$(subst $(VERSION),$$version,$(LDFLAGS))" -o $(abspath $(OUT))/compare/base/$$p ./cmd/$$p || exit 1; done) && \
+	$(MAKE) -C $(OUT)/base build BIN=$(abspath $(OUT))/compare/base && \
 	$(BIN)/windtunnel bench run $(BENCH) --programs $(BIN) --against $(OUT)/compare/base --out $(OUT)/compare && \
 	$(BIN)/windtunnel bench compare $(OUT)/compare/base.json $(OUT)/compare/bench.json --confirm $(OUT)/compare/base,$(BIN)
 

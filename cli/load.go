@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
@@ -69,17 +72,32 @@ func checkResources(w io.Writer, scenarios []*spec.Scenario) int {
 			config.Print(w, []config.Diagnostic{d})
 		}
 	}
-	for _, s := range scenarios {
-		report(world.CheckMesh(s))
-		report(world.CheckQueries(s))
-		report(world.Check(s, s.Resources))
-		for _, step := range s.Steps {
-			if step.Apply != nil && !run.ExpectsRejection(&step) {
-				report(world.Check(s, step.Apply.Documents))
+	found := make([][]config.Diagnostic, len(scenarios))
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wait.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(scenarios)); i = next.Add(1) - 1 {
+				found[i] = checkScenario(scenarios[i])
 			}
-		}
+		})
+	}
+	wait.Wait()
+	for _, ds := range found {
+		report(ds)
 	}
 	return count
+}
+
+// checkScenario returns what is to be said of a scenario's documents.
+func checkScenario(s *spec.Scenario) []config.Diagnostic {
+	found := slices.Concat(world.CheckMesh(s), world.CheckQueries(s), world.Check(s, s.Resources))
+	for _, step := range s.Steps {
+		if step.Apply != nil && !run.ExpectsRejection(&step) {
+			found = append(found, world.Check(s, step.Apply.Documents)...)
+		}
+	}
+	return found
 }
 
 func (sel selection) choose(scenarios []*spec.Scenario) ([]*spec.Scenario, error) {

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,7 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/windtunnel-mesh/windtunnel/reports/result"
-	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 )
 
 // newWorkerCommand is the other end of runWorkers: jobs come in, results go out,
@@ -33,6 +35,8 @@ func newWorkerCommand(s Streams) *cobra.Command {
 			if err := limitMemory(memory); err != nil {
 				return &exit{codeEnvironment, fmt.Errorf("limit the memory to %d bytes: %w", memory, err)}
 			}
+			runtime.MemProfileRate = 0 // nobody looks at the profile
+			debug.SetGCPercent(collectAfter)
 			in, out := json.NewDecoder(s.In), json.NewEncoder(s.Out)
 			for {
 				var j job
@@ -53,8 +57,13 @@ func newWorkerCommand(s Streams) *cobra.Command {
 	return c
 }
 
+// collectAfter is a worker's GOGC. Setting it once also spares the collection that would
+// come with the default between any two scenarios.
+const collectAfter = 400
+
 func work(ctx context.Context, streams Streams, j job) result.Scenario {
-	scenarios, problems := run.Read([]string{j.File})
+	// Whoever sent the job has checked the expectations.
+	scenarios, problems := spec.Read([]string{j.File}, spec.Options{})
 	for _, s := range scenarios {
 		if s.Name == j.Name {
 			return runSim(ctx, streams, j, s)

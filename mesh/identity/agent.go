@@ -60,6 +60,15 @@ type Agent struct {
 	workload *secret.Secret
 	roots    *secret.Secret
 	changed  chan struct{}
+
+	open *request // that has no certificate yet; Run's own
+}
+
+// request is a key with the request for its certificate. It is made once, however often
+// it has to be sent.
+type request struct {
+	key crypto.Signer
+	pem string
 }
 
 var _ secret.Source = (*Agent)(nil)
@@ -170,18 +179,21 @@ func (a *Agent) backoff(failures, n int) time.Duration {
 
 // renew gets the n-th certificate and returns how long to wait for the next.
 func (a *Agent) renew(ctx context.Context, n int) (time.Duration, error) {
-	key, err := a.keys.new("workload/" + strconv.Itoa(n))
-	if err != nil {
-		return 0, fmt.Errorf("private key: %w", err)
+	if a.open == nil {
+		var err error
+		if a.open, err = a.newRequest(n); err != nil {
+			return 0, err
+		}
 	}
-	answer, err := a.request(ctx, key)
+	answer, err := a.send(ctx, a.open)
 	if err != nil {
 		return 0, err
 	}
-	workload, roots, err := a.accept(answer, key)
+	workload, roots, err := a.accept(answer, a.open.key)
 	if err != nil {
 		return 0, fmt.Errorf("certificate service's answer: %w", err)
 	}
+	a.open = nil
 	a.mu.Lock()
 	a.workload, a.roots = workload, roots
 	close(a.changed)
@@ -199,7 +211,11 @@ func (a *Agent) next(cert *x509.Certificate, n int) time.Duration {
 	return max(time.Until(at), firstDelay)
 }
 
-func (a *Agent) request(ctx context.Context, key crypto.Signer) ([]string, error) {
+func (a *Agent) newRequest(n int) (*request, error) {
+	key, err := a.keys.new("workload/" + strconv.Itoa(n))
+	if err != nil {
+		return nil, fmt.Errorf("private key: %w", err)
+	}
 	template := &x509.CertificateRequest{}
 	if a.o.ID != (ID{}) {
 		template.URIs = []*url.URL{a.o.ID.uri()}
@@ -208,6 +224,10 @@ func (a *Agent) request(ctx context.Context, key crypto.Signer) ([]string, error
 	if err != nil {
 		return nil, fmt.Errorf("make a certificate request: %w", err)
 	}
+	return &request{key, string(encodePEM(requestBlock, der))}, nil
+}
+
+func (a *Agent) send(ctx context.Context, r *request) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if a.o.Token != nil {
@@ -218,7 +238,7 @@ func (a *Agent) request(ctx context.Context, key crypto.Signer) ([]string, error
 		ctx = metadata.AppendToOutgoingContext(ctx, authorization, bearerPrefix+strings.TrimSpace(token))
 	}
 	answer, err := a.client.CreateCertificate(ctx, &capb.IstioCertificateRequest{
-		Csr:              string(encodePEM(requestBlock, der)),
+		Csr:              r.pem,
 		ValidityDuration: int64(a.o.TTL / time.Second),
 	})
 	if err != nil {

@@ -126,9 +126,13 @@ func (p *Proxy) newClient() error {
 	if err != nil {
 		return err
 	}
-	p.client, err = client.New(client.Options{
+	o := client.Options{
 		Conn: conn, Node: p.boot.Node, Delta: ads.Delta, OnUpdate: p.update, Static: p.boot.Static, Logger: p.o.Logger, Seed: p.o.Seed.Sub("ads"),
-	})
+	}
+	if p.o.Shared != nil {
+		o.Same = p.o.Shared.Resource
+	}
+	p.client, err = client.New(o)
 	return err
 }
 

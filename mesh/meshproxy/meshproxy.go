@@ -43,9 +43,12 @@ func New(o Options) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{o: o, compiler: compile.NewCompiler(), ready: make(chan struct{}), started: time.Now()}
-	p.compiler.ReadFile = o.ReadFile
+	p.compiler.ReadFile, p.compiler.Shared = o.ReadFile, o.Shared
 	if err := p.readBootstrap(); err != nil {
 		return nil, err
+	}
+	if o.Shared != nil {
+		o.Shared.Set(p.boot.Static)
 	}
 	if _, err := p.compiler.Compile(p.boot.Static); err != nil {
 		return nil, fmt.Errorf("static resources: %w", err)

@@ -21,6 +21,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/accesslog"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/upstream"
 	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/compile"
 )
 
 // Options for New. The first group are the command line's, the second is the world
@@ -54,6 +55,7 @@ type Options struct {
 	OnEvent       func(upstream.Event) // ejections
 	Getenv        func(string) string  // the environment, for spans' tags; nil: the process's
 	Logger        *slog.Logger
+	Shared        *compile.Shared // with the other proxies of this process; nil: nothing is
 
 	level *logLevel
 }

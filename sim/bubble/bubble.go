@@ -16,6 +16,7 @@ package bubble
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,8 +42,8 @@ type Options struct {
 	OnStuck func()
 	// Processors is GOMAXPROCS while the bubble runs; 0: 1, as determinism needs.
 	Processors int
-	// GCPercent is the collector's GOGC meanwhile; 0: 400. The collector preempts
-	// goroutines, which reorders them: the less of it the better, and the faster.
+	// GCPercent is the collector's GOGC meanwhile; 0: 400, or the process's own where that is
+	// more. The collector preempts goroutines, which reorders them: the less of it the better, and the faster.
 	GCPercent int
 	// Drain is the virtual time that passes between the return of the function
 	// and the end of the bubble; 0: one minute.
@@ -94,13 +95,14 @@ func settings(o Options) (restore func()) {
 	if processors == 0 {
 		processors = 1
 	}
-	if percent == 0 {
-		percent = 400
+	processors = runtime.GOMAXPROCS(processors)
+	own := debug.SetGCPercent(cmp.Or(percent, 400))
+	if percent == 0 && own > 400 {
+		debug.SetGCPercent(own)
 	}
-	processors, percent = runtime.GOMAXPROCS(processors), debug.SetGCPercent(percent)
 	return func() {
 		runtime.GOMAXPROCS(processors)
-		debug.SetGCPercent(percent)
+		debug.SetGCPercent(own)
 	}
 }
 

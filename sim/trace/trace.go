@@ -56,10 +56,9 @@ func (r *Recorder) Events() []Event {
 		return nil
 	}
 	r.mu.Lock()
-	events := slices.Clone(r.events)
-	r.mu.Unlock()
-	slices.SortFunc(events, compare)
-	return events
+	defer r.mu.Unlock()
+	slices.SortFunc(r.events, compare) // who asks again finds them sorted
+	return slices.Clone(r.events)
 }
 
 // Digest is "sha256:…" over Events.

@@ -131,6 +131,9 @@ func (j *journal) add(p place, e accesslog.Entry) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if len(j.seen) == cap(j.seen) { // append would copy them four times as often
+		j.seen = slices.Grow(j.seen, max(64, len(j.seen)))
+	}
 	j.seen = append(j.seen, seen)
 	if j.keep > 0 && len(j.seen) >= 2*j.keep {
 		j.seen = slices.Clone(j.seen[len(j.seen)-j.keep:]) // others may still read what was before

@@ -230,6 +230,7 @@ func (w *World) startProxy(ctx context.Context, n *node, c corev1.Container, env
 	options.OpenLog = w.access.opener(n.pod.Name)
 	options.OnEvent = func(e upstream.Event) { w.log.ejection(n.pod.Name, e) }
 	options.Logger = w.o.Logger.With("proxy", n.pod.Name)
+	options.Shared = w.shared
 	proxy, err := meshproxy.New(options)
 	if err != nil {
 		return fmt.Errorf("container %s: %w", c.Name, err)

@@ -21,6 +21,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/meshd"
 	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
 	"github.com/windtunnel-mesh/windtunnel/mesh/store"
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/compile"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 	"github.com/windtunnel-mesh/windtunnel/sim/canary"
@@ -59,7 +60,8 @@ type World struct {
 	inject      inject.Options
 	tokens      *identity.TokenIssuer
 	meshd       *meshd.Meshd
-	trustDomain string // of all certificates
+	shared      *compile.Shared // by the proxies
+	trustDomain string          // of all certificates
 	log         *journal
 	spans       *collector.Collector
 	access      *accessLogs   // nil where the scenario does not look at them
@@ -99,6 +101,7 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 		clients: make(map[string]fabric.Host),
 
 		readiness: newReadiness(),
+		shared:    compile.NewShared(),
 	}
 	w.log.watcher = o.Watcher
 	w.ctx, w.cancel = context.WithCancel(ctx)

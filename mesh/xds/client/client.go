@@ -26,7 +26,10 @@ type Options struct {
 	OnUpdate func(resource.Set) error
 	// Static has the resources of the bootstrap. What they refer to is asked for, and
 	// they are in every set; the control plane's of the same name replace none of them.
-	Static  resource.Set
+	Static resource.Set
+	// Same, where it is set, is given each resource that comes and returns one that is
+	// equal to it, which other clients may have, too.
+	Same    func(resource.Type, *resource.Resource) *resource.Resource
 	Logger  *slog.Logger
 	Seed    seed.Seed
 	Backoff Backoff

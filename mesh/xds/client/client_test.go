@@ -205,6 +205,7 @@ func TestConverge(t *testing.T) {
 		// Clusters go after what replaced them, and their endpoints are let go of.
 		m.update("3", cluster("c", 1), endpoints("c", 1), listener(t, "l", "r2"), routes("r2"))
 		m.synced("3")
+		time.Sleep(time.Millisecond) // what is let go of is said right after that
 		m.inForce("CDS c; EDS c; LDS l; RDS r2")
 		if st := m.server.Status()[0]; !st.Synced || st.Revision != "3" || st.Types[1].Names != 1 {
 			t.Errorf("status %+v", st)

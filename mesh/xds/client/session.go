@@ -118,6 +118,11 @@ func (s *session) take(r *response) error {
 		k.nonce, k.version = r.nonce, r.version
 		return s.wire.refuse(k, r.nonce, r.err.Error())
 	}
+	if s.c.o.Same != nil {
+		for i, res := range r.resources {
+			r.resources[i] = s.c.o.Same(r.typ, res)
+		}
+	}
 	k.take(r, s.c.o.Delta)
 	return nil
 }

@@ -38,9 +38,13 @@ type Compiler struct {
 	// ReadFile reads the files that resources name (certificates). Where it is nil
 	// they are refused; who only wants to see the other problems returns no bytes.
 	ReadFile func(name string) ([]byte, error)
+	// Shared, where it is set, has what other compilers made of the same resources; its
+	// Resource has made one of equal ones.
+	Shared *Shared
 
-	last    map[resource.Type]map[string]compiled
-	cleaner cleaner
+	readFiles bool // since the resource at hand was begun
+	last      map[resource.Type]map[string]compiled
+	cleaner   cleaner
 }
 
 // compiled is one result and what it was made of.
@@ -115,18 +119,25 @@ func (b *build) one(t resource.Type, name string, f func(place, proto.Message, *
 		b.keep(t, name, known)
 		return known.value
 	}
+	done := compiled{inputs: b.inputs(t, res)}
+	if b.Shared != nil {
+		if known, ok := b.Shared.find(done.inputs); ok {
+			b.keep(t, name, known)
+			return known.value
+		}
+	}
 	m, err := res.Unmarshal(t)
 	if err != nil {
 		b.errs = append(b.errs, &Problem{t, name, "", err.Error()})
 		return nil
 	}
+	b.readFiles = false
 	var problems []*Problem
 	at := place{errs: &problems}
 	if own := resource.NameOf(m); own != name {
 		at.errorf("the resource calls itself %q", own)
 	}
 	b.strict(at, res, m)
-	done := compiled{inputs: b.inputs(t, res)}
 	if len(problems) == 0 {
 		done.value = f(at, m, &done)
 	}
@@ -138,6 +149,9 @@ func (b *build) one(t resource.Type, name string, f func(place, proto.Message, *
 		return nil
 	}
 	b.keep(t, name, done)
+	if b.Shared != nil && !b.readFiles {
+		b.Shared.add(done)
+	}
 	return done.value
 }
 
@@ -175,9 +189,14 @@ func equal(a, b *resource.Resource) bool {
 // them, where they are not even readable.
 func (b *build) checkEndpoints() {
 	for _, name := range b.set.Names(resource.Endpoint) {
-		if _, err := b.set[resource.Endpoint][name].Unmarshal(resource.Endpoint); err != nil {
-			b.errs = append(b.errs, &Problem{resource.Endpoint, name, "", err.Error()})
+		res := b.set[resource.Endpoint][name]
+		if known, ok := b.last[resource.Endpoint][name]; !ok || !equal(res, known.inputs[0]) {
+			if _, err := res.Unmarshal(resource.Endpoint); err != nil {
+				b.errs = append(b.errs, &Problem{resource.Endpoint, name, "", err.Error()})
+				continue
+			}
 		}
+		b.keep(resource.Endpoint, name, compiled{inputs: []*resource.Resource{res}})
 	}
 }
 

@@ -123,6 +123,45 @@ func TestSidecar(t *testing.T) {
 	check("default chain", l.Default.TCP.Clusters[0].Name == "PassthroughCluster" && l.Default.TCP.IdleTimeout == time.Hour)
 }
 
+// What two proxies have in common is compiled once; what differs, or depends on files, is each one's own.
+func TestProxiesShareWhatIsEqual(t *testing.T) {
+	shared := compile.NewShared()
+	proxy := func(endpoints string, more ...string) *snapshot.Proxy {
+		set := sidecar(t)
+		put(t, set, resource.Endpoint, endpoints)
+		for _, text := range more {
+			put(t, set, resource.Cluster, text)
+		}
+		shared.Set(set)
+		c := compile.NewCompiler()
+		c.Shared = shared
+		c.ReadFile = func(string) ([]byte, error) { return []byte{}, nil }
+		p, err := c.Compile(set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	const reviews, filed = "outbound|9080|v1|reviews", "filed"
+	inFile := `{"name":"filed","type":"STATIC","connectTimeout":"1s","transportSocket":{"name":"envoy.transport_sockets.tls","typedConfig":{
+	 "@type":"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+	 "commonTlsContext":{"validationContext":{"trustedCa":{"filename":"/ca.pem"}}}}}}`
+	first, second := proxy(endpoints, inFile), proxy(endpoints, inFile)
+	if first.Listeners[0] != second.Listeners[0] || first.Routes["9080"] != second.Routes["9080"] || first.Clusters[reviews] != second.Clusters[reviews] {
+		t.Error("what is equal was compiled twice")
+	}
+	if first.Clusters[filed] == second.Clusters[filed] {
+		t.Error("a cluster is shared whose certificate each proxy reads from its own file")
+	}
+	third := proxy(strings.Replace(endpoints, "10.1.0.3", "10.1.0.4", 1))
+	if third.Clusters[reviews] == first.Clusters[reviews] || third.Clusters[reviews].Endpoints[0].Endpoints[0].Address.String() != "10.1.0.4:9080" {
+		t.Error("a cluster has another proxy's endpoints")
+	}
+	if third.Listeners[0] != first.Listeners[0] {
+		t.Error("a listener that is equal was compiled again")
+	}
+}
+
 func TestUnchangedResourcesKeepTheirPointers(t *testing.T) {
 	c := compile.NewCompiler()
 	before, err := c.Compile(sidecar(t))

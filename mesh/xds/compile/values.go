@@ -260,6 +260,7 @@ func (c *Compiler) data(at place, d *corepb.DataSource) []byte {
 			at.field("filename").errorf("files are not read here: not supported")
 			return nil
 		}
+		c.readFiles = true
 		content, err := c.ReadFile(s.Filename)
 		if err != nil {
 			at.field("filename").errorf("%v", err)

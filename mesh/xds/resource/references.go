@@ -32,12 +32,14 @@ func (r *Resource) References(t Type) ([]Reference, error) {
 	if found := r.references.Load(); found != nil {
 		return *found, nil
 	}
-	m, err := r.Unmarshal(t)
-	if err != nil {
-		return nil, err
-	}
 	var found []Reference
-	collect(m.ProtoReflect(), &found)
+	if mayRefer(r.Body.GetValue()) {
+		m, err := r.Unmarshal(t)
+		if err != nil {
+			return nil, err
+		}
+		collect(m.ProtoReflect(), &found)
+	}
 	slices.SortFunc(found, compareReferences)
 	found = slices.Compact(found)
 	r.references.Store(&found)
