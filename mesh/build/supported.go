@@ -214,11 +214,16 @@ var supportedFields = []messageFieldNames{
 	{"DeploymentStrategy", "type rollingUpdate"},
 	{"RollingUpdateDeployment", "maxSurge maxUnavailable"},
 	{"StatefulSet", "metadata spec"},
-	{"StatefulSetSpec", "replicas selector template"},
+	{"StatefulSetSpec", "replicas selector template updateStrategy minReadySeconds podManagementPolicy ordinals"},
+	{"StatefulSetUpdateStrategy", "type rollingUpdate"},
+	{"RollingUpdateStatefulSetStrategy", "partition maxUnavailable"},
+	{"StatefulSetOrdinals", "start"},
 	{"DaemonSet", "metadata spec"},
-	{"DaemonSetSpec", "selector template"},
+	{"DaemonSetSpec", "selector template updateStrategy minReadySeconds"},
+	{"DaemonSetUpdateStrategy", "type rollingUpdate"},
+	{"RollingUpdateDaemonSet", "maxUnavailable maxSurge"},
 	{"ReplicaSet", "metadata spec"},
-	{"ReplicaSetSpec", "replicas selector template"},
+	{"ReplicaSetSpec", "replicas selector template minReadySeconds"},
 
 	// Gateway API.
 	{"GatewayClass", "metadata spec"},
@@ -400,13 +405,6 @@ var ineffectiveFields = []fieldNote{
 	{"ContainerPort.hostPort", "nobody comes in through a node"},
 	{"ContainerPort.hostIP", "nobody comes in through a node"},
 	{"StatefulSetSpec.serviceName", "Pods have no names in DNS"},
-	{"StatefulSetSpec.podManagementPolicy", "Pods start in parallel"},
-	{"StatefulSetSpec.updateStrategy", "new Pods start before old ones end"},
-	{"StatefulSetSpec.minReadySeconds", "a Pod that is ready counts at once"},
-	{"StatefulSetSpec.ordinals", "Pods have random names"},
-	{"DaemonSetSpec.updateStrategy", "new Pods start before old ones end"},
-	{"DaemonSetSpec.minReadySeconds", "a Pod that is ready counts at once"},
-	{"ReplicaSetSpec.minReadySeconds", "a Pod that is ready counts at once"},
 	{"MetricProvider.address", "the world's own Prometheus is asked"},
 }
 

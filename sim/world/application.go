@@ -302,7 +302,7 @@ func newProber(w *World, n *node, c corev1.Container, name string, p *corev1.Pro
 	}
 	own.asker.Network = w.kubelet.Network(0, 0)
 	own.asker.Header = http.Header{"User-Agent": {"kube-probe/1.34"}, "Accept": {"*/*"}}
-	draw := w.o.Seed.Sub("probe/" + name + "/" + n.pod.Name + "/" + c.Name).At(0)
+	draw := w.o.Seed.Sub("probe/" + name + "/" + string(n.pod.UID) + "/" + c.Name).At(0)
 	own.phase = time.Duration(draw % uint64(time.Second))
 	return own, nil
 }
