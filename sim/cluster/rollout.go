@@ -193,9 +193,9 @@ func gated(pod *corev1.Pod) bool {
 	})
 }
 
-// Asks tells whether a probe is made over the network. Commands do not run here.
+// Asks tells whether there is a probe.
 func Asks(p *corev1.Probe) bool {
-	return p != nil && (p.HTTPGet != nil || p.TCPSocket != nil || p.GRPC != nil)
+	return p != nil && (p.HTTPGet != nil || p.TCPSocket != nil || p.GRPC != nil || p.Exec != nil)
 }
 
 // available tells whether a Pod has been ready for long enough.
