@@ -257,8 +257,8 @@ type prober struct {
 	probe   *status.Probe
 	asker   status.Asker
 	ask     func(context.Context) (int, error) // an HTTP status, or 0 and why it failed
-	phase   time.Duration // of its times after whole seconds
-	delay   time.Duration // after the container's start
+	phase   time.Duration                      // of its times after whole seconds
+	delay   time.Duration                      // after the container's start
 	period  time.Duration
 	success int // so many in a row
 	failure int
