@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:  "testdata",
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "programs": programs, "uptest": uptest, "taken": taken, "interrupts": interrupts, "hostile": hostile},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "programs": programs, "uptest": uptest, "taken": taken, "interrupts": interrupts, "hostile": hostile, "exemplar": exemplar, "interruptsreading": interruptsReading},
 		Setup: func(e *testscript.Env) error {
 			dir, err := os.Getwd()
 			e.Setenv("REPO", dir+"/..")

@@ -23,18 +23,27 @@ type explainOptions struct {
 func newExplainCommand(s Streams) *cobra.Command {
 	var o explainOptions
 	c := &cobra.Command{
-		Use:   "explain -f FILE… --from WORKLOAD URL",
-		Short: "Tell the way of one request, without sending it",
+		Use:   "explain -f FILE… --from WORKLOAD URL | explain RUN#ID",
+		Short: "Tell the way of one request, without sending it; or of one that a run has sent",
 		Long: "Tell the way of one request through the mesh that manifests describe, without sending it: which filter chain, which route and\n" +
 			"why none before it, where to, with what policy, and the line of YAML behind each decision. It is worked out by the proxy's own\n" +
 			"code from the configuration that the control plane would send.\n\n" +
-			"--from is a workload, NAMESPACE/WORKLOAD, a Pod, ingress (outside, through the gateway) or outside (straight at the Service).",
+			"--from is a workload, NAMESPACE/WORKLOAD, a Pod, ingress (outside, through the gateway) or outside (straight at the Service).\n\n" +
+			"RUN#ID is a request that windtunnel run --out RUN has sent: what each proxy on its way logged, what that failed, and the way of a\n" +
+			"request like it. ID is the beginning of its x-request-id, or SCENARIO/ID; the report has those of some calls of each kind.",
 		Example: "  windtunnel explain -f bookinfo/manifests/bookinfo.yaml,bookinfo/manifests/destination-rule-all.yaml,bookinfo/manifests/virtual-service-reviews-test-v2.yaml \\\n" +
 			"    --from productpage-v1 -H 'end-user: jason' http://reviews:9080/reviews/0\n" +
-			"  windtunnel explain -f bookinfo/manifests/bookinfo.yaml -f bookinfo/manifests/bookinfo-gateway.yaml --from ingress http://bookinfo.example/productpage -o json",
+			"  windtunnel explain -f bookinfo/manifests/bookinfo.yaml -f bookinfo/manifests/bookinfo-gateway.yaml --from ingress http://bookinfo.example/productpage -o json\n" +
+			"  windtunnel explain 'out/demo#reviews-timeout/5b3f0c2e'",
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return &exit{codeUsage, errors.New("explain needs one URL, like http://reviews:9080/reviews/0")}
+				return &exit{codeUsage, errors.New("explain needs one URL, like http://reviews:9080/reviews/0, or a request of a run, like out/demo#5b3f0c2e")}
+			}
+			if o.output != "table" && o.output != "json" {
+				return &exit{codeUsage, fmt.Errorf("-o %s: expected table or json", o.output)}
+			}
+			if ofRun(args[0]) {
+				return explainCall(s, o, args[0])
 			}
 			return explainRequest(s, o, args[0])
 		},
@@ -49,9 +58,6 @@ func newExplainCommand(s Streams) *cobra.Command {
 }
 
 func explainRequest(s Streams, o explainOptions, url string) error {
-	if o.output != "table" && o.output != "json" {
-		return &exit{codeUsage, fmt.Errorf("-o %s: expected table or json", o.output)}
-	}
 	if o.from == "" {
 		return &exit{codeUsage, errors.New("--from WORKLOAD is needed (or ingress, outside)")}
 	}

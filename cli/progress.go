@@ -10,6 +10,7 @@ import (
 
 	"github.com/mattn/go-isatty"
 
+	"github.com/windtunnel-mesh/windtunnel/reports"
 	"github.com/windtunnel-mesh/windtunnel/reports/result"
 )
 
@@ -62,7 +63,8 @@ func (p *progress) line(w io.Writer, r *result.Scenario) {
 	word := map[result.Status]string{result.Passed: "ok", result.Failed: "FAIL", result.Error: "ERROR", result.Skipped: "skip"}[r.Status]
 	fmt.Fprintf(w, "%s %-34s %9s in %7s  %s\n", p.paint(r.Status, fmt.Sprintf("%-5s", word)), r.Name, clock(r.VirtualSeconds), clock(r.WallSeconds), speed(r))
 	told := false
-	for _, step := range r.Steps {
+	for i := range r.Steps {
+		step := r.Steps[i]
 		if step.Status == result.Passed || step.Status == result.Skipped {
 			continue
 		}
@@ -75,12 +77,23 @@ func (p *progress) line(w io.Writer, r *result.Scenario) {
 		for _, c := range step.Checks {
 			if c.Status != result.Passed {
 				fmt.Fprintf(w, "      %s:%d: %s\n%s\n", c.File, c.Line, c.Expression, indent(indent(c.Values())))
+				if example := reports.Exemplar(&step, c); example != "" {
+					fmt.Fprintln(w, indent(indent(example+p.command(r, c.RequestID))))
+				}
 			}
 		}
 	}
 	if r.Message != "" && !told { // else the steps have said it
 		fmt.Fprintln(w, indent(r.Message))
 	}
+}
+
+// command is how to ask why a call went as it did.
+func (p *progress) command(r *result.Scenario, id string) string {
+	if p.o.out == "" {
+		return ""
+	}
+	return fmt.Sprintf("\nwindtunnel explain '%s#%s/%s'", p.o.out, r.Name, id)
 }
 
 func stepName(s result.Step) string {

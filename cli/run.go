@@ -97,7 +97,7 @@ func runScenarios(ctx context.Context, s Streams, o runOptions) error {
 	if err := o.validate(); err != nil {
 		return &exit{codeUsage, err}
 	}
-	scenarios, err := o.load(s.Err)
+	scenarios, err := untilInterrupt(ctx, "interrupted; nothing was run", func() ([]*spec.Scenario, error) { return o.load(s.Err) })
 	if err != nil {
 		return err
 	}

@@ -68,6 +68,8 @@ var functions = template.FuncMap{
 	"heat":        picture.Heat,
 	"measured":    measuredSteps,
 	"outcome":     inShort,
+	"exemplar":    exemplar,
+	"words":       InWords,
 	"diff":        coloured,
 	"bad":         func(status string) bool { return status != "-" && (len(status) != 3 || status >= "400") },
 	"hopbad":      func(h result.Hop) bool { return h.Status >= 400 || h.Method != "" && h.Status == 0 },

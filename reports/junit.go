@@ -99,10 +99,19 @@ func stepFailures(step *result.Step) string {
 	}
 	for _, c := range step.Checks {
 		if c.Status != result.Passed {
-			lines = append(lines, fmt.Sprintf("%s:%d: %s: %s", c.File, c.Line, c.Expression, c.Values()))
+			lines = append(lines, failed(step, c))
 		}
 	}
 	return strings.Join(lines, "\n")
+}
+
+// failed is a check that failed: where, what, the values, and a call that shows it.
+func failed(step *result.Step, c result.Check) string {
+	text := fmt.Sprintf("%s:%d: %s: %s", c.File, c.Line, c.Expression, c.Values())
+	if example := Exemplar(step, c); example != "" {
+		text += "\n" + example
+	}
+	return text
 }
 
 // Failures is all that went wrong in a scenario, a line or more per finding.
@@ -114,13 +123,14 @@ func Failures(s *result.Scenario) string {
 	if s.Evidence != "" {
 		lines = append(lines, "logs and dumps: "+s.Evidence)
 	}
-	for _, step := range s.Steps {
+	for i := range s.Steps {
+		step := &s.Steps[i]
 		if step.Message != "" && (step.Status == result.Failed || step.Status == result.Error) {
 			lines = append(lines, fmt.Sprintf("step %q: %s", step.Name, step.Message))
 		}
 		for _, c := range step.Checks {
 			if c.Status != result.Passed {
-				lines = append(lines, fmt.Sprintf("%s:%d: %s: %s", c.File, c.Line, c.Expression, c.Values()))
+				lines = append(lines, failed(step, c))
 			}
 		}
 	}

@@ -60,7 +60,7 @@ func TestFindings(t *testing.T) {
 		{"unknown subset", virtual("a", "hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v9}}]}]"), "warning WT0402 v9"},
 		{"conflict", virtual("a", "hosts: [reviews], http: [{route: [{destination: {host: reviews}}]}]") +
 			virtual("b", "hosts: [reviews.default.svc.cluster.local], http: [{route: [{destination: {host: reviews}}]}]"), "error WT0403 default/a"},
-		{"port required", virtual("a", "hosts: [two], http: [{route: [{destination: {host: two}}]}]"), "error WT0404 80, 81"},
+		{"port required", virtual("a", "hosts: [two], http: [{route: [{destination: {host: two}}]}]"), "warning WT0404 80, 81"},
 		{"unknown port", virtual("a", "hosts: [two], http: [{route: [{destination: {host: two, port: {number: 82}}}]}]"), "warning WT0407 82"},
 		{"unknown gateway", virtual("a", "hosts: [reviews], gateways: [mesh, none], http: [{route: [{destination: {host: reviews}}]}]"), "warning WT0405 default/none"},
 		{"no workload", "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p}\nspec: {selector: {matchLabels: {app: x}}, mtls: {mode: STRICT}}\n", "warning WT0406 app=x"},

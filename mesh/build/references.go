@@ -54,8 +54,10 @@ func (b *builder) checkDestination(d *model.Destination) {
 		b.report(at.object, config.Warning, CodeUnknownPort, at.path+".port.number",
 			fmt.Sprintf("service %q has no port %d: it has %s", s.Host, d.Port, portList(s)), "")
 	case d.Port == 0 && len(s.Ports) > 1:
-		b.report(at.object, config.Error, CodePortRequired, at.path,
-			fmt.Sprintf("service %q has several ports (%s): which one is meant?", s.Host, portList(s)), "write port.number below the destination")
+		// Istio's analysis calls it an error, and istiod takes it.
+		b.report(at.object, config.Warning, CodePortRequired, at.path,
+			fmt.Sprintf("service %q has several ports (%s): requests go to the one whose number they were sent to, and are answered with 503 where it has none such", s.Host, portList(s)),
+			"write port.number below the destination")
 	}
 	if d.Subset == "" {
 		return

@@ -17,7 +17,7 @@ func (b *builder) serviceEntries() {
 	for _, o := range oldestFirst(b.view.Of("ServiceEntry")) {
 		if e, ok := o.Value.(*networkingv1.ServiceEntry); ok {
 			for i := range e.Spec.GetHosts() {
-				b.addService(b.serviceEntry(o, &e.Spec, i))
+				b.addEntry(b.serviceEntry(o, &e.Spec, i))
 			}
 		}
 	}

@@ -23,6 +23,7 @@ func validateDeployment(c *checker) {
 func validateStatefulSet(c *checker) {
 	s := &c.o.Value.(*appsv1.StatefulSet).Spec
 	c.workload(s.Selector, &s.Template, s.Replicas)
+	c.inOrder(s)
 }
 
 func validateReplicaSet(c *checker) {
@@ -33,6 +34,7 @@ func validateReplicaSet(c *checker) {
 func validateDaemonSet(c *checker) {
 	s := &c.o.Value.(*appsv1.DaemonSet).Spec
 	c.workload(s.Selector, &s.Template, nil)
+	c.everywhere(s)
 }
 
 func validatePod(c *checker) {

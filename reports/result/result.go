@@ -80,10 +80,23 @@ type Check struct {
 	Message    string `json:"message,omitempty" doc:"the values of what it mentions"`
 	File       string `json:"file" doc:"of the expression"`
 	Line       int    `json:"line" doc:"of the expression"`
+	RequestID  string `json:"requestId,omitempty" doc:"of the call that shows best why it failed: the slowest, or one of the fewer; it is among the examples of the step's outcomes"`
 }
 
 // Values is the message without the expression that it begins with.
 func (c Check) Values() string { return strings.TrimPrefix(c.Message, c.Expression+", ") }
+
+// Example is the call with an id among the examples of the step's outcomes.
+func (s *Step) Example(id string) (*Outcome, *Example) {
+	for i := range s.Outcomes {
+		for j := range s.Outcomes[i].Examples {
+			if id != "" && s.Outcomes[i].Examples[j].RequestID == id {
+				return &s.Outcomes[i], &s.Outcomes[i].Examples[j]
+			}
+		}
+	}
+	return nil, nil
+}
 
 // Timeline is who answered over the world's time, in buckets.
 type Timeline struct {

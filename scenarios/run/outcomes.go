@@ -40,7 +40,7 @@ func (x *execution) about(ctx context.Context, out *result.Step) {
 		return
 	}
 	bad := out.Status != result.Passed
-	out.Latency, out.Outcomes = s.latency, x.outcomes(s, bad)
+	out.Latency, out.Outcomes = s.latency, x.outcomes(s, bad, x.exemplify(out.Checks, s))
 	for _, o := range out.Outcomes {
 		bad = bad || failure(o.Status)
 	}
@@ -74,8 +74,9 @@ func asked(st *spec.Step) *spec.Explain {
 // failure tells whether a status of answers or outcomes is a bad one.
 func failure(status string) bool { return status != "-" && (len(status) != 3 || status >= "400") }
 
-// outcomes groups calls by how they went, the most frequent first.
-func (x *execution) outcomes(s *sent, failed bool) []result.Outcome {
+// outcomes groups calls by how they went, the most frequent first. Those that are named
+// are told of in full.
+func (x *execution) outcomes(s *sent, failed bool, named []int) []result.Outcome {
 	type group struct {
 		result.Outcome
 		key   string
@@ -103,8 +104,11 @@ func (x *execution) outcomes(s *sent, failed bool) []result.Outcome {
 		if bad {
 			limit, each = badGroups, badExamples
 		}
-		if told[bad]++; told[bad] <= limit {
-			for _, i := range g.calls[:min(each, len(g.calls))] {
+		if told[bad]++; told[bad] > limit {
+			each = 0
+		}
+		for n, i := range g.calls {
+			if n < each || slices.Contains(named, i) {
 				g.Examples = append(g.Examples, x.example(&s.exchanges[i]))
 			}
 		}

@@ -157,6 +157,7 @@ func behaviourFormat() object[Behaviour] {
 		at("http", "What its HTTP server does.", httpFormat().kind(), func(b *Behaviour) *HTTPBehaviour { return &b.HTTP }),
 		at("grpc", "What its gRPC server does: fortio's ping, gRPC's test service and health.", pointer(grpcFormat()), func(b *Behaviour) **GRPCBehaviour { return &b.GRPC }),
 		at("startup", "How long after the container's start it begins to listen. Default: at once.", duration(), func(b *Behaviour) *time.Duration { return &b.Startup }),
+		at("exec", "How the commands of exec probes fail. Default: they succeed while the server listens.", pointer(execFormat()), func(b *Behaviour) **ExecBehaviour { return &b.Exec }),
 		at("tls", "The server ends TLS itself.", pointer(serverTLSFormat()), func(b *Behaviour) **ServerTLS { return &b.TLS }),
 	}, rules: func(d *decoder, n *yaml.Node, keys map[string]*yaml.Node, b *Behaviour) {
 		b.Position = d.at(n)
@@ -168,6 +169,16 @@ func behaviourFormat() object[Behaviour] {
 		}
 	}, extend: func(s schema) {
 		s["oneOf"] = []schema{{"required": []string{"http"}}, {"required": []string{"grpc"}}}
+	}}
+}
+
+func execFormat() object[ExecBehaviour] {
+	return object[ExecBehaviour]{what: "the behaviour of commands", fields: []field[ExecBehaviour]{
+		at("exitCode", "What they end with. Default: 1.", whole[int](1, 255), func(e *ExecBehaviour) *int { return &e.ExitCode }),
+		at("after", "How long after the container's start they begin to fail. Default: at once.", duration(), func(e *ExecBehaviour) *time.Duration { return &e.After }),
+		at("for", "For how long they fail. Default: for good.", duration(), func(e *ExecBehaviour) *time.Duration { return &e.For }),
+	}, rules: func(_ *decoder, _ *yaml.Node, _ map[string]*yaml.Node, e *ExecBehaviour) {
+		e.ExitCode = max(e.ExitCode, 1)
 	}}
 }
 

@@ -74,7 +74,15 @@ type Behaviour struct {
 	GRPC     *GRPCBehaviour // in place of HTTP
 	TLS      *ServerTLS     // nil: plain text
 	Startup  time.Duration  // it listens so long after the container's start
+	Exec     *ExecBehaviour // nil: commands succeed while it listens
 	Position Position
+}
+
+// ExecBehaviour is what the commands of exec probes do.
+type ExecBehaviour struct {
+	ExitCode int
+	After    time.Duration // they fail from so long after the container's start
+	For      time.Duration // for so long; 0: for good
 }
 
 // GRPCBehaviour is a gRPC server's behaviour, over all methods.

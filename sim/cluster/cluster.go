@@ -60,8 +60,11 @@ type Cluster struct {
 	derived map[config.Key]bool // objects in the store that this package made
 	// gateways are those of the Gateway API that have been deployed.
 	gateways map[config.Key]*deployed
-	scaled   map[config.Key]bool // whose replicas are not those that were applied
-	stalled  []string            // rollouts that the last change has given up waiting for
+	// revisions are those from which StatefulSets are updated.
+	revisions map[config.Key]revision
+	named     map[string]int      // how many Pods have had a name, "ns/name"
+	scaled    map[config.Key]bool // whose replicas are not those that were applied
+	stalled   []string            // rollouts that the last change has given up waiting for
 }
 
 // Pod is a Pod that runs, with the workload that owns it.
@@ -70,6 +73,7 @@ type Pod struct {
 	Owner   config.Key
 	hash    string // of the template
 	ready   bool
+	ordinal int // of a StatefulSet's
 	created time.Time
 	since   time.Time // it is ready since then
 	// settled Pods are waited for no more: they have been available, or their rollout has
@@ -90,6 +94,9 @@ func New(o Options) *Cluster {
 
 		gateways: make(map[config.Key]*deployed),
 		scaled:   make(map[config.Key]bool),
+
+		revisions: make(map[config.Key]revision),
+		named:     make(map[string]int),
 	}
 }
 
@@ -112,6 +119,7 @@ func (c *Cluster) Delete(ctx context.Context, keys []config.Key) error {
 	for _, k := range keys {
 		delete(c.objects, k)
 		delete(c.scaled, k)
+		delete(c.revisions, k)
 	}
 	return c.reconcile(ctx)
 }

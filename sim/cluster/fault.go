@@ -28,8 +28,7 @@ func (c *Cluster) Lost(ctx context.Context, pods []string) error {
 	return c.reconcile(ctx)
 }
 
-// Restart replaces the Pods of a Deployment or StatefulSet; new ones are ready
-// before old ones stop.
+// Restart replaces the Pods of a Deployment, StatefulSet or DaemonSet as its strategy says.
 func (c *Cluster) Restart(ctx context.Context, k config.Key) error {
 	o := c.objects[k]
 	if o == nil {
@@ -45,8 +44,12 @@ func (c *Cluster) Restart(ctx context.Context, k config.Key) error {
 		w = w.DeepCopy()
 		stamp(&w.Spec.Template)
 		changed.Value = w
+	case *appsv1.DaemonSet:
+		w = w.DeepCopy()
+		stamp(&w.Spec.Template)
+		changed.Value = w
 	default:
-		return fmt.Errorf("%s cannot be restarted: only Deployments and StatefulSets can", k)
+		return fmt.Errorf("%s cannot be restarted: only Deployments, StatefulSets and DaemonSets can", k)
 	}
 	c.objects[k] = &changed
 	return c.reconcile(ctx)

@@ -53,6 +53,7 @@ type owner struct {
 	template corev1.PodTemplateSpec
 	hash     string
 	rollout  rollout
+	numbers  *ordinals // of a StatefulSet
 }
 
 // owners returns the workloads in order of their keys.
@@ -65,11 +66,13 @@ func (c *Cluster) owners() []owner {
 			o.rollout = rolloutOf(&w.Spec, o.replicas)
 			owners = append(owners, o)
 		case *appsv1.StatefulSet:
-			owners = append(owners, newOwner(k, w.Spec.Replicas, w.Spec.Template))
+			owners = append(owners, c.statefulSet(newOwner(k, w.Spec.Replicas, w.Spec.Template), &w.Spec))
 		case *appsv1.ReplicaSet:
-			owners = append(owners, newOwner(k, w.Spec.Replicas, w.Spec.Template))
+			o := newOwner(k, w.Spec.Replicas, w.Spec.Template)
+			o.rollout.minReady = time.Duration(w.Spec.MinReadySeconds) * time.Second
+			owners = append(owners, o)
 		case *appsv1.DaemonSet:
-			owners = append(owners, c.everywhere(newOwner(k, nil, w.Spec.Template)))
+			owners = append(owners, c.daemonSet(newOwner(k, nil, w.Spec.Template), &w.Spec))
 		}
 	}
 	for _, k := range c.keys("Pod") {
@@ -110,9 +113,16 @@ func (c *Cluster) newPod(o owner) (*Pod, error) {
 	if o.key.Kind != "Pod" {
 		name = fmt.Sprintf("%s-%s-%s", o.key.Name, o.hash, c.suffix(o.key))
 	}
+	return c.namedPod(o, name)
+}
+
+func (c *Cluster) namedPod(o owner, name string) (*Pod, error) {
 	pod := &corev1.Pod{ObjectMeta: *o.template.ObjectMeta.DeepCopy(), Spec: *o.template.Spec.DeepCopy()}
 	pod.Name, pod.Namespace = name, o.key.Namespace
 	pod.UID = types.UID(name)
+	if c.named[pod.Namespace+"/"+name]++; c.named[pod.Namespace+"/"+name] > 1 {
+		pod.UID += types.UID(fmt.Sprintf("-%d", c.named[pod.Namespace+"/"+name]))
+	}
 	pod.CreationTimestamp = metav1.NewTime(time.Now())
 	if o.key.Kind == "Deployment" {
 		if pod.Labels == nil {

@@ -22,6 +22,7 @@ type rollout struct {
 	unavailable int           // replicas that may be missing meanwhile
 	minReady    time.Duration // a Pod that is ready for so long is available
 	deadline    time.Duration // for the next Pod to make progress
+	onDelete    bool          // Pods of older templates stay until somebody ends them
 }
 
 // freely starts all new Pods before old ones end.
@@ -122,7 +123,11 @@ func (c *Cluster) advance(ctx context.Context) (moved []config.Key, err error) {
 		return moved, err
 	}
 	for _, o := range owners {
-		started, err := c.startPods(ctx, o)
+		start := c.startPods
+		if o.numbers != nil {
+			start = c.startNumbered
+		}
+		started, err := start(ctx, o)
 		if err != nil {
 			return nil, err
 		}
@@ -188,9 +193,9 @@ func gated(pod *corev1.Pod) bool {
 	})
 }
 
-// Asks tells whether a probe is made over the network. Commands do not run here.
+// Asks tells whether there is a probe.
 func Asks(p *corev1.Probe) bool {
-	return p != nil && (p.HTTPGet != nil || p.TCPSocket != nil || p.GRPC != nil)
+	return p != nil && (p.HTTPGet != nil || p.TCPSocket != nil || p.GRPC != nil || p.Exec != nil)
 }
 
 // available tells whether a Pod has been ready for long enough.
@@ -292,14 +297,21 @@ func (c *Cluster) startPods(ctx context.Context, o owner) (started bool, err err
 		if err != nil {
 			return false, err
 		}
-		if err := c.o.Kubelet.Start(ctx, p.Pod); err != nil {
-			return false, fmt.Errorf("pod %s: %w", p.Name, err)
+		if err := c.startPod(ctx, p); err != nil {
+			return false, err
 		}
-		c.pods = append(c.pods, p)
-		c.o.OnPod(p.Pod, "started")
 		started = true
 	}
 	return started, nil
+}
+
+func (c *Cluster) startPod(ctx context.Context, p *Pod) error {
+	if err := c.o.Kubelet.Start(ctx, p.Pod); err != nil {
+		return fmt.Errorf("pod %s: %w", p.Name, err)
+	}
+	c.pods = append(c.pods, p)
+	c.o.OnPod(p.Pod, "started")
+	return nil
 }
 
 // surplus returns the Pods that nobody needs any more: of workloads that are gone, of older
@@ -309,6 +321,12 @@ func (c *Cluster) surplus(owners []owner) []*Pod {
 	known := make(map[config.Key]bool, len(owners))
 	for _, o := range owners {
 		known[o.key] = true
+		if o.numbers != nil {
+			for _, p := range c.surplusNumbered(o) {
+				ends[p] = true
+			}
+			continue
+		}
 		var fresh, old []*Pod
 		for _, p := range c.pods {
 			switch {
@@ -356,8 +374,15 @@ func truth(b bool) int {
 // controller those that are not available go first, as many as no new Pod that is still to
 // become available stands for; of the others as many as are available beyond the minimum.
 func (c *Cluster) replaced(o owner, old []*Pod) []*Pod {
-	if len(old) == 0 {
+	if len(old) == 0 || o.rollout.onDelete {
 		return nil
+	}
+	if o.key.Kind == "DaemonSet" && o.rollout.surge > 0 { // each gives way to the new one on its Node
+		return slices.DeleteFunc(old, func(p *Pod) bool {
+			return !slices.ContainsFunc(c.pods, func(n *Pod) bool {
+				return n.Owner == o.key && n.hash == o.hash && n.Spec.NodeName == p.Spec.NodeName && o.rollout.available(n)
+			})
+		})
 	}
 	n := c.count(o)
 	minimum := o.replicas - o.rollout.unavailable

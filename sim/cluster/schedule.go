@@ -35,7 +35,8 @@ func (c *Cluster) schedule(o owner) (string, error) {
 	for _, p := range c.pods {
 		l := loads[p.Spec.NodeName]
 		l.all++
-		if p.Owner == o.key {
+		// A DaemonSet's new Pod may run beside the old one of its Node.
+		if p.Owner == o.key && (o.key.Kind != "DaemonSet" || p.hash == o.hash) {
 			l.own++
 		}
 		loads[p.Spec.NodeName] = l

@@ -55,6 +55,9 @@ func newApplication(w *World, n *node, c corev1.Container) (*application, error)
 		if err != nil {
 			return nil, fmt.Errorf("%s probe: %w", p.name, err)
 		}
+		if p.probe.Exec != nil {
+			prober.ask = func(context.Context) (int, error) { return 0, a.command(p.probe.Exec.Command) }
+		}
 		*p.place = prober
 	}
 	a.unready()
@@ -253,8 +256,9 @@ type prober struct {
 	name    string
 	probe   *status.Probe
 	asker   status.Asker
-	phase   time.Duration // of its times after whole seconds
-	delay   time.Duration // after the container's start
+	ask     func(context.Context) (int, error) // an HTTP status, or 0 and why it failed
+	phase   time.Duration                      // of its times after whole seconds
+	delay   time.Duration                      // after the container's start
 	period  time.Duration
 	success int // so many in a row
 	failure int
@@ -285,8 +289,14 @@ func newProber(w *World, n *node, c corev1.Container, name string, p *corev1.Pro
 	}
 	own := &prober{name: name, delay: seconds(p.InitialDelaySeconds, 0), period: seconds(p.PeriodSeconds, 10),
 		success: int(max(p.SuccessThreshold, 1)), failure: 3}
+	own.ask = func(ctx context.Context) (int, error) { return own.probe.Ask(ctx, own.asker) }
 	if p.FailureThreshold > 0 {
 		own.failure = int(p.FailureThreshold)
+	}
+	draw := w.o.Seed.Sub("probe/" + name + "/" + string(n.pod.UID) + "/" + c.Name).At(0)
+	own.phase = time.Duration(draw % uint64(time.Second))
+	if resolved.Exec != nil {
+		return own, nil
 	}
 	if own.probe, err = status.ParseProbe(text); err != nil {
 		return nil, err
@@ -302,8 +312,6 @@ func newProber(w *World, n *node, c corev1.Container, name string, p *corev1.Pro
 	}
 	own.asker.Network = w.kubelet.Network(0, 0)
 	own.asker.Header = http.Header{"User-Agent": {"kube-probe/1.34"}, "Accept": {"*/*"}}
-	draw := w.o.Seed.Sub("probe/" + name + "/" + n.pod.Name + "/" + c.Name).At(0)
-	own.phase = time.Duration(draw % uint64(time.Second))
 	return own, nil
 }
 
@@ -336,11 +344,11 @@ func (p *prober) watch(ctx context.Context, begun time.Time, told func(finding) 
 	next := later(begun.Add(p.delay+p.phase), time.Now().Add(p.phase/1000))
 	for pauseUntil(ctx, next) {
 		next = later(next.Add(p.period), time.Now())
-		code, err := p.probe.Ask(ctx, p.asker)
+		code, err := p.ask(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		found := finding{passed: err == nil && code >= 200 && code < 400}
+		found := finding{passed: err == nil && (code == 0 || code >= 200 && code < 400)}
 		switch {
 		case found.passed:
 			passed, failed = passed+1, 0

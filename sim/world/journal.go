@@ -103,6 +103,13 @@ func (j *journal) killed(pod string) {
 	j.dead[pod] = true
 }
 
+// born forgets that a Pod of that name has died.
+func (j *journal) born(pod string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.dead, pod)
+}
+
 // unanswered is what is certain of a request that was in a Pod when that was killed.
 func unanswered(e accesslog.Entry) accesslog.Entry {
 	e.Status, e.Flags, e.Details, e.Attempts, e.BytesSent = 0, "DC", "", 1, 0

@@ -84,6 +84,7 @@ func (w *World) Start(_ context.Context, pod *corev1.Pod) error {
 		return err
 	}
 	n := &node{pod: pod, workload: workloadOf(pod), host: host}
+	w.log.born(pod.Name)
 	w.log.know(addr, place{pod.Name, pod.Namespace, n.workload})
 	n.ctx, n.cancel = context.WithCancel(w.ctx)
 	w.setNode(pod.Name, n)
@@ -184,7 +185,7 @@ func (w *World) startProcess(ctx context.Context, n *node, c corev1.Container, e
 		Wrap: wrap,
 		Pod:  n.pod, Spec: c, Workload: n.workload, Env: env, Files: files,
 		Network: n.host.Network(uid, uid),
-		Seed:    w.o.Seed.Sub("app/" + n.pod.Name + "/" + c.Name),
+		Seed:    w.o.Seed.Sub("app/" + string(n.pod.UID) + "/" + c.Name),
 		Spans:   w.spans,
 	})
 	if err != nil {
@@ -221,7 +222,7 @@ func (w *World) startProxy(ctx context.Context, n *node, c corev1.Container, env
 	options.AppProbes, options.AppMetrics = env[inject.AppProbersEnv], env[inject.AppMetricsEnv]
 	options.Network = n.host.Network(uid, uid)
 	options.ReadFile = mounts(token, w.ca.RootPEM())
-	options.Seed = w.o.Seed.Sub("proxy/" + n.pod.Name)
+	options.Seed = w.o.Seed.Sub("proxy/" + string(n.pod.UID))
 	options.KeyType = w.keyType()
 	options.Deterministic = w.o.Deterministic
 	options.AccessLog = w.log.sink(place{n.pod.Name, n.pod.Namespace, n.workload})

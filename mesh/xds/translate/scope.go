@@ -63,8 +63,9 @@ func (t *Translator) scopeOf(n model.Node) *scope {
 	return s
 }
 
-// seeServices picks one service per host: the namespace's own before exported ones. Those
-// that are imported may have fewer ports then.
+// seeServices picks one service per host: Kubernetes' own before a ServiceEntry's, the
+// namespace's before exported ones, the older before the newer. Those that are imported
+// may have fewer ports then.
 func (t *Translator) seeServices(s *scope, labels map[string]string, imported func(*Translator, *model.Service) *model.Service) {
 	s.byHost = map[string]*model.Service{}
 	s.policies = map[*model.Service]*model.DestinationRule{}
@@ -75,7 +76,7 @@ func (t *Translator) seeServices(s *scope, labels map[string]string, imported fu
 		if service = imported(t, service); service == nil {
 			continue
 		}
-		if have := s.byHost[service.Host]; have != nil && service.Namespace != s.namespace {
+		if have := s.byHost[service.Host]; have != nil && !precedes(service, have, s.namespace) {
 			continue
 		}
 		s.byHost[service.Host] = service
@@ -87,6 +88,14 @@ func (t *Translator) seeServices(s *scope, labels map[string]string, imported fu
 			s.policies[service] = d
 		}
 	}
+}
+
+// precedes tells whether a service takes the place of an older one of its host.
+func precedes(s, older *model.Service, namespace string) bool {
+	if s.Kubernetes != older.Kubernetes {
+		return s.Kubernetes
+	}
+	return s.Namespace == namespace && older.Namespace != namespace
 }
 
 func (t *Translator) seeRoutes(s *scope) {

@@ -54,3 +54,28 @@ func TestServiceEntryPortWithoutProtocol(t *testing.T) {
 		t.Errorf("chains %q, want one of TCP to the entry", chains)
 	}
 }
+
+// TestEntriesOfOneHost: the oldest ServiceEntry of a host is the service, with the ports
+// and endpoints that others of its namespace add.
+func TestEntriesOfOneHost(t *testing.T) {
+	set := translated(t, productpage, bookinfo(),
+		entry("a", "shared.example.com", "{number: 9000, name: p, protocol: TCP}", "resolution: STATIC, endpoints: [{address: 192.0.2.1}]"),
+		entry("b", "shared.example.com", "{number: 9000, name: p, protocol: HTTP}", "resolution: STATIC, endpoints: [{address: 192.0.2.2}]"),
+		entry("c", "shared.example.com", "{number: 9001, name: q, protocol: HTTP}", "resolution: STATIC, endpoints: [{address: 192.0.2.3}]"))
+	if l := listener(t, set, "0.0.0.0_9000"); len(connectionChains(t, l)) != 1 {
+		t.Errorf("port 9000 has %d chains of TCP, want that of the first entry", len(connectionChains(t, l)))
+	}
+	for port, want := range map[string][]string{"9000": {"192.0.2.1", "192.0.2.2"}, "9001": {"192.0.2.3"}} {
+		name := "outbound|" + port + "||shared.example.com"
+		res := set[resource.Endpoint][name]
+		if res == nil {
+			t.Errorf("%s has no endpoints", name)
+			continue
+		}
+		for _, address := range want {
+			if !strings.Contains(string(res.Body.GetValue()), address) {
+				t.Errorf("%s has no endpoint %s", name, address)
+			}
+		}
+	}
+}

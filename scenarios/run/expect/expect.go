@@ -193,14 +193,18 @@ func explain(message string, s spec.Scope) string {
 		}
 		return fmt.Sprintf("unknown field %q in the expectation%s", name, spec.Suggest(name, fields))
 	}
+	hint := ""
 	switch {
 	case strings.Contains(message, "(duration, string)"), strings.Contains(message, "(duration, int)"):
-		return message + `; write durations as duration("20ms")`
+		hint = `; write durations as duration("20ms")`
 	case strings.Contains(message, "'(double, int)'"), strings.Contains(message, "'(int, double)'"):
-		return message + "; write 2.0 instead of 2, or double(count)"
+		hint = "; write 2.0 instead of 2, or double(count)"
 	}
 	message, _, _ = strings.Cut(message, "\n")
-	return "expectation: " + message
+	if words, ok := inWords(message); ok {
+		message = words
+	}
+	return "expectation: " + message + hint
 }
 
 // names are all that an expression may call or mention in a scope.
