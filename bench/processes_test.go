@@ -16,8 +16,9 @@ import (
 
 // BenchmarkProxyProcesses drives 32 kept connections through a proxy process that has one
 // processor: meshproxy as `make build` makes it, net/http/httputil.ReverseProxy, and what
-// other peers are installed, in turn (-count interleaves them). cpu-µs/op is what the
-// process itself used.
+// other peers are installed, in turn. cpu-µs/op is what the process itself used. Machines
+// are not the same from minute to minute, and -count repeats one proxy after the other:
+// compare the medians of several runs of all.
 func BenchmarkProxyProcesses(b *testing.B) {
 	app := backend(b)
 	dir := b.TempDir()
