@@ -44,7 +44,7 @@ func Percentiles(l *result.Latency) template.HTML {
 		last++
 	}
 	x := func(share float64) float64 { return 100 * -math.Log10(max(1-share, math.Pow10(-last))) / float64(last) }
-	top := l.Max * 1.08
+	top := l.Max * 1.15 // the highest label has room above its dot
 	var c canvas
 	c.open("plot percentiles", plotHeight+20, "Latency by percentile")
 	y := c.values(top)
