@@ -142,14 +142,17 @@ func (o Options) check() error {
 	return nil
 }
 
-// shape is the schedule of a load that is not fortio's: of one rate, where calls do
-// not come at even distances, or of several.
+// shape is the schedule of a load that is not fortio's: of several rates, of calls that do
+// not come at even distances, or of as many as the callers cannot share evenly. Fortio has
+// its first caller make what is left over, one after the other, which takes longer than
+// the load was to.
 func (o Options) shape() (Shape, bool) {
 	s := o.Shape
 	if len(s.Stages) > 0 {
 		return s, true
 	}
-	if o.QPS == 0 || s.Jitter == 0 && s.Arrival != Poisson {
+	even := o.calls()%int64(o.callers()) == 0
+	if o.QPS == 0 || s.Jitter == 0 && s.Arrival != Poisson && even {
 		return s, false
 	}
 	d := o.Duration

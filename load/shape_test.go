@@ -126,6 +126,22 @@ func TestShapedLoad(t *testing.T) {
 	})
 }
 
+// What the connections cannot share evenly is not left to one of them.
+func TestUnevenCalls(t *testing.T) {
+	in(t, slow(), func(t *testing.T, to Target) {
+		r, err := Run(t.Context(), Options{Target: to, QPS: 200, Connections: 16, Duration: time.Second})
+		if err != nil || len(r.Records) != 200 {
+			t.Fatalf("%d calls, want 200: %v", len(r.Records), err)
+		}
+		first := r.Records[0].Intended
+		for i, rec := range r.Records {
+			if want := first.Add(time.Duration(i) * 5 * time.Millisecond); rec.Intended.Sub(want).Abs() > time.Microsecond || rec.Sent.Sub(want) > 20*time.Millisecond {
+				t.Fatalf("call %d is meant for %v and sent at %v, want %v", i, rec.Intended, rec.Sent, want)
+			}
+		}
+	})
+}
+
 // From the intended start a stall shows in a shaped load, too.
 func TestAStallShowsInAShapedLoad(t *testing.T) {
 	calls := 0
