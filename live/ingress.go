@@ -55,7 +55,7 @@ func (w *World) ingress(ctx context.Context, host, port string) (entry, error) {
 	for i := range istios {
 		g, ok := typed[networkingv1.Gateway](&istios[i], "networking.istio.io/v1", "Gateway")
 		if ok && w.selectsIngress(g.Spec.GetSelector()) {
-			rank = max(rank, config.ServerRank(g, host, number))
+			rank = max(rank, config.ServerRank(&g.Spec, host, number))
 		}
 	}
 	slices.SortStableFunc(apis, func(a, b unstructured.Unstructured) int {

@@ -7,10 +7,12 @@ import (
 	"strings"
 
 	meshpb "istio.io/api/mesh/v1alpha1"
+	networkingpb "istio.io/api/networking/v1alpha3"
 	networkingk8sv1 "k8s.io/api/networking/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/mesh/model"
+	"github.com/windtunnel-mesh/windtunnel/mesh/store"
 )
 
 // generatedIngress stands in the names of what is made of Ingresses, as in Istio.
@@ -34,7 +36,7 @@ func (b *builder) ingresses() {
 		if !ok || !b.ingressOurs(o, i) {
 			continue
 		}
-		b.ingressGateway(o, &i.Spec)
+		b.ingressGateway(o, i)
 		for n := range i.Spec.Rules {
 			r := ingressRule{o, fmt.Sprintf("spec.rules[%d]", n), &i.Spec.Rules[n]}
 			if r.rule.HTTP == nil {
@@ -53,26 +55,18 @@ func (b *builder) ingresses() {
 	}
 }
 
-// ingressOurs tells whether the mesh serves an Ingress: MeshConfig's ingressClass by the
-// annotation, or an IngressClass of Istio's controller; without any only where
-// ingressControllerMode is DEFAULT.
+// ingressOurs tells whether the mesh serves an Ingress, and reports where it does not.
 func (b *builder) ingressOurs(o *config.Object, i *networkingk8sv1.Ingress) bool {
-	mode, ours := b.options.MeshConfig.GetIngressControllerMode(), cmp.Or(b.options.MeshConfig.GetIngressClass(), "istio")
-	class, byName := config.IngressClassOf(i)
-	path, hint := "metadata.annotations", fmt.Sprintf("the mesh serves class %q", ours)
-	if !byName {
-		if mode != meshpb.MeshConfig_OFF && class == ours {
-			return true
-		}
-	} else {
-		defined := b.ingressClass(class)
-		if defined != nil && config.IngressClassOurs(defined) || defined == nil && mode == meshpb.MeshConfig_DEFAULT {
-			return true
-		}
-		path, hint = "spec.ingressClassName", "an IngressClass of that name whose controller is istio.io/ingress-controller makes it the mesh's"
+	class, annotated := config.IngressClassName(i)
+	if config.IngressOurs(i, ingressClass(b.view, class), b.options.MeshConfig) {
+		return true
 	}
 	what := fmt.Sprintf("an Ingress of class %q", class)
-	if class == "" {
+	path, hint := "spec.ingressClassName", "an IngressClass of that name whose controller is istio.io/ingress-controller makes it the mesh's"
+	switch {
+	case annotated:
+		path, hint = "metadata.annotations", fmt.Sprintf("the mesh serves class %q", config.IngressClass(b.options.MeshConfig))
+	case class == "":
 		what, path, hint = "an Ingress without a class", "spec", "write ingressClassName: istio, and an IngressClass istio whose controller is istio.io/ingress-controller"
 	}
 	b.report(o, config.Warning, CodeIngressClass, path, what+" is left to whoever serves it: nothing comes in by it", hint)
@@ -80,15 +74,15 @@ func (b *builder) ingressOurs(o *config.Object, i *networkingk8sv1.Ingress) bool
 }
 
 // ingressClass is the IngressClass of a name, or without one the default; nil: none.
-func (b *builder) ingressClass(name string) *networkingk8sv1.IngressClass {
+func ingressClass(v *store.View, name string) *networkingk8sv1.IngressClass {
 	if name != "" {
-		if o := b.view.Get("IngressClass", "", name); o != nil {
+		if o := v.Get("IngressClass", "", name); o != nil {
 			c, _ := o.Value.(*networkingk8sv1.IngressClass)
 			return c
 		}
 		return nil
 	}
-	for _, o := range oldestFirst(b.view.Of("IngressClass")) {
+	for _, o := range oldestFirst(v.Of("IngressClass")) {
 		if c, ok := o.Value.(*networkingk8sv1.IngressClass); ok && config.DefaultIngressClass(c) {
 			return c
 		}
@@ -96,51 +90,51 @@ func (b *builder) ingressClass(name string) *networkingk8sv1.IngressClass {
 	return nil
 }
 
-// ingressGateway opens the ports of an Ingress at the gateways that serve Ingresses. It is
-// in the root namespace, where those are, and so are the Secrets.
-func (b *builder) ingressGateway(o *config.Object, spec *networkingk8sv1.IngressSpec) {
-	g := &model.Gateway{
-		Name: o.Name + "-" + generatedIngress + "-" + o.Namespace, Namespace: b.options.RootNamespace,
-		Selector: b.ingressSelector(), Created: o.Created, Source: sourceAt(o, ""),
+// IngressGateways are the Gateways that Istio makes of a view's Ingresses.
+func IngressGateways(v *store.View, mesh *meshpb.MeshConfig) []*networkingpb.Gateway {
+	var list []*networkingpb.Gateway
+	for _, o := range oldestFirst(v.Of("Ingress")) {
+		if i, ok := o.Value.(*networkingk8sv1.Ingress); ok {
+			class, _ := config.IngressClassName(i)
+			if config.IngressOurs(i, ingressClass(v, class), mesh) {
+				list = append(list, config.IngressGateway(i, mesh))
+			}
+		}
 	}
-	for i, t := range spec.TLS {
-		path := fmt.Sprintf("spec.tls[%d]", i)
-		if t.SecretName == "" {
-			b.report(o, config.Warning, CodeIngress, path, "tls without secretName has no effect", "")
-			continue
-		}
-		s := &model.Server{
-			Port: 443, Protocol: model.HTTPS, Name: fmt.Sprintf("https-443-ingress-%s-%s-%d", o.Name, o.Namespace, i),
-			TLS: &model.ServerTLS{Credentials: []string{t.SecretName}}, Source: sourceAt(o, path),
-		}
-		if _, problem := b.credentialProblem(g.Namespace, s.TLS); problem != "" {
-			s.TLS.Invalid = true
-			b.report(o, config.Warning, CodeIngress, path+".secretName", problem, "the secret must be in the namespace of the gateway's Pods: "+g.Namespace)
-		}
-		for _, h := range t.Hosts {
-			s.Hosts = append(s.Hosts, model.ServerHost{Namespace: "*", Host: strings.ToLower(h)})
-		}
-		if len(s.Hosts) == 0 {
-			s.Hosts = []model.ServerHost{{Namespace: "*", Host: "*"}}
-		}
-		g.Servers = append(g.Servers, s)
-	}
-	g.Servers = append(g.Servers, &model.Server{
-		Port: 80, Protocol: model.HTTP, Name: fmt.Sprintf("http-80-ingress-%s-%s", o.Name, o.Namespace),
-		Hosts: []model.ServerHost{{Namespace: "*", Host: "*"}}, Source: g.Source,
-	})
-	b.parts.Gateways = append(b.parts.Gateways, g)
+	return list
 }
 
-// ingressSelector has the label istio of the gateways: ingressSelector, or the name of
-// ingressService, which for the default installation is not their label.
-func (b *builder) ingressSelector() map[string]string {
-	c := b.options.MeshConfig
-	label := c.GetIngressSelector()
-	if s := c.GetIngressService(); label == "" && s != "istio-ingressgateway" {
-		label = s
+// ingressGateway opens the ports of an Ingress at the gateways that serve Ingresses. It is
+// in the root namespace, where those are, and so are the Secrets.
+func (b *builder) ingressGateway(o *config.Object, i *networkingk8sv1.Ingress) {
+	made := config.IngressGateway(i, b.options.MeshConfig)
+	g := &model.Gateway{
+		Name: o.Name + "-" + generatedIngress + "-" + o.Namespace, Namespace: b.options.RootNamespace,
+		Selector: made.GetSelector(), Created: o.Created, Source: sourceAt(o, ""),
 	}
-	return map[string]string{"istio": cmp.Or(label, "ingressgateway")}
+	secrets := map[string]string{} // where each stands
+	for n, t := range i.Spec.TLS {
+		path := fmt.Sprintf("spec.tls[%d]", n)
+		if secrets[t.SecretName] = path; t.SecretName == "" {
+			b.report(o, config.Warning, CodeIngress, path, "tls without secretName has no effect", "")
+		}
+	}
+	for _, s := range made.GetServers() {
+		path := secrets[s.GetTls().GetCredentialName()]
+		m := &model.Server{Port: s.GetPort().GetNumber(), Protocol: declaredProtocol(s.GetPort().GetProtocol()), Name: s.GetPort().GetName(), Source: sourceAt(o, path)}
+		for _, h := range s.GetHosts() {
+			m.Hosts = append(m.Hosts, model.ServerHost{Namespace: "*", Host: h})
+		}
+		if s.GetTls() != nil {
+			m.TLS = &model.ServerTLS{Credentials: []string{s.GetTls().GetCredentialName()}}
+			if _, problem := b.credentialProblem(g.Namespace, m.TLS); problem != "" {
+				m.TLS.Invalid = true
+				b.report(o, config.Warning, CodeIngress, path+".secretName", problem, "the secret must be in the namespace of the gateway's Pods: "+g.Namespace)
+			}
+		}
+		g.Servers = append(g.Servers, m)
+	}
+	b.parts.Gateways = append(b.parts.Gateways, g)
 }
 
 // ingressRoutes makes the VirtualService of a host. It is on the Gateway of the oldest

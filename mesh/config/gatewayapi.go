@@ -3,7 +3,7 @@ package config
 import (
 	"strings"
 
-	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	networkingpb "istio.io/api/networking/v1alpha3"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
@@ -71,9 +71,9 @@ func ListenerRank(g *gatewayv1.Gateway, host string, port uint32) int {
 }
 
 // ServerRank is the same of Istio's Gateway.
-func ServerRank(g *networkingv1.Gateway, host string, port uint32) int {
+func ServerRank(g *networkingpb.Gateway, host string, port uint32) int {
 	rank := 0
-	for _, s := range g.Spec.GetServers() {
+	for _, s := range g.GetServers() {
 		for _, h := range s.GetHosts() {
 			if _, name, found := strings.Cut(h, "/"); found {
 				h = name

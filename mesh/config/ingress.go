@@ -1,6 +1,14 @@
 package config
 
-import networkingk8sv1 "k8s.io/api/networking/v1"
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	meshpb "istio.io/api/mesh/v1alpha1"
+	networkingpb "istio.io/api/networking/v1alpha3"
+	networkingk8sv1 "k8s.io/api/networking/v1"
+)
 
 // What says whose an Ingress is. The annotation is older, and still wins.
 const (
@@ -10,16 +18,13 @@ const (
 	groupKubernetesNetworks = "networking.k8s.io"
 )
 
-// IngressClassOf is the class of an Ingress, by its annotation or by spec.ingressClassName;
-// "": it names none. byName tells the second.
-func IngressClassOf(i *networkingk8sv1.Ingress) (class string, byName bool) {
-	if class, ok := i.Annotations[ingressClassAnnotation]; ok {
-		return class, false
+// IngressClassName is the class of an Ingress, by its annotation or by
+// spec.ingressClassName, which is the name of an IngressClass; "": it names none.
+func IngressClassName(i *networkingk8sv1.Ingress) (class string, annotated bool) {
+	if class, annotated = i.Annotations[ingressClassAnnotation]; !annotated && i.Spec.IngressClassName != nil {
+		class = *i.Spec.IngressClassName
 	}
-	if i.Spec.IngressClassName != nil {
-		return *i.Spec.IngressClassName, true
-	}
-	return "", true
+	return class, annotated
 }
 
 // DefaultIngressClass reports whether Ingresses without a class get this one when they
@@ -28,8 +33,51 @@ func DefaultIngressClass(c *networkingk8sv1.IngressClass) bool {
 	return c.Annotations[defaultClassAnnotation] == "true"
 }
 
-// IngressClassOurs reports whether Ingresses of a class that an IngressClass defines are
-// the mesh's.
-func IngressClassOurs(c *networkingk8sv1.IngressClass) bool {
-	return c.Spec.Controller == ingressClassController
+// IngressClass is the class that annotations of the mesh's Ingresses name.
+func IngressClass(mesh *meshpb.MeshConfig) string { return cmp.Or(mesh.GetIngressClass(), "istio") }
+
+// IngressOurs reports whether the mesh serves an Ingress: by the annotation with its
+// ingressClass, or by an IngressClass of Istio's controller (nil: there is none);
+// without any only where ingressControllerMode is DEFAULT.
+func IngressOurs(i *networkingk8sv1.Ingress, defined *networkingk8sv1.IngressClass, mesh *meshpb.MeshConfig) bool {
+	mode := mesh.GetIngressControllerMode()
+	class, annotated := IngressClassName(i)
+	switch {
+	case annotated:
+		return mode != meshpb.MeshConfig_OFF && class == IngressClass(mesh)
+	case defined != nil:
+		return defined.Spec.Controller == ingressClassController
+	default:
+		return mode == meshpb.MeshConfig_DEFAULT
+	}
+}
+
+// IngressGateway is the Gateway that Istio makes of an Ingress, in the root namespace: a
+// server on port 443 for each of its certificates, and one on port 80 for all hosts.
+func IngressGateway(i *networkingk8sv1.Ingress, mesh *meshpb.MeshConfig) *networkingpb.Gateway {
+	label := mesh.GetIngressSelector()
+	if s := mesh.GetIngressService(); label == "" && s != "istio-ingressgateway" {
+		label = s // the name of the Service, which for the default installation is not the label
+	}
+	g := &networkingpb.Gateway{Selector: map[string]string{"istio": cmp.Or(label, "ingressgateway")}}
+	for n, t := range i.Spec.TLS {
+		s := &networkingpb.Server{
+			Port: &networkingpb.Port{Number: 443, Protocol: "HTTPS", Name: fmt.Sprintf("https-443-ingress-%s-%s-%d", i.Name, i.Namespace, n)},
+			Tls:  &networkingpb.ServerTLSSettings{Mode: networkingpb.ServerTLSSettings_SIMPLE, CredentialName: t.SecretName},
+		}
+		for _, h := range t.Hosts {
+			s.Hosts = append(s.Hosts, strings.ToLower(h))
+		}
+		if len(s.Hosts) == 0 {
+			s.Hosts = []string{"*"}
+		}
+		if t.SecretName != "" {
+			g.Servers = append(g.Servers, s)
+		}
+	}
+	g.Servers = append(g.Servers, &networkingpb.Server{
+		Port:  &networkingpb.Port{Number: 80, Protocol: "HTTP", Name: fmt.Sprintf("http-80-ingress-%s-%s", i.Name, i.Namespace)},
+		Hosts: []string{"*"},
+	})
+	return g
 }

@@ -8,10 +8,12 @@ import (
 	"slices"
 	"strconv"
 
+	networkingpb "istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	corev1 "k8s.io/api/core/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/build"
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 )
 
@@ -57,14 +59,22 @@ func (w *World) ingressAddress(addr string) (netip.AddrPort, error) {
 // ingressRank looks at the servers of Istio's Gateways on the ingress gateway.
 func (w *World) ingressRank(host string, port uint32) int {
 	rank := 0
-	for _, o := range w.store.View().Of("Gateway") {
-		g, ok := o.Value.(*networkingv1.Gateway)
-		if !ok || !w.selectsIngress(g.Spec.GetSelector()) {
-			continue
-		}
+	for _, g := range w.ingressGateways() {
 		rank = max(rank, config.ServerRank(g, host, port))
 	}
 	return rank
+}
+
+// ingressGateways are the Gateways on the ingress gateway, with those that Ingresses become.
+func (w *World) ingressGateways() []*networkingpb.Gateway {
+	view := w.store.View()
+	list := build.IngressGateways(view, w.mesh)
+	for _, o := range view.Of("Gateway") {
+		if g, ok := o.Value.(*networkingv1.Gateway); ok {
+			list = append(list, &g.Spec)
+		}
+	}
+	return slices.DeleteFunc(list, func(g *networkingpb.Gateway) bool { return !w.selectsIngress(g.GetSelector()) })
 }
 
 func (w *World) selectsIngress(selector map[string]string) bool {

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	corev1 "k8s.io/api/core/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -120,12 +119,10 @@ func (w *World) served(p *ServicePlace) {
 		}
 	}
 	if p.Namespace == systemNamespace && p.Name == ingressGateway {
-		for _, o := range w.store.View().Of("Gateway") {
-			if g, ok := o.Value.(*networkingv1.Gateway); ok && w.selectsIngress(g.Spec.GetSelector()) {
-				for _, s := range g.Spec.GetServers() {
-					for _, h := range s.GetHosts() {
-						serve(h, s.GetPort().GetNumber())
-					}
+		for _, g := range w.ingressGateways() {
+			for _, s := range g.GetServers() {
+				for _, h := range s.GetHosts() {
+					serve(h, s.GetPort().GetNumber())
 				}
 			}
 		}

@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	meshpb "istio.io/api/mesh/v1alpha1"
+
 	"github.com/windtunnel-mesh/windtunnel/mesh/identity"
 	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
 	"github.com/windtunnel-mesh/windtunnel/mesh/meshd"
@@ -60,8 +62,9 @@ type World struct {
 	inject      inject.Options
 	tokens      *identity.TokenIssuer
 	meshd       *meshd.Meshd
-	shared      *compile.Shared // by the proxies
-	trustDomain string          // of all certificates
+	shared      *compile.Shared    // by the proxies
+	mesh        *meshpb.MeshConfig // as it is when the world begins
+	trustDomain string             // of all certificates
 	log         *journal
 	spans       *collector.Collector
 	access      *accessLogs   // nil where the scenario does not look at them
@@ -109,7 +112,7 @@ func newWorld(ctx context.Context, o options) (*World, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.trustDomain = mesh.GetTrustDomain()
+	w.mesh, w.trustDomain = mesh, mesh.GetTrustDomain()
 	if w.ca, err = identity.NewCA(identity.CAOptions{TrustDomain: w.trustDomain, Seed: o.Seed.Sub("ca"), Deterministic: o.Deterministic, KeyType: w.keyType()}); err != nil {
 		return nil, err
 	}
