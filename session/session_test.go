@@ -189,6 +189,12 @@ func TestServicesHaveAddresses(t *testing.T) {
 		r.Body.Close()
 		t.Errorf("the gateway answers %s without a Gateway", r.Status)
 	}
+	save(t, extra, "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: i, annotations: {kubernetes.io/ingress.class: istio}}\nspec:\n"+
+		"  rules: [{http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: reviews, port: {number: 9080}}}}]}}]\n")
+	s.next(t)
+	if got := s.get(t, "/reviews/0"); !strings.HasPrefix(got, "200 ") {
+		t.Errorf("through an Ingress: %s", got)
+	}
 }
 
 func TestAScenario(t *testing.T) {
