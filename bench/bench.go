@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/reports/result"
+	"github.com/windtunnel-mesh/windtunnel/source"
 )
 
 // Plan says what to measure.
@@ -71,6 +72,23 @@ func (p Plan) measurements() ([]measurement, error) {
 		all = append(all, p.ofScenario(name, files[name]))
 	}
 	return all, err
+}
+
+// prepare reads the files of a plan: all measurements are of things that are there.
+func (p Plan) prepare() ([]measurement, error) {
+	all, err := p.measurements()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrPlan, err)
+	}
+	if len(all) == 0 || p.Repeat < 1 || len(p.Builds) == 0 {
+		return nil, fmt.Errorf("%w: the matrix is empty", ErrNothing)
+	}
+	for _, c := range p.cells() {
+		if _, err := p.scene(c); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrPlan, err)
+		}
+	}
+	return all, nil
 }
 
 func (p Plan) ofCell(c cell) measurement {
@@ -370,21 +388,14 @@ func (p Plan) repeats(suite string) bool {
 }
 
 // Run takes all samples: in every round each configuration once, with each build in
-// turn. Interrupted, it returns what it has. Where no sample of any build is a result,
-// the error is ErrNothing, or what kept them from being taken; where this is true of some
-// configurations, it is ErrSome, beside the results of the others.
+// turn. Interrupted, it returns what it has, or the context's error where it still reads files.
+// Where no sample of any build is a result, the error is ErrNothing, or what kept them from
+// being taken; where this is true of some configurations, it is ErrSome, beside the results of
+// the others.
 func Run(ctx context.Context, p Plan) ([]*result.Benchmark, error) {
-	all, err := p.measurements()
+	all, err := source.Until(ctx, p.prepare)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrPlan, err)
-	}
-	if len(all) == 0 || p.Repeat < 1 || len(p.Builds) == 0 {
-		return nil, fmt.Errorf("%w: the matrix is empty", ErrNothing)
-	}
-	for _, c := range p.cells() {
-		if _, err := p.scene(c); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrPlan, err)
-		}
+		return nil, err
 	}
 	machine := describe(p.Pin)
 	start := time.Now()

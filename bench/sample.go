@@ -16,6 +16,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
 	"github.com/windtunnel-mesh/windtunnel/reports/result"
 	"github.com/windtunnel-mesh/windtunnel/sim/world"
+	"github.com/windtunnel-mesh/windtunnel/source"
 )
 
 // loadMetrics are what a load sample has. The floors are the smallest changes that
@@ -58,7 +59,7 @@ func (p Plan) sample(ctx context.Context, b Build, c cell, measure func(context.
 // one time differ.
 func (p Plan) open(ctx context.Context, b Build, c cell, dir string, use func(*rig) error) error {
 	p.Dir = dir
-	s, err := p.scene(c)
+	s, err := source.Until(ctx, func() (*scene, error) { return p.scene(c) })
 	if err != nil {
 		return err
 	}

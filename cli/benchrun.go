@@ -149,6 +149,8 @@ func runBench(ctx context.Context, plan bench.Plan) ([]*result.Benchmark, error)
 	defer os.RemoveAll(plan.Dir)
 	found, err := bench.Run(ctx, plan)
 	switch {
+	case err != nil && err == ctx.Err():
+		return nil, &exit{codeInterrupted, errors.New("interrupted; nothing was measured")}
 	case errors.Is(err, bench.ErrSome):
 		return found, &exit{codeNothing, err}
 	case errors.Is(err, bench.ErrNothing):

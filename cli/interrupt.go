@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"github.com/spf13/cobra"
+
+	"github.com/windtunnel-mesh/windtunnel/source"
 )
 
 // interruptible has a command that only reads and computes end at Ctrl-C, whatever it is at.
@@ -17,24 +19,12 @@ func interruptible(c *cobra.Command) *cobra.Command {
 	return c
 }
 
-// untilInterrupt does work that does not look at a context, as reading files is: one of them
-// may be a pipe that nobody writes to, or take a minute. At Ctrl-C it is left to itself; the
-// process ends.
+// untilInterrupt does work that does not look at a context, unless Ctrl-C comes first: then
+// the work is left to itself, and the process ends.
 func untilInterrupt[T any](ctx context.Context, say string, work func() (T, error)) (T, error) {
-	type outcome struct {
-		value T
-		err   error
+	value, err := source.Until(ctx, work)
+	if err != nil && err == ctx.Err() {
+		err = &exit{codeInterrupted, errors.New(say)}
 	}
-	done := make(chan outcome, 1)
-	go func() {
-		value, err := work()
-		done <- outcome{value, err}
-	}()
-	select {
-	case o := <-done:
-		return o.value, o.err
-	case <-ctx.Done():
-		var none T
-		return none, &exit{codeInterrupted, errors.New(say)}
-	}
+	return value, err
 }

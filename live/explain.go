@@ -132,15 +132,45 @@ func (v *surroundings) Resolve(from *explain.Peer, name string) ([]netip.Addr, e
 	if p := v.places[from]; p != nil {
 		namespace = p.Namespace
 	}
-	service, rest, dot := strings.Cut(strings.TrimSuffix(name, "."), ".")
-	if dot {
-		suffix := ""
-		namespace, suffix, _ = strings.Cut(rest, ".")
-		if suffix != "" && suffix != "svc" && suffix != "svc.cluster.local" {
-			return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+	for _, search := range []string{"", "." + namespace + ".svc.cluster.local", ".svc.cluster.local", ".cluster.local"} {
+		full, ok := strings.CutSuffix(strings.TrimSuffix(name, ".")+search, ".svc.cluster.local")
+		labels := strings.Split(full, ".")
+		var addrs []netip.Addr
+		switch {
+		case ok && len(labels) == 2:
+			addrs, _ = v.lookup(labels[0], labels[1]) // the next one may be there
+		case ok && len(labels) == 3:
+			addrs = v.lookupPod(labels[0], labels[1], labels[2])
+		}
+		if len(addrs) > 0 {
+			return addrs, nil
 		}
 	}
-	return v.lookup(service, namespace)
+	return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+}
+
+// lookupPod are the addresses of a Service's ready endpoints with a hostname; as in CoreDNS one
+// without a hostname goes by its address, "10-244-0-7".
+func (v *surroundings) lookupPod(hostname, service, namespace string) []netip.Addr {
+	var addrs []netip.Addr
+	for _, slice := range v.slices {
+		if slice.Namespace != namespace || slice.Labels[discoveryv1.LabelServiceName] != service {
+			continue
+		}
+		for _, e := range slice.Endpoints {
+			for _, a := range e.Addresses {
+				name := strings.ReplaceAll(a, ".", "-")
+				if e.Hostname != nil && *e.Hostname != "" {
+					name = *e.Hostname
+				}
+				addr, err := netip.ParseAddr(a)
+				if err == nil && name == hostname && (e.Conditions.Ready == nil || *e.Conditions.Ready) {
+					addrs = append(addrs, addr)
+				}
+			}
+		}
+	}
+	return addrs
 }
 
 func (v *surroundings) lookup(name, namespace string) ([]netip.Addr, error) {

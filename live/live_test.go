@@ -62,6 +62,9 @@ spec:
 	if back := n.scenario(string(text)); strings.Contains(back, "wt-jason") {
 		t.Errorf("not all names come back: %s", back)
 	}
+	if got, want := n.url("tcp://db-0.db.default:9080"), "tcp://db-0.db."+d+":9080"; got != want {
+		t.Errorf("URL of a Pod is %s, want %s", got, want)
+	}
 	if got := n.url("http://reviews.default:9080/reviews.default/0"); got != "http://reviews."+d+":9080/reviews.default/0" {
 		t.Errorf("URL is %s", got)
 	}

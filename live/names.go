@@ -91,11 +91,13 @@ func (n *names) text(s string) string {
 	return s
 }
 
-// host rewrites a host name, which may be as short as "reviews.default", with a port or without.
+// host rewrites a host name, which may be as short as "reviews.default" or "db-0.db.default", with a port or without.
 func (n *names) host(h string) string {
 	name, port, colon := strings.Cut(h, ":")
 	if service, ns, ok := strings.Cut(name, "."); ok && n.fresh[ns] != "" {
 		name = service + "." + n.fresh[ns]
+	} else if of, ns, dot := strings.Cut(ns, "."); dot && n.fresh[ns] != "" {
+		name = service + "." + of + "." + n.fresh[ns]
 	}
 	if colon {
 		name += ":" + port

@@ -11,6 +11,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 	"github.com/windtunnel-mesh/windtunnel/sim/world"
+	"github.com/windtunnel-mesh/windtunnel/source"
 )
 
 // defaultInterval is how often files are looked at.
@@ -51,7 +52,7 @@ func (s *Session) watch(ctx context.Context) {
 // reload reads the files again and brings the world to what they say. Where they cannot
 // be read, next is nil and everything stays.
 func (s *Session) reload(ctx context.Context) (report Report, next *input) {
-	next, err := s.o.Source.read()
+	next, err := source.Until(ctx, s.o.Source.read)
 	if problems, ok := err.(*ProblemsError); ok {
 		for _, p := range problems.Problems {
 			report.Findings = append(report.Findings, config.Diagnostic{Severity: config.Error, Message: p.Message, Excerpt: p.Source,

@@ -23,6 +23,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 	"github.com/windtunnel-mesh/windtunnel/sim/world"
+	"github.com/windtunnel-mesh/windtunnel/source"
 )
 
 // Options for Open.
@@ -82,11 +83,18 @@ func (*RefusedError) Error() string { return "the manifests are refused" }
 // Open starts the world and applies the files. Errors: a *ProblemsError or a *RefusedError
 // for what the files say, a *net.OpError for a port that is taken.
 func Open(ctx context.Context, o Options) (*Session, error) {
-	in, err := o.Source.read()
+	var first Report
+	in, err := source.Until(ctx, func() (*input, error) {
+		in, err := o.Source.read()
+		if err == nil {
+			first = check(in)
+		}
+		return in, err
+	})
 	if err != nil {
 		return nil, err
 	}
-	if first := check(in); first.Failed() {
+	if first.Failed() {
 		return nil, &RefusedError{first}
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -106,7 +114,7 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	if !o.Steps {
 		s.world.Keep(keptEntries)
 	}
-	first := s.update(ctx, in)
+	first = s.update(ctx, in)
 	if first.Err == nil {
 		first.Err = s.follow(ctx)
 	}

@@ -74,7 +74,7 @@ func TestFindings(t *testing.T) {
 		{"labels at a gateway", "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g}\nspec: {servers: [{port: {number: 9, name: tcp, protocol: TCP}, hosts: ['*']}]}\n---\n" +
 			virtual("a", "hosts: [reviews], gateways: [g], tcp: [{match: [{sourceLabels: {a: b}}], route: [{destination: {host: reviews}}]}]"), "warning WT0420 sourceLabels has no effect"},
 		{"unsupported field of Kubernetes", "apiVersion: v1\nkind: Service\nmetadata: {name: p}\nspec: {ports: [{port: 80}], externalIPs: [1.2.3.4]}\n", "error WT0400 externalIPs is not supported yet"},
-		{"field without effect", deployment("hostname: a, containers: [{name: a, image: a}]"), "warning WT0111 hostname has no effect here"},
+		{"field without effect", deployment("setHostnameAsFQDN: true, containers: [{name: a, image: a}]"), "warning WT0111 setHostnameAsFQDN has no effect here"},
 		{"session affinity", "apiVersion: v1\nkind: Service\nmetadata: {name: p}\nspec: {ports: [{port: 80}], sessionAffinity: ClientIP}\n", "warning WT0111 sessionAffinity"},
 		{"fields of machines", deployment("schedulerName: mine, containers: [{name: a, image: a, tty: true}]"), "info WT0111 spec.template.spec.containers[0].tty, spec.template.spec.schedulerName"},
 	} {
@@ -200,5 +200,28 @@ func TestPodsOfAClusterAreBelieved(t *testing.T) {
 	_, found := build.Build(store.NewView(&config.Object{Kind: "Pod", Version: "v1", Namespace: "default", Name: "client", Value: pod}), build.Options{})
 	for _, d := range found {
 		t.Errorf("%s %s", d.Code, d.Message)
+	}
+}
+
+// Without an endpoint controller the Pods that a Service selects are its endpoints, those that
+// are not ready where it publishes them.
+func TestPodsThatAreNotReady(t *testing.T) {
+	const text = `apiVersion: v1
+kind: Service
+metadata: {name: a}
+spec: {%sports: [{name: http, port: 80}], selector: {app: a}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: a-1, labels: {app: a}}
+spec: {containers: [{name: a, image: a}]}
+status: {podIP: 10.1.0.1, conditions: [{type: Ready, status: "False"}]}
+`
+	for settings, want := range map[string]model.Health{"": model.Unhealthy, "publishNotReadyAddresses: true, ": model.Healthy} {
+		m, found := made(t, fmt.Sprintf(text, settings), nil)
+		s := m.Services[0]
+		if e := s.Endpoints.On(s.Ports[0]); len(found) > 0 || len(e) != 1 || e[0].Health != want {
+			t.Errorf("%q: %d endpoints %+v, %v", settings, len(e), e, found)
+		}
 	}
 }

@@ -235,7 +235,7 @@ func (b *builder) addPods(byPort map[uint32][]*model.Endpoint, s *corev1.Service
 				continue
 			}
 			e := endpoint(w.Address, port, w)
-			if !w.ready {
+			if !w.ready && !s.Spec.PublishNotReadyAddresses {
 				e.Health = model.Unhealthy
 			}
 			byPort[uint32(p.Port)] = append(byPort[uint32(p.Port)], e)

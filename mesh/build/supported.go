@@ -178,14 +178,14 @@ var supportedFields = []messageFieldNames{
 
 	// Services and their endpoints.
 	{"Service", "metadata spec"},
-	{"ServiceSpec", "ports selector clusterIP clusterIPs type externalName trafficDistribution internalTrafficPolicy"},
+	{"ServiceSpec", "ports selector clusterIP clusterIPs type externalName trafficDistribution internalTrafficPolicy publishNotReadyAddresses"},
 	{"ServicePort", "name protocol appProtocol port targetPort nodePort"},
 	{"Endpoints", "metadata subsets"},
 	{"EndpointSubset", "addresses notReadyAddresses ports"},
 	{"EndpointAddress", "ip targetRef"},
 	{"EndpointPort", "name port protocol appProtocol"},
 	{"EndpointSlice", "metadata addressType endpoints ports"},
-	{"Endpoint", "addresses conditions targetRef zone"},
+	{"Endpoint", "addresses conditions targetRef zone hostname"},
 	{"EndpointConditions", "ready serving terminating"},
 
 	// Pods, and what makes them.
@@ -193,7 +193,7 @@ var supportedFields = []messageFieldNames{
 	{"PodStatus", "phase podIP podIPs hostIP conditions"},
 	{"PodCondition", "type status"},
 	{"PodIP", "ip"},
-	{"PodSpec", "containers serviceAccountName nodeName nodeSelector securityContext terminationGracePeriodSeconds"},
+	{"PodSpec", "containers serviceAccountName nodeName nodeSelector securityContext terminationGracePeriodSeconds hostname subdomain"},
 	{"PodSecurityContext", "runAsUser"},
 	{"Container", "name image ports env securityContext livenessProbe readinessProbe startupProbe"},
 	{"ExecAction", "command"},
@@ -215,7 +215,7 @@ var supportedFields = []messageFieldNames{
 	{"DeploymentStrategy", "type rollingUpdate"},
 	{"RollingUpdateDeployment", "maxSurge maxUnavailable"},
 	{"StatefulSet", "metadata spec"},
-	{"StatefulSetSpec", "replicas selector template updateStrategy minReadySeconds podManagementPolicy ordinals"},
+	{"StatefulSetSpec", "replicas selector template updateStrategy minReadySeconds podManagementPolicy ordinals serviceName"},
 	{"StatefulSetUpdateStrategy", "type rollingUpdate"},
 	{"RollingUpdateStatefulSetStrategy", "partition maxUnavailable"},
 	{"StatefulSetOrdinals", "start"},
@@ -394,10 +394,8 @@ var ineffectiveFields = []fieldNote{
 	{"PodSpec.readinessGates", "a Pod is ready when its containers are"},
 	{"PodSpec.dnsPolicy", "all Pods resolve names alike"},
 	{"PodSpec.dnsConfig", "all Pods resolve names alike"},
-	{"PodSpec.hostname", "Pods have no names in DNS"},
-	{"PodSpec.subdomain", "Pods have no names in DNS"},
-	{"PodSpec.setHostnameAsFQDN", "Pods have no names in DNS"},
-	{"PodSpec.hostnameOverride", "Pods have no names in DNS"},
+	{"PodSpec.setHostnameAsFQDN", "programs are told the short name"},
+	{"PodSpec.hostnameOverride", "programs are told the name that DNS knows"},
 	{"Container.lifecycle", "hooks do not run"},
 	{"Container.envFrom", "variables from ConfigMaps and Secrets are not there"},
 	{"EnvVarSource.configMapKeyRef", "variables from ConfigMaps and Secrets are not there"},
@@ -405,7 +403,6 @@ var ineffectiveFields = []fieldNote{
 	{"EnvVarSource.fileKeyRef", "variables from files are not there"},
 	{"ContainerPort.hostPort", "nobody comes in through a node"},
 	{"ContainerPort.hostIP", "nobody comes in through a node"},
-	{"StatefulSetSpec.serviceName", "Pods have no names in DNS"},
 	{"MetricProvider.address", "the world's own Prometheus is asked"},
 }
 
@@ -429,7 +426,7 @@ var elsewhereFields = []struct{ message, fields, why string }{
 	{"Service", "status", "written by a cluster"},
 	{"ServiceSpec", "loadBalancerIP loadBalancerClass loadBalancerSourceRanges allocateLoadBalancerNodePorts healthCheckNodePort", "nobody comes in through a load balancer"},
 	{"EndpointAddress", "hostname nodeName", "the address is enough"},
-	{"Endpoint", "hostname nodeName deprecatedTopology", "the address is enough"},
+	{"Endpoint", "nodeName deprecatedTopology", "the address is enough"},
 
 	{"PodStatus", "observedGeneration message reason nominatedNodeName hostIPs startTime initContainerStatuses containerStatuses ephemeralContainerStatuses qosClass resize resourceClaimStatuses extendedResourceClaimStatus allocatedResources resources nodeAllocatableResourceClaimStatuses volumeHealth", "written by a cluster"},
 	{"PodCondition", "observedGeneration lastProbeTime lastTransitionTime reason message", "written by a cluster"},

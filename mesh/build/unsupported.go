@@ -140,7 +140,6 @@ var refusedFields = []fieldNote{
 	{"HTTPRouteFilter.extensionRef", "filters of others"},
 	{"GRPCRouteFilter.extensionRef", "filters of others"},
 
-	{"ServiceSpec.publishNotReadyAddresses", "endpoints that are not ready"},
 	{"ServiceSpec.externalIPs", "addresses outside of the cluster"},
 	{"PodSpec.serviceAccount", "out of use: write serviceAccountName"},
 	{"PodSpec.hostAliases", "names of a Pod's own"},

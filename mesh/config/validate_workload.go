@@ -24,6 +24,9 @@ func validateStatefulSet(c *checker) {
 	s := &c.o.Value.(*appsv1.StatefulSet).Spec
 	c.workload(s.Selector, &s.Template, s.Replicas)
 	c.inOrder(s)
+	if s.ServiceName != "" { // it becomes the Pods' subdomain
+		c.named("spec.serviceName", s.ServiceName, validation.IsDNS1123Label)
+	}
 }
 
 func validateReplicaSet(c *checker) {
@@ -65,6 +68,12 @@ func (c *checker) workload(selector *metav1.LabelSelector, template *corev1.PodT
 func (c *checker) podSpec(path string, s *corev1.PodSpec) {
 	if len(s.Containers) == 0 {
 		c.errorf(CodeMissing, path, "", "containers is required")
+	}
+	if s.Hostname != "" {
+		c.named(join(path, "hostname"), s.Hostname, validation.IsDNS1123Label)
+	}
+	if s.Subdomain != "" {
+		c.named(join(path, "subdomain"), s.Subdomain, validation.IsDNS1123Label)
 	}
 	names := make(map[string]bool)
 	all := []struct {

@@ -15,9 +15,10 @@ import (
 
 // ordinals is how a StatefulSet numbers its Pods and in which order it handles them.
 type ordinals struct {
-	first   int  // of the numbers
-	below   int  // Pods with a lower number keep their template
-	inOrder bool // one Pod after the other, each when those before it are available
+	first   int    // of the numbers
+	below   int    // Pods with a lower number keep their template
+	inOrder bool   // one Pod after the other, each when those before it are available
+	service string // whose name is the Pods' domain; may be empty
 }
 
 // revision is a template that all Pods of a StatefulSet have had.
@@ -29,7 +30,7 @@ type revision struct {
 // statefulSet is what a StatefulSet wants. Kubernetes' defaults: one Pod after the other
 // is started, and replaced from the highest number down, each ended before its successor starts.
 func (c *Cluster) statefulSet(o owner, s *appsv1.StatefulSetSpec) owner {
-	o.numbers = &ordinals{inOrder: s.PodManagementPolicy != appsv1.ParallelPodManagement}
+	o.numbers = &ordinals{inOrder: s.PodManagementPolicy != appsv1.ParallelPodManagement, service: s.ServiceName}
 	o.rollout = rollout{unavailable: 1, minReady: time.Duration(s.MinReadySeconds) * time.Second, deadline: freely.deadline,
 		onDelete: s.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType}
 	if s.Ordinals != nil {
@@ -110,7 +111,8 @@ func (c *Cluster) startNumbered(ctx context.Context, o owner) (started bool, err
 	return started, nil
 }
 
-// newNumbered makes the Pod of a StatefulSet with a number, with the labels that tell it.
+// newNumbered makes the Pod of a StatefulSet with a number, with the labels that tell it, and
+// with a name of its own below the Service that governs the set.
 func (c *Cluster) newNumbered(o owner, number int) (*Pod, error) {
 	name := fmt.Sprintf("%s-%d", o.key.Name, number)
 	o.template = *o.template.DeepCopy()
@@ -120,6 +122,7 @@ func (c *Cluster) newNumbered(o owner, number int) (*Pod, error) {
 	o.template.Labels[appsv1.StatefulSetPodNameLabel] = name
 	o.template.Labels[appsv1.PodIndexLabel] = strconv.Itoa(number)
 	o.template.Labels[appsv1.StatefulSetRevisionLabel] = o.key.Name + "-" + o.hash
+	o.template.Spec.Hostname, o.template.Spec.Subdomain = name, o.numbers.service
 	p, err := c.namedPod(o, name)
 	if err == nil {
 		p.ordinal = number

@@ -76,7 +76,8 @@ func (c *Cluster) addressed(o *config.Object) *config.Object {
 	return &copied
 }
 
-// endpoints makes the EndpointSlice of a Service with a selector.
+// endpoints makes the EndpointSlice of a Service with a selector. A Pod whose subdomain is the
+// Service has its hostname there, by which DNS knows it.
 func (c *Cluster) endpoints(s *corev1.Service) *config.Object {
 	if len(s.Spec.Selector) == 0 {
 		return nil
@@ -101,14 +102,17 @@ func (c *Cluster) endpoints(s *corev1.Service) *config.Object {
 		if p.Namespace != s.Namespace || !selects(s.Spec.Selector, p.Labels) {
 			continue
 		}
-		ready := p.ready
+		ready, serving := p.ready || s.Spec.PublishNotReadyAddresses, p.ready
 		e := discoveryv1.Endpoint{
 			Addresses:  []string{p.Status.PodIP},
-			Conditions: discoveryv1.EndpointConditions{Ready: &ready, Serving: &ready},
+			Conditions: discoveryv1.EndpointConditions{Ready: &ready, Serving: &serving},
 			TargetRef:  &corev1.ObjectReference{Kind: "Pod", Namespace: p.Namespace, Name: p.Name},
 		}
 		if p.Spec.NodeName != "" {
 			e.NodeName = &p.Spec.NodeName
+		}
+		if p.Spec.Hostname != "" && p.Spec.Subdomain == s.Name {
+			e.Hostname = &p.Spec.Hostname
 		}
 		slice.Endpoints = append(slice.Endpoints, e)
 	}

@@ -37,7 +37,7 @@ type grpcServer struct {
 }
 
 func newGRPC(c Container, s spec.GRPCBehaviour) (Server, error) {
-	g := &grpcServer{behaves: s, seed: c.Seed.Sub("grpc"), hostname: c.Pod.Name}
+	g := &grpcServer{behaves: s, seed: c.Seed.Sub("grpc"), hostname: c.hostname()}
 	if s.Concurrency > 0 {
 		g.slots = make(chan struct{}, s.Concurrency)
 	}
@@ -48,7 +48,7 @@ func newGRPC(c Container, s spec.GRPCBehaviour) (Server, error) {
 		return nil, err
 	}
 	g.server.RegisterService(pingService(ping), nil)
-	grpc_testing.RegisterTestServiceServer(g.server, &testService{hostname: c.Pod.Name})
+	grpc_testing.RegisterTestServiceServer(g.server, &testService{hostname: c.hostname()})
 	h := health.NewServer()
 	h.SetServingStatus("ping", grpc_health_v1.HealthCheckResponse_SERVING)
 	grpc_health_v1.RegisterHealthServer(g.server, h)

@@ -5,6 +5,7 @@
 package images
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,9 @@ type Container struct {
 	// Files are those of mounted ConfigMaps and Secrets, by path.
 	Files map[string][]byte
 }
+
+// hostname is what its programs are told: the Pod's own, or its name.
+func (c Container) hostname() string { return cmp.Or(c.Pod.Spec.Hostname, c.Pod.Name) }
 
 // Image is what an image does.
 type Image struct {

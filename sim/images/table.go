@@ -77,7 +77,7 @@ func bookinfoImage(repository string) Image {
 			Transport: newTransport(c.Network),
 			Env:       c.Env,
 			Seed:      c.Seed,
-			Hostname:  c.Pod.Name,
+			Hostname:  c.hostname(),
 		})
 	}}
 }
@@ -97,7 +97,7 @@ func helloworld(repository string) Image {
 		}
 		mux := http.NewServeMux()
 		mux.HandleFunc("GET /hello", func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprintf(w, "Hello version: %s, instance: %s\n", version, c.Pod.Name)
+			fmt.Fprintf(w, "Hello version: %s, instance: %s\n", version, c.hostname())
 		})
 		mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "Helloworld is healthy") })
 		return mux, nil
@@ -105,7 +105,7 @@ func helloworld(repository string) Image {
 }
 
 func httpbinHandler(c Container) (http.Handler, error) {
-	return httpbin.New(httpbin.WithHostname(c.Pod.Name), httpbin.WithExcludeHeaders("")), nil
+	return httpbin.New(httpbin.WithHostname(c.hostname()), httpbin.WithExcludeHeaders("")), nil
 }
 
 // fortio is `fortio server`: HTTP at 8080 and wherever else, gRPC ping at 8079, TCP echo at 8078.

@@ -1,7 +1,9 @@
 package world
 
 import (
+	"cmp"
 	"fmt"
+	"iter"
 	"net"
 	"net/netip"
 	"strings"
@@ -18,7 +20,8 @@ import (
 const clusterDomain = "cluster.local"
 
 // resolve is the cluster's DNS: the names of Services with the search domains of
-// the host that asks, then the names that are published outside. A headless Service has its ready Pods' addresses.
+// the host that asks, then the names that are published outside. A headless Service has its ready Pods' addresses,
+// and Pods with a hostname and a subdomain have names of their own.
 func (w *World) resolve(from fabric.Host, name string) ([]netip.Addr, error) {
 	namespace := "default"
 	w.nodesMu.RLock()
@@ -42,17 +45,45 @@ func (w *World) resolve(from fabric.Host, name string) ([]netip.Addr, error) {
 // maxAliases is how many ExternalNames in a row are followed.
 const maxAliases = 8
 
-// lookup resolves a fully qualified name, "reviews.default.svc.cluster.local".
+// lookup resolves a fully qualified name: a Service's, "reviews.default.svc.cluster.local", or
+// that of one of its Pods, "db-0.db.default.svc.cluster.local".
 func (w *World) lookup(fqdn string, aliases int) []netip.Addr {
-	service, ok := strings.CutSuffix(fqdn, ".svc."+clusterDomain)
-	name, namespace, dot := strings.Cut(service, ".")
-	if !ok || !dot || strings.Contains(namespace, ".") {
+	name, ok := strings.CutSuffix(fqdn, ".svc."+clusterDomain)
+	labels := strings.Split(name, ".")
+	if !ok || len(labels) < 2 || len(labels) > 3 {
 		return nil
 	}
-	if o := w.store.View().Get("Service", namespace, name); o != nil {
-		return w.addresses(o, aliases)
+	service, namespace := labels[len(labels)-2], labels[len(labels)-1]
+	o := w.store.View().Get("Service", namespace, service)
+	switch {
+	case o == nil:
+		return nil
+	case len(labels) == 3:
+		return w.podAddresses(namespace, service, labels[0])
 	}
-	return nil
+	return w.addresses(o, aliases)
+}
+
+// podAddresses are those of a Service's ready endpoints with a hostname. As in CoreDNS one
+// without a hostname goes by its address, "10-244-0-7", and a Service need not be headless.
+func (w *World) podAddresses(namespace, service, hostname string) []netip.Addr {
+	var addrs []netip.Addr
+	for e := range w.ready(namespace, service) {
+		for _, a := range e.Addresses {
+			ip, err := netip.ParseAddr(a)
+			if err == nil && hostname == cmp.Or(deref(e.Hostname), strings.ReplaceAll(a, ".", "-")) {
+				addrs = append(addrs, ip)
+			}
+		}
+	}
+	return addrs
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }
 
 // published resolves a name of the world outside: one that a Service asks to be
@@ -94,26 +125,37 @@ func (w *World) addresses(o *config.Object, aliases int) []netip.Addr {
 	return addrs
 }
 
-// slice returns the EndpointSlice of a Service, or nil.
-func (w *World) slice(namespace, name string) *discoveryv1.EndpointSlice {
-	if o := w.store.View().Get("EndpointSlice", namespace, name); o != nil {
-		return o.Value.(*discoveryv1.EndpointSlice)
+// slicesOf are the EndpointSlices of a Service: the one that the cluster makes, or those
+// that somebody wrote for a Service without a selector.
+func (w *World) slicesOf(namespace, name string) []*discoveryv1.EndpointSlice {
+	var list []*discoveryv1.EndpointSlice
+	for _, o := range w.store.View().Of("EndpointSlice") {
+		if s := o.Value.(*discoveryv1.EndpointSlice); o.Namespace == namespace && s.Labels[discoveryv1.LabelServiceName] == name {
+			list = append(list, s)
+		}
 	}
-	return nil
+	return list
+}
+
+// ready are the endpoints of a Service that are ready; one that does not say is.
+func (w *World) ready(namespace, name string) iter.Seq[discoveryv1.Endpoint] {
+	return func(yield func(discoveryv1.Endpoint) bool) {
+		for _, slice := range w.slicesOf(namespace, name) {
+			for _, e := range slice.Endpoints {
+				if (e.Conditions.Ready == nil || *e.Conditions.Ready) && !yield(e) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func (w *World) readyEndpoints(namespace, name string) []string {
-	slice := w.slice(namespace, name)
-	if slice == nil {
-		return nil
+	var list []string
+	for e := range w.ready(namespace, name) {
+		list = append(list, e.Addresses...)
 	}
-	var ready []string
-	for _, e := range slice.Endpoints {
-		if e.Conditions.Ready != nil && *e.Conditions.Ready {
-			ready = append(ready, e.Addresses...)
-		}
-	}
-	return ready
+	return list
 }
 
 // serviceAddress is kube-proxy: it turns a Service's address and port, or the node's and
@@ -126,7 +168,7 @@ func (w *World) serviceAddress(_ fabric.Host, dst netip.AddrPort) (netip.AddrPor
 			continue
 		}
 		ready := w.readyEndpoints(o.Namespace, o.Name)
-		slice := w.slice(o.Namespace, o.Name)
+		list := w.slicesOf(o.Namespace, o.Name)
 		for _, port := range service.Spec.Ports {
 			number := port.Port
 			if atNode {
@@ -135,7 +177,7 @@ func (w *World) serviceAddress(_ fabric.Host, dst netip.AddrPort) (netip.AddrPor
 			if number == 0 || uint16(number) != dst.Port() {
 				continue
 			}
-			target, ok := targetPort(slice, port.Name)
+			target, ok := targetPort(list, port.Name)
 			if len(ready) == 0 || !ok {
 				return netip.AddrPort{}, true, fmt.Errorf("service %s/%s has no endpoints", o.Namespace, o.Name)
 			}
@@ -153,13 +195,12 @@ func (w *World) serviceAddress(_ fabric.Host, dst netip.AddrPort) (netip.AddrPor
 }
 
 // targetPort is the Pods' port behind a Service's port.
-func targetPort(slice *discoveryv1.EndpointSlice, name string) (uint16, bool) {
-	if slice == nil {
-		return 0, false
-	}
-	for _, p := range slice.Ports {
-		if p.Name != nil && *p.Name == name {
-			return uint16(*p.Port), true
+func targetPort(list []*discoveryv1.EndpointSlice, name string) (uint16, bool) {
+	for _, slice := range list {
+		for _, p := range slice.Ports {
+			if deref(p.Name) == name && p.Port != nil {
+				return uint16(*p.Port), true
+			}
 		}
 	}
 	return 0, false

@@ -218,13 +218,13 @@ func (w *World) Question(ctx context.Context, pod string, inbound bool, local ne
 	}
 	// Clients of a gateway connect to its Service.
 	for _, o := range w.store.View().Of("Service") {
-		slice := w.slice(o.Namespace, o.Name)
+		list := w.slicesOf(o.Namespace, o.Name)
 		s := o.Value.(*corev1.Service)
-		if o.Namespace != n.pod.Namespace || slice == nil || s.Spec.ClusterIP == corev1.ClusterIPNone || !slices.Contains(w.readyEndpoints(o.Namespace, o.Name), n.pod.Status.PodIP) {
+		if o.Namespace != n.pod.Namespace || len(list) == 0 || s.Spec.ClusterIP == corev1.ClusterIPNone || !slices.Contains(w.readyEndpoints(o.Namespace, o.Name), n.pod.Status.PodIP) {
 			continue
 		}
 		for _, p := range s.Spec.Ports {
-			if target, ok := targetPort(slice, p.Name); ok && target == local.Port() {
+			if target, ok := targetPort(list, p.Name); ok && target == local.Port() {
 				return fromOutside, net.JoinHostPort(s.Spec.ClusterIP, fmt.Sprint(p.Port)), nil
 			}
 		}
