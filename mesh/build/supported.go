@@ -193,7 +193,7 @@ var supportedFields = []messageFieldNames{
 	{"PodStatus", "phase podIP podIPs hostIP conditions"},
 	{"PodCondition", "type status"},
 	{"PodIP", "ip"},
-	{"PodSpec", "containers serviceAccountName nodeName nodeSelector securityContext terminationGracePeriodSeconds hostname subdomain"},
+	{"PodSpec", "containers serviceAccount serviceAccountName nodeName nodeSelector securityContext terminationGracePeriodSeconds hostname subdomain"},
 	{"PodSecurityContext", "runAsUser"},
 	{"Container", "name image ports env securityContext livenessProbe readinessProbe startupProbe"},
 	{"ExecAction", "command"},
@@ -299,6 +299,7 @@ var supportedFields = []messageFieldNames{
 	{"ConfigMap", "metadata"},
 	{"ServiceAccount", "metadata"},
 	{"PodDisruptionBudget", "metadata"},
+	{"WorkloadGroup", "metadata"},
 
 	// Flagger, whose objects the worlds' canary controller reads.
 	{"Canary", "metadata spec"},
@@ -366,6 +367,7 @@ var partlySupported = []fieldNote{
 var ineffectiveFields = []fieldNote{
 	{"Port.target_port", "Istio does not read it either"},
 	{"SidecarPort.target_port", "Istio does not read it either"},
+	{"WorkloadGroup.spec", "machines outside of the cluster register by it, and there are none here; a WorkloadEntry has the effect of one"},
 	{"IngressSpec.defaultBackend", "Istio leaves what no rule is for to VirtualServices; a rule without host for the path / has the effect"},
 	{"IngressBackend.resource", "Istio leaves out paths whose backend is no Service"},
 	{"MeshConfig.hbone_idle_timeout", "it is of the ambient mode"},
@@ -461,6 +463,7 @@ var elsewhereFields = []struct{ message, fields, why string }{
 	{"ServiceAccount", "secrets imagePullSecrets automountServiceAccountToken", "the name is the identity"},
 	{"PodDisruptionBudget", "spec status", "nobody evicts Pods"},
 	{"Ingress", "status", "written by a cluster"},
+	{"WorkloadGroup", "status", "written by a cluster"},
 	{"IngressClassSpec", "parameters", "settings of controllers that have some"},
 	{"Canary", "status", "written by a cluster"},
 	{"MetricTemplate", "status", "written by a cluster"},

@@ -15,7 +15,7 @@ import (
 
 // refusedKinds change behaviour in ways that the control plane does not have yet.
 var refusedKinds = []string{
-	"WasmPlugin", "ProxyConfig", "WorkloadGroup",
+	"WasmPlugin", "ProxyConfig",
 	"UDPRoute", "BackendTLSPolicy", "ListenerSet",
 }
 
@@ -141,7 +141,6 @@ var refusedFields = []fieldNote{
 	{"GRPCRouteFilter.extensionRef", "filters of others"},
 
 	{"ServiceSpec.externalIPs", "addresses outside of the cluster"},
-	{"PodSpec.serviceAccount", "out of use: write serviceAccountName"},
 	{"PodSpec.hostAliases", "names of a Pod's own"},
 	{"DeploymentSpec.paused", "Deployments whose Pods stay as they are"},
 

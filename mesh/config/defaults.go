@@ -1,6 +1,7 @@
 package config
 
 import (
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -36,4 +37,25 @@ func defaultSecret(value any) {
 		s.Data[k] = []byte(v)
 	}
 	s.StringData = nil
+}
+
+// defaultPod does what the API server does with the old name of serviceAccountName, in a
+// Pod or a template of Pods.
+func defaultPod(value any) {
+	var s *corev1.PodSpec
+	switch v := value.(type) {
+	case *corev1.Pod:
+		s = &v.Spec
+	case *appsv1.Deployment:
+		s = &v.Spec.Template.Spec
+	case *appsv1.StatefulSet:
+		s = &v.Spec.Template.Spec
+	case *appsv1.DaemonSet:
+		s = &v.Spec.Template.Spec
+	case *appsv1.ReplicaSet:
+		s = &v.Spec.Template.Spec
+	}
+	if s.ServiceAccountName == "" {
+		s.ServiceAccountName = s.DeprecatedServiceAccount
+	}
 }
