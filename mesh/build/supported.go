@@ -39,7 +39,8 @@ var supportedFields = []messageFieldNames{
 
 	// DestinationRule.
 	{"DestinationRule", "host traffic_policy subsets export_to workload_selector"},
-	{"TrafficPolicy", "load_balancer connection_pool outlier_detection tls port_level_settings retry_budget tunnel"},
+	{"TrafficPolicy", "load_balancer connection_pool outlier_detection tls port_level_settings retry_budget tunnel proxy_protocol"},
+	{"TrafficPolicy.ProxyProtocol", "version"},
 	{"TrafficPolicy.TunnelSettings", "protocol target_host target_port"},
 	{"LoadBalancerSettings", "simple consistent_hash locality_lb_setting warmup_duration_secs warmup"},
 	{"LoadBalancerSettings.ConsistentHashLB", "http_header_name http_cookie use_source_ip http_query_parameter_name ring_hash maglev minimum_ring_size"},

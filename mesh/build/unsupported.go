@@ -31,7 +31,6 @@ var refusedFields = []fieldNote{
 	{"HTTPFaultInjection.Delay.exponential_delay", "Istio has hidden it, and its proxy does not have it"},
 	{"HTTPFaultInjection.Abort.http2_error", "Istio has hidden it, and its proxy does not have it"},
 	{"L4MatchAttributes.source_subnet", "Istio accepts it and does not implement it"},
-	{"TrafficPolicy.proxy_protocol", "the PROXY protocol to upstreams"},
 	{"TrafficPolicy.RetryBudget.budget_interval", "budgets count the requests of the moment"},
 	{"LoadBalancerSettings.zone_aware_lb_setting", "balancing by zone"},
 	{"ConnectionPoolSettings.HTTPSettings.http2_keep_alive", "HTTP/2 PING frames"},
