@@ -246,10 +246,14 @@ func analyzeObjects(objects []*config.Object, mesh *meshpb.MeshConfig) []config.
 		left = append(left, rest[at])
 		rest = slices.Delete(slices.Clone(rest), at, at+1)
 	}
+	var operator *config.Object
+	if mesh == nil { // a scenario's own mesh configuration has a place
+		operator = config.MeshOperator(objects)
+	}
 	var list []config.Diagnostic
 	for _, f := range analyze.Analyze(in) {
-		if mesh == nil || f.Position.File != "" { // a scenario's own mesh configuration has a place
-			list = append(list, f.Diagnostic)
+		if mesh == nil || f.Position.File != "" {
+			list = append(list, operator.PlaceMesh(f.Diagnostic))
 		}
 	}
 	return list

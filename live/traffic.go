@@ -245,7 +245,7 @@ func (w *World) Send(ctx context.Context, r *spec.Request) ([]run.Exchange, erro
 		return nil, err
 	}
 	c := w.call(r.URL, r.Method, r.Headers, r.Body, r.TLS, r.Protocol, o.via)
-	c.Filler, c.Timeout = r.BodyBytes, r.Timeout
+	c.Filler, c.KeepOpen, c.Timeout = r.BodyBytes, r.KeepOpen, r.Timeout
 	c.Send = &remote.Send{Count: r.Count, Parallel: r.Parallel, Interval: r.Interval}
 	return w.ask(ctx, o, c)
 }

@@ -48,6 +48,9 @@ type Target struct {
 	// Filler, in place of Body, is the size of a body of w's that is written in
 	// pieces: however large, it takes no memory.
 	Filler int64
+	// KeepOpen leaves a connection of TCP open behind the body, until the peer ends it; else
+	// it ends one way when the body is out.
+	KeepOpen bool
 	// RequestID makes the x-request-id of a caller's iter-th call, from 0. nil: RequestIDs(Seed).
 	RequestID func(thread int, iter int64) string
 	Seed      seed.Seed

@@ -8,7 +8,7 @@ import (
 )
 
 // raw makes a call of TCP: a connection of its own, on which the body goes out and its
-// end after it; the answer is all that comes back until the peer's end.
+// end after it (unless the target keeps it open); the answer is all that comes back until the peer's end.
 func raw(c *caller, r *Record) (answered bool, err error) {
 	conn := c.conn
 	r.ID, r.Protocol = FlowID(conn.LocalAddr()), "TCP"
@@ -26,6 +26,9 @@ func raw(c *caller, r *Record) (answered bool, err error) {
 			if err := fill(conn, n); err != nil {
 				return err
 			}
+		}
+		if c.request.target.KeepOpen {
+			return nil
 		}
 		if half, ok := conn.(interface{ CloseWrite() error }); ok {
 			return half.CloseWrite()

@@ -35,7 +35,9 @@ type Call struct {
 	Headers map[string]string `json:"headers,omitempty"`
 	Body    []byte            `json:"body,omitempty"`
 	Filler  int64             `json:"filler,omitempty"`
-	TLS     *load.TLS         `json:"tls,omitempty"`
+	// KeepOpen is load.Target's.
+	KeepOpen bool      `json:"keepOpen,omitempty"`
+	TLS      *load.TLS `json:"tls,omitempty"`
 	// Via is a HOST:PORT that is dialled in place of the URL's own: a load balancer's.
 	Via     string        `json:"via,omitempty"`
 	Timeout time.Duration `json:"timeout,omitempty"`
@@ -87,7 +89,7 @@ func (c *Call) Do(ctx context.Context, network netx.Network) *Outcome {
 		Dial: func(ctx context.Context, _, addr string) (net.Conn, error) {
 			return network.Dial(ctx, cmp.Or(c.Via, addr))
 		},
-		Protocol: c.Protocol, URL: c.URL, URLs: c.URLs, Method: c.Method, Headers: c.Headers, Body: c.Body, Filler: c.Filler, TLS: c.TLS, Timeout: c.Timeout,
+		Protocol: c.Protocol, URL: c.URL, URLs: c.URLs, Method: c.Method, Headers: c.Headers, Body: c.Body, Filler: c.Filler, KeepOpen: c.KeepOpen, TLS: c.TLS, Timeout: c.Timeout,
 		Seed: seed.New(c.Seed),
 	})
 	o := &Outcome{}

@@ -50,7 +50,7 @@ func (b *builder) httpAuthorizer(at string, p *meshpb.MeshConfig_ExtensionProvid
 	}
 	b.authorizerAddress(at, a, p.GetService(), p.GetPort(), p.GetStatusOnError())
 	if _, err := url.Parse(a.PathPrefix); err != nil || a.PathPrefix != "" && !strings.HasPrefix(a.PathPrefix, "/") {
-		b.found = append(b.found, meshDiagnostic(fmt.Sprintf("%s.pathPrefix: %q is no path; it begins with /", at, a.PathPrefix)))
+		b.found = append(b.found, meshDiagnostic(at+".pathPrefix", fmt.Sprintf(": %q is no path; it begins with /", a.PathPrefix)))
 	}
 	return a
 }
@@ -69,7 +69,7 @@ func (b *builder) authorizerAddress(at string, a *model.Authorizer, service stri
 	}
 	a.Host = service
 	wrong := func(field, message string) {
-		b.found = append(b.found, meshDiagnostic(at+"."+field+": "+message))
+		b.found = append(b.found, meshDiagnostic(at+"."+field, ": "+message))
 	}
 	if a.Host == "" {
 		wrong("service", "the host of the service is missing")

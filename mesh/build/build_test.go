@@ -111,7 +111,7 @@ func TestMeshConfigDefaultsAreAccepted(t *testing.T) {
 		t.Errorf("found %v", found)
 	}
 	c := config.DefaultMeshConfig()
-	c.DefaultConfig.DrainDuration = durationpb.New(time.Second)
+	c.DefaultConfig.DrainDuration = durationpb.New(1500 * time.Millisecond)
 	c.ExtensionProviders = append(c.ExtensionProviders, &meshpb.MeshConfig_ExtensionProvider{Name: "x",
 		Provider: &meshpb.MeshConfig_ExtensionProvider_Zipkin{Zipkin: &meshpb.MeshConfig_ExtensionProvider_ZipkinTracingProvider{
 			Service: "zipkin.a.svc.cluster.local", Port: 9411, Headers: []*meshpb.MeshConfig_ExtensionProvider_HttpHeader{{Name: "a"}}}}})
@@ -123,7 +123,7 @@ func TestMeshConfigDefaultsAreAccepted(t *testing.T) {
 		message, _, _ := strings.Cut(d.Message, " asks for")
 		got = append(got, d.Severity.String()+" "+message)
 	}
-	want := []string{"error meshConfig.accessLogFormat is not the JSON object that accessLogEncoding: JSON", "error meshConfig.defaultConfig.drainDuration is not supported yet: how long a proxy drains",
+	want := []string{"error meshConfig.accessLogFormat is not the JSON object that accessLogEncoding: JSON", "error meshConfig.defaultConfig.drainDuration: drainDuration 1.5s: expected whole seconds, one at least, such as 45s",
 		"error meshConfig.extensionProviders[3].zipkin.headers is not supported yet: header fields of reports to Zipkin"}
 	if !slices.Equal(got, want) {
 		t.Errorf("found %q, want %q", got, want)

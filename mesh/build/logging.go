@@ -24,7 +24,7 @@ func (b *builder) meshLogs() {
 	for _, name := range names {
 		l := fileProvider(c, name)
 		if l == nil {
-			b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.defaultProviders.accessLogging: provider %q is not supported yet", name)))
+			b.found = append(b.found, meshDiagnostic("meshConfig.defaultProviders.accessLogging", fmt.Sprintf(": provider %q is not supported yet", name)))
 			continue
 		}
 		s.AccessLogs = append(s.AccessLogs, l)
@@ -34,7 +34,7 @@ func (b *builder) meshLogs() {
 	}
 	if c.GetAccessLogEncoding() == meshpb.MeshConfig_JSON && c.GetAccessLogFormat() != "" {
 		if _, err := jsonObject(c.GetAccessLogFormat()); err != nil {
-			d := meshDiagnostic(fmt.Sprintf("meshConfig.accessLogFormat is not the JSON object that accessLogEncoding: JSON asks for: %v", err))
+			d := meshDiagnostic("meshConfig.accessLogFormat", fmt.Sprintf(" is not the JSON object that accessLogEncoding: JSON asks for: %v", err))
 			d.Code = config.CodeValue
 			b.found = append(b.found, d)
 		}

@@ -83,6 +83,9 @@ func trafficPolicy(p *networkingpb.TrafficPolicy) *model.TrafficPolicy {
 	if t := p.GetTunnel(); t != nil {
 		m.Tunnel = &model.Tunnel{Post: t.GetProtocol() == "POST", Target: net.JoinHostPort(t.GetTargetHost(), strconv.Itoa(int(t.GetTargetPort())))}
 	}
+	if v := p.GetProxyProtocol(); v != nil {
+		m.ProxyProtocol = uint8(v.GetVersion()) + 1
+	}
 	if r := p.GetRetryBudget(); r != nil {
 		m.Budget = &model.RetryBudget{Percent: 20, MinConcurrency: 3}
 		if r.GetPercent() != nil {
@@ -98,7 +101,7 @@ func trafficPolicy(p *networkingpb.TrafficPolicy) *model.TrafficPolicy {
 		}
 		m.Ports[l.GetPort().GetNumber()] = &model.TrafficPolicy{
 			Balancer: balancer(l.GetLoadBalancer()), Pool: pool(l.GetConnectionPool()),
-			Outlier: outlier(l.GetOutlierDetection()), TLS: clientTLS(l.GetTls()), Budget: m.Budget,
+			Outlier: outlier(l.GetOutlierDetection()), TLS: clientTLS(l.GetTls()), Budget: m.Budget, ProxyProtocol: m.ProxyProtocol,
 		}
 	}
 	return m

@@ -190,8 +190,8 @@ func (b *builder) unsupportedFields() {
 		}
 	}
 	for _, f := range w.meshConfig(b.options.MeshConfig, config.DefaultMeshConfig()) {
-		if s, message := f.severity(), f.path+" "+f.message(); s != config.Info {
-			d := meshDiagnostic(message)
+		if s := f.severity(); s != config.Info {
+			d := meshDiagnostic(f.path, " "+f.message())
 			d.Severity, d.Code = s, f.code()
 			b.found = append(b.found, d)
 		}

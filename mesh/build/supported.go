@@ -39,7 +39,8 @@ var supportedFields = []messageFieldNames{
 
 	// DestinationRule.
 	{"DestinationRule", "host traffic_policy subsets export_to workload_selector"},
-	{"TrafficPolicy", "load_balancer connection_pool outlier_detection tls port_level_settings retry_budget tunnel"},
+	{"TrafficPolicy", "load_balancer connection_pool outlier_detection tls port_level_settings retry_budget tunnel proxy_protocol"},
+	{"TrafficPolicy.ProxyProtocol", "version"},
 	{"TrafficPolicy.TunnelSettings", "protocol target_host target_port"},
 	{"LoadBalancerSettings", "simple consistent_hash locality_lb_setting warmup_duration_secs warmup"},
 	{"LoadBalancerSettings.ConsistentHashLB", "http_header_name http_cookie use_source_ip http_query_parameter_name ring_hash maglev minimum_ring_size"},
@@ -136,7 +137,7 @@ var supportedFields = []messageFieldNames{
 
 	// MeshConfig.
 	{"MeshConfig", "proxy_listen_port proxy_inbound_listen_port connect_timeout protocol_detection_timeout tcp_keepalive enable_tracing access_log_file access_log_format access_log_encoding default_config outbound_traffic_policy inbound_traffic_policy enable_auto_mtls trust_domain trust_domain_aliases default_service_export_to default_virtual_service_export_to default_destination_rule_export_to root_namespace locality_lb_setting dns_refresh_rate h2_upgrade_policy extension_providers default_providers path_normalization default_http_retry_policy mesh_mTLS default_traffic_policy ingress_class ingress_service ingress_controller_mode ingress_selector"},
-	{"ProxyConfig", "tracing gateway_topology termination_drain_duration hold_application_until_proxy_starts"},
+	{"ProxyConfig", "tracing gateway_topology drain_duration termination_drain_duration hold_application_until_proxy_starts interception_mode concurrency proxy_metadata"},
 	{"Topology", "num_trusted_proxies forward_client_cert_details proxy_protocol"},
 	{"Tracing", "sampling zipkin max_path_tag_length"},
 	{"Tracing.Zipkin", "address"},
@@ -380,7 +381,6 @@ var ineffectiveFields = []fieldNote{
 	{"ProxyConfig.availability_zone", "Istio does not read it either"},
 	{"ProxyConfig.control_plane_auth_policy", "the control plane always authenticates"},
 	{"ProxyConfig.stat_name_length", "names of statistics have no limit"},
-	{"ProxyConfig.concurrency", "proxies have no worker threads"},
 	{"ProxyConfig.image", "the proxy is this program's own"},
 	{"ProxyConfig.file_flush_interval", "logs are written at once"},
 	{"ProxyConfig.file_flush_min_size_kb", "logs are written at once"},

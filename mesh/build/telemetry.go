@@ -68,7 +68,7 @@ func (b *builder) meshTracing() {
 	}
 	if names := c.GetDefaultProviders().GetTracing(); len(names) > 0 {
 		p, problem := b.traceProvider(names[0])
-		b.meshProblem("meshConfig.defaultProviders.tracing: ", problem)
+		b.meshProblem("meshConfig.defaultProviders.tracing", problem)
 		spec.Provider, b.parts.Settings.TracingDefault = p, true
 		b.parts.Settings.Tracing = spec
 		return
@@ -83,15 +83,15 @@ func (b *builder) meshTracing() {
 		p := &model.TraceProvider{Kind: model.ZipkinTracer, Path: zipkinPath}
 		_, _ = fmt.Sscan(cmp.Or(port, "9411"), &p.Port)
 		problem := b.collector(p, host)
-		b.meshProblem("meshConfig.defaultConfig.tracing.zipkin.address: ", problem)
+		b.meshProblem("meshConfig.defaultConfig.tracing.zipkin.address", problem)
 		if problem == nil {
 			spec.Provider = p
 		}
 	default:
-		b.found = append(b.found, meshDiagnostic("meshConfig.defaultConfig.tracing: tracers other than zipkin are not supported yet"))
+		b.found = append(b.found, meshDiagnostic("meshConfig.defaultConfig.tracing", ": tracers other than zipkin are not supported yet"))
 	}
 	if own.GetTlsSettings() != nil {
-		b.found = append(b.found, meshDiagnostic("meshConfig.defaultConfig.tracing.tlsSettings is not supported yet"))
+		b.found = append(b.found, meshDiagnostic("meshConfig.defaultConfig.tracing.tlsSettings", " is not supported yet"))
 	}
 	b.parts.Settings.Tracing = spec
 }
@@ -111,11 +111,11 @@ func missing(provider string) *problem {
 	return &problem{config.Error, CodeProvider, fmt.Sprintf("meshConfig.extensionProviders has no %q", provider)}
 }
 
-func (b *builder) meshProblem(where string, p *problem) {
+func (b *builder) meshProblem(path string, p *problem) {
 	if p == nil {
 		return
 	}
-	d := meshDiagnostic(where + p.text)
+	d := meshDiagnostic(path, ": "+p.text)
 	d.Severity, d.Code = p.severity, p.code
 	b.found = append(b.found, d)
 }

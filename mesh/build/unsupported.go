@@ -2,6 +2,8 @@ package build
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -29,7 +31,6 @@ var refusedFields = []fieldNote{
 	{"HTTPFaultInjection.Delay.exponential_delay", "Istio has hidden it, and its proxy does not have it"},
 	{"HTTPFaultInjection.Abort.http2_error", "Istio has hidden it, and its proxy does not have it"},
 	{"L4MatchAttributes.source_subnet", "Istio accepts it and does not implement it"},
-	{"TrafficPolicy.proxy_protocol", "the PROXY protocol to upstreams"},
 	{"TrafficPolicy.RetryBudget.budget_interval", "budgets count the requests of the moment"},
 	{"LoadBalancerSettings.zone_aware_lb_setting", "balancing by zone"},
 	{"ConnectionPoolSettings.HTTPSettings.http2_keep_alive", "HTTP/2 PING frames"},
@@ -98,7 +99,6 @@ var refusedFields = []fieldNote{
 
 	{"ProxyConfig.service_cluster", "names of services in traces"},
 	{"ProxyConfig.tracing_service_name", "names of services in traces"},
-	{"ProxyConfig.drain_duration", "how long a proxy drains"},
 	{"ProxyConfig.zipkin_address", "export of traces"},
 	{"ProxyConfig.statsd_udp_address", "statistics to a service"},
 	{"ProxyConfig.envoy_metrics_service_address", "statistics to a service"},
@@ -106,11 +106,9 @@ var refusedFields = []fieldNote{
 	{"ProxyConfig.envoy_access_log_service", "access logs to a service"},
 	{"ProxyConfig.custom_config_file", "a bootstrap of one's own"},
 	{"ProxyConfig.proxy_bootstrap_template_path", "a bootstrap of one's own"},
-	{"ProxyConfig.interception_mode", "the annotation sidecar.istio.io/interceptionMode has it, per Pod"},
 	{"ProxyConfig.sds", "secrets from a service"},
-	{"ProxyConfig.proxy_metadata", "the annotation proxy.istio.io/config has it, per Pod"},
 	{"ProxyConfig.runtime_values", "Envoy's runtime"},
-	{"ProxyConfig.status_port", "the annotation status.sidecar.istio.io/port has it, per Pod"},
+	{"ProxyConfig.status_port", "it is 15020"},
 	{"ProxyConfig.proxy_admin_port", "it is 15000"},
 	{"ProxyConfig.extra_stat_tags", "tags of statistics"},
 	{"ProxyConfig.mesh_id", "several meshes"},
@@ -198,20 +196,49 @@ func (b *builder) unsupported() {
 func (b *builder) unsupportedMesh() {
 	c := b.options.MeshConfig
 	if m := c.GetInboundTrafficPolicy().GetMode(); m != meshpb.MeshConfig_InboundTrafficPolicy_PASSTHROUGH {
-		b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.inboundTrafficPolicy.mode %s is not supported yet", m)))
+		b.refuseMesh("meshConfig.inboundTrafficPolicy.mode", fmt.Sprintf(" %s is not supported yet", m))
 	}
-	if d := c.GetDefaultConfig().GetTerminationDrainDuration().AsDuration(); d < 0 || d%time.Second != 0 {
-		b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.defaultConfig.terminationDrainDuration %v: only whole seconds are supported", d)))
-	}
+	b.unsupportedDefaults(c.GetDefaultConfig())
 	for _, name := range c.GetDefaultProviders().GetMetrics() {
 		if name != "prometheus" {
-			b.found = append(b.found, meshDiagnostic(fmt.Sprintf("meshConfig.defaultProviders.metrics: provider %q is not supported yet", name)))
+			b.refuseMesh("meshConfig.defaultProviders.metrics", fmt.Sprintf(": provider %q is not supported yet", name))
 		}
 	}
 }
 
-func meshDiagnostic(message string) config.Diagnostic {
-	return config.Diagnostic{Severity: config.Error, Code: CodeUnsupported, Message: message, Object: config.Key{Kind: "MeshConfig"}}
+// unsupportedDefaults refuses what only some values of defaultConfig ask for.
+func (b *builder) unsupportedDefaults(c *meshpb.ProxyConfig) {
+	const at = "meshConfig.defaultConfig."
+	if d := c.GetTerminationDrainDuration().AsDuration(); d < 0 || d%time.Second != 0 {
+		b.refuseMesh(at+"terminationDrainDuration", fmt.Sprintf(" %v: only whole seconds are supported", d))
+	}
+	if d := c.GetDrainDuration(); d != nil {
+		if err := config.CheckDrain(d.AsDuration()); err != nil {
+			b.refuseMesh(at+"drainDuration", ": "+err.Error())
+		}
+	}
+	if m := c.GetInterceptionMode(); m != meshpb.ProxyConfig_REDIRECT && m != meshpb.ProxyConfig_NONE {
+		b.refuseMesh(at+"interceptionMode", fmt.Sprintf(" %s is not supported yet, only REDIRECT and NONE", m))
+	}
+	if n := c.GetConcurrency().GetValue(); n < 0 || n > math.MaxUint16 {
+		b.refuseMesh(at+"concurrency", fmt.Sprintf(" %d: expected 0 to %d", n, math.MaxUint16))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.GetProxyMetadata())) {
+		if err := config.CheckProxyMetadata(name, c.GetProxyMetadata()[name]); err != nil {
+			b.refuseMesh(at+"proxyMetadata."+name, ": "+err.Error())
+		}
+	}
+}
+
+// refuseMesh refuses the value of a field of the mesh configuration.
+func (b *builder) refuseMesh(path, message string) {
+	b.found = append(b.found, meshDiagnostic(path, message))
+}
+
+// meshDiagnostic is about a field of the mesh configuration, of which nobody knows here in
+// which file it stands: path, which the message begins with, tells who does.
+func meshDiagnostic(path, message string) config.Diagnostic {
+	return config.Diagnostic{Severity: config.Error, Code: CodeUnsupported, Message: path + message, Object: config.Key{Kind: "MeshConfig"}, Path: path}
 }
 
 // unsupportedValues refuses what only some values of a field ask for.

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/capture"
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 )
 
 // settings are the mesh's with a Pod's annotations applied.
@@ -25,10 +26,12 @@ type settings struct {
 	keepProbes  bool
 	native      bool
 	drain       *time.Duration
-	ends        []corev1.EnvVar // how the proxy ends, where the Pod says
+	listeners   *time.Duration    // drain; nil: the proxy's own default
+	metadata    map[string]string // proxyMetadata, which the proxy has in its environment
 	// mergeMetrics sends Prometheus to the proxy for the application's metrics too.
 	mergeMetrics bool
 	capture      *capture.Options // nil: interception mode NONE
+	none         bool             // the interception mode, until all annotations are read
 	resources    corev1.ResourceRequirements
 	probes       bool
 	readiness    timing
@@ -132,9 +135,9 @@ var families = []string{"sidecar.istio.io/", "status.sidecar.istio.io/", "readin
 func (o *Options) annotated(pod *corev1.Pod) (*settings, error) {
 	c := *o.Capture
 	s := &settings{image: o.ProxyImage, hold: o.HoldApplication, drain: o.Drain, keepProbes: o.KeepProbes, capture: &c,
-		native: o.NativeSidecars, mergeMetrics: true,
+		native: o.NativeSidecars, mergeMetrics: true, none: o.NoCapture,
+		listeners: o.ListenerDrain, concurrency: int(o.Concurrency), metadata: maps.Clone(o.Metadata),
 		probes: true, readiness: timing{period: 15, failures: 4}}
-	none := false
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(pod.Annotations)) {
 		value := pod.Annotations[key]
@@ -144,12 +147,11 @@ func (o *Options) annotated(pod *corev1.Pod) (*settings, error) {
 			if err := apply(s, value); err != nil {
 				errs = append(errs, fmt.Errorf("annotation %s: %w", key, err))
 			}
-			none = none || key == "sidecar.istio.io/interceptionMode" && value == "NONE"
 		case slices.ContainsFunc(families, func(family string) bool { return strings.HasPrefix(key, family) }):
 			errs = append(errs, fmt.Errorf("annotation %s is not supported", key))
 		}
 	}
-	if none {
+	if s.none {
 		s.capture = nil
 	}
 	if s.resources.Requests == nil && s.resources.Limits == nil {
@@ -167,10 +169,11 @@ func defaultResources() corev1.ResourceRequirements {
 
 func keep(*settings, string) error { return nil }
 
-func interceptionMode(_ *settings, v string) error {
+func interceptionMode(s *settings, v string) error {
 	if v != "REDIRECT" && v != "NONE" {
 		return fmt.Errorf("mode %q is not supported, only REDIRECT and NONE", v)
 	}
+	s.none = v == "NONE"
 	return nil
 }
 
@@ -219,19 +222,16 @@ func more(ports *[]uint16, v string) error {
 	return err
 }
 
-// podConfig is what may stand in proxy.istio.io/config.
+// podConfig is what may stand in proxy.istio.io/config. What does holds instead of the
+// mesh's defaultConfig; the variables of proxyMetadata do so one by one.
 type podConfig struct {
-	HoldApplicationUntilProxyStarts *bool         `json:"holdApplicationUntilProxyStarts,omitempty"`
-	Concurrency                     *uint16       `json:"concurrency,omitempty"`
-	ProxyStatsMatcher               *statsMatcher `json:"proxyStatsMatcher,omitempty"`
-	TerminationDrainDuration        string        `json:"terminationDrainDuration,omitempty"`
-	ProxyMetadata                   *endings      `json:"proxyMetadata,omitempty"`
-}
-
-// endings are the variables of proxyMetadata that are honoured: how a proxy ends.
-type endings struct {
-	ExitOnZero   string `json:"EXIT_ON_ZERO_ACTIVE_CONNECTIONS,omitempty"`
-	MinimumDrain string `json:"MINIMUM_DRAIN_DURATION,omitempty"`
+	HoldApplicationUntilProxyStarts *bool             `json:"holdApplicationUntilProxyStarts,omitempty"`
+	Concurrency                     *uint16           `json:"concurrency,omitempty"`
+	ProxyStatsMatcher               *statsMatcher     `json:"proxyStatsMatcher,omitempty"`
+	DrainDuration                   string            `json:"drainDuration,omitempty"`
+	TerminationDrainDuration        string            `json:"terminationDrainDuration,omitempty"`
+	InterceptionMode                string            `json:"interceptionMode,omitempty"`
+	ProxyMetadata                   map[string]string `json:"proxyMetadata,omitempty"`
 }
 
 // statsMatcher asks for more statistics than Istio's proxy keeps; ours keeps all.
@@ -244,8 +244,8 @@ type statsMatcher struct {
 func proxyConfig(s *settings, v string) error {
 	var c podConfig
 	if err := yaml.UnmarshalStrict([]byte(v), &c); err != nil {
-		return fmt.Errorf("%w (supported are holdApplicationUntilProxyStarts, concurrency, proxyStatsMatcher, "+
-			"terminationDrainDuration, and of proxyMetadata EXIT_ON_ZERO_ACTIVE_CONNECTIONS and MINIMUM_DRAIN_DURATION)", err)
+		return fmt.Errorf("%w (supported are holdApplicationUntilProxyStarts, concurrency, proxyStatsMatcher, drainDuration, "+
+			"terminationDrainDuration, interceptionMode, and of proxyMetadata %s)", err, strings.Join(config.ProxyMetadata, " and "))
 	}
 	if c.HoldApplicationUntilProxyStarts != nil {
 		s.hold = *c.HoldApplicationUntilProxyStarts
@@ -253,35 +253,44 @@ func proxyConfig(s *settings, v string) error {
 	if c.Concurrency != nil {
 		s.concurrency = int(*c.Concurrency)
 	}
+	if c.InterceptionMode != "" {
+		if err := interceptionMode(s, c.InterceptionMode); err != nil {
+			return err
+		}
+	}
 	if err := s.ending(&c); err != nil {
 		return err
 	}
 	return yaml.Unmarshal([]byte(v), &s.config)
 }
 
-// ending checks how the proxy is to end, and writes it as the proxy reads it.
+// ending takes over how connections and the proxy are to end.
 func (s *settings) ending(c *podConfig) error {
+	if v := c.DrainDuration; v != "" {
+		d, err := time.ParseDuration(v)
+		if err != nil {
+			return fmt.Errorf("drainDuration %q: expected a duration, such as 45s", v)
+		}
+		if err := config.CheckDrain(d); err != nil {
+			return err
+		}
+		s.listeners = &d
+	}
 	if v := c.TerminationDrainDuration; v != "" {
 		d, err := time.ParseDuration(v)
 		if err != nil || d < 0 || d%time.Second != 0 {
 			return fmt.Errorf("terminationDrainDuration %q: expected whole seconds, such as 30s", v)
 		}
-		s.ends = append(s.ends, corev1.EnvVar{Name: drainEnv, Value: strconv.Itoa(int(d / time.Second))})
+		s.drain = &d
 	}
-	if c.ProxyMetadata == nil {
-		return nil
-	}
-	if v := c.ProxyMetadata.ExitOnZero; v != "" {
-		if _, err := strconv.ParseBool(v); err != nil {
-			return fmt.Errorf("EXIT_ON_ZERO_ACTIVE_CONNECTIONS %q: expected true or false", v)
+	for _, name := range slices.Sorted(maps.Keys(c.ProxyMetadata)) {
+		if err := config.CheckProxyMetadata(name, c.ProxyMetadata[name]); err != nil {
+			return fmt.Errorf("proxyMetadata: %w", err)
 		}
-		s.ends = append(s.ends, corev1.EnvVar{Name: "EXIT_ON_ZERO_ACTIVE_CONNECTIONS", Value: v})
-	}
-	if v := c.ProxyMetadata.MinimumDrain; v != "" {
-		if d, err := time.ParseDuration(v); err != nil || d < 0 {
-			return fmt.Errorf("MINIMUM_DRAIN_DURATION %q: expected a duration, such as 5s", v)
+		if s.metadata == nil {
+			s.metadata = map[string]string{}
 		}
-		s.ends = append(s.ends, corev1.EnvVar{Name: "MINIMUM_DRAIN_DURATION", Value: v})
+		s.metadata[name] = c.ProxyMetadata[name]
 	}
 	return nil
 }

@@ -43,6 +43,9 @@ const (
 	MetricsPort = 15090
 )
 
+// defaultListenerDrain is the proxy's own.
+const defaultListenerDrain = 45 * time.Second
+
 // ProxyUser is the user and group that the proxy runs as; capture rules know it.
 const ProxyUser int64 = 1337
 
@@ -62,6 +65,15 @@ type Options struct {
 	HoldApplication bool
 	// Drain is how long proxies outlive the signal to end, in whole seconds; nil: five.
 	Drain *time.Duration
+	// ListenerDrain is how long connections of a listener that changed may take to end, in
+	// whole seconds; nil: 45.
+	ListenerDrain *time.Duration
+	// Concurrency is the number of processors that proxies use; 0: all.
+	Concurrency uint16
+	// NoCapture is the interception mode NONE: nothing is captured, whatever Capture says.
+	NoCapture bool
+	// Metadata are variables of proxyMetadata, of those in config.ProxyMetadata.
+	Metadata map[string]string
 	// NativeSidecars makes the proxy an init container that keeps running: it starts before
 	// the application and ends after it. Kubernetes has them since 1.29.
 	NativeSidecars bool
@@ -78,6 +90,12 @@ func (o Options) Under(mesh *meshpb.MeshConfig) Options {
 	if d := c.GetTerminationDrainDuration(); d != nil {
 		o.Drain = pointer(d.AsDuration())
 	}
+	if d := c.GetDrainDuration(); d != nil {
+		o.ListenerDrain = pointer(d.AsDuration())
+	}
+	o.Concurrency = uint16(c.GetConcurrency().GetValue())
+	o.NoCapture = c.GetInterceptionMode() == meshpb.ProxyConfig_NONE
+	o.Metadata = c.GetProxyMetadata()
 	return o
 }
 

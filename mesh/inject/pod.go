@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -148,6 +149,9 @@ func (o *Options) proxy(b bootstrapOf) (*corev1.Container, error) {
 	if s.concurrency > 0 {
 		args = append(args, "--concurrency", fmt.Sprint(s.concurrency))
 	}
+	if s.listeners != nil && *s.listeners != defaultListenerDrain {
+		args = append(args, "--drain-time", s.listeners.String())
+	}
 	c := &corev1.Container{
 		Name: ProxyContainer, Image: s.image, ImagePullPolicy: o.ImagePullPolicy,
 		Args:      args,
@@ -190,14 +194,15 @@ func (s *settings) environment() []corev1.EnvVar {
 		env = append(env, corev1.EnvVar{Name: v.name, ValueFrom: &corev1.EnvVarSource{
 			FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: v.path}}})
 	}
-	if !slices.ContainsFunc(s.ends, func(v corev1.EnvVar) bool { return v.Name == drainEnv }) {
-		drain := 5 * time.Second
-		if s.drain != nil {
-			drain = *s.drain
-		}
-		env = append(env, corev1.EnvVar{Name: drainEnv, Value: strconv.Itoa(int(drain / time.Second))})
+	drain := 5 * time.Second
+	if s.drain != nil {
+		drain = *s.drain
 	}
-	return append(env, s.ends...)
+	env = append(env, corev1.EnvVar{Name: drainEnv, Value: strconv.Itoa(int(drain / time.Second))})
+	for _, name := range slices.Sorted(maps.Keys(s.metadata)) {
+		env = append(env, corev1.EnvVar{Name: name, Value: s.metadata[name]})
+	}
+	return env
 }
 
 const (

@@ -2,11 +2,13 @@ package inject
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 	meshpb "istio.io/api/mesh/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -109,11 +111,49 @@ func TestHowTheProxyEnds(t *testing.T) {
 		"terminationDrainDuration: 1500ms":                          "whole seconds",
 		"proxyMetadata: {EXIT_ON_ZERO_ACTIVE_CONNECTIONS: perhaps}": "true or false",
 		"proxyMetadata: {MINIMUM_DRAIN_DURATION: soon}":             "soon",
+		"drainDuration: 1500ms":                                     "whole seconds",
+		"interceptionMode: TPROXY":                                  "TPROXY",
 		"proxyMetadata: {ISTIO_META_DNS_CAPTURE: 'true'}":           "ISTIO_META_DNS_CAPTURE",
 	} {
 		pod.Annotations = map[string]string{"proxy.istio.io/config": config}
 		if _, _, err := Pod(pod, enabled, options); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", config, err, want)
+		}
+	}
+}
+
+func TestTheMeshsProxyConfig(t *testing.T) {
+	mesh := options.Under(&meshpb.MeshConfig{DefaultConfig: &meshpb.ProxyConfig{
+		DrainDuration: durationpb.New(20 * time.Second), Concurrency: wrapperspb.Int32(3), InterceptionMode: meshpb.ProxyConfig_NONE,
+		ProxyMetadata: map[string]string{"EXIT_ON_ZERO_ACTIVE_CONNECTIONS": "true", "MINIMUM_DRAIN_DURATION": "2s"},
+	}})
+	pod := details(t)
+	for _, c := range []struct {
+		annotations                                 map[string]string
+		drain, concurrency, exit, minimum, captures string
+	}{
+		{nil, "20s", "3", "true", "2s", "no"},
+		{map[string]string{"proxy.istio.io/config": "drainDuration: 30s\nconcurrency: 1\ninterceptionMode: REDIRECT\nproxyMetadata: {MINIMUM_DRAIN_DURATION: 9s}"},
+			"30s", "1", "true", "9s", "yes"},
+		{map[string]string{"sidecar.istio.io/interceptionMode": "REDIRECT", "proxy.istio.io/config": "drainDuration: 45s"}, "", "3", "true", "2s", "yes"},
+	} {
+		pod.Annotations = c.annotations
+		result := injected(t, pod, mesh)
+		proxy := result.Spec.Containers[slices.IndexFunc(result.Spec.Containers, func(c corev1.Container) bool { return c.Name == ProxyContainer })]
+		argument := func(name string) string {
+			if i := slices.Index(proxy.Args, name); i >= 0 {
+				return proxy.Args[i+1]
+			}
+			return ""
+		}
+		env := Env(result, ProxyContainer, "10.0.0.7", "")
+		captures := "no"
+		if slices.ContainsFunc(result.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == InitContainer }) {
+			captures = "yes"
+		}
+		got := []string{argument("--drain-time"), argument("--concurrency"), env["EXIT_ON_ZERO_ACTIVE_CONNECTIONS"], env["MINIMUM_DRAIN_DURATION"], captures}
+		if want := []string{c.drain, c.concurrency, c.exit, c.minimum, c.captures}; !slices.Equal(got, want) {
+			t.Errorf("%v: %q, want %q", c.annotations, got, want)
 		}
 	}
 }

@@ -44,6 +44,9 @@ type TrafficPolicy struct {
 	Budget   *RetryBudget
 	// Tunnel has connections that are not HTTP go inside of requests; it is not inherited.
 	Tunnel *Tunnel
+	// ProxyProtocol is the version of its header that connections begin with; 0: none. Ports
+	// have the policy's.
+	ProxyProtocol uint8
 	// Ports replace the policy wholesale on a port.
 	Ports map[uint32]*TrafficPolicy
 }
@@ -79,6 +82,9 @@ func (p *TrafficPolicy) Over(below *TrafficPolicy) *TrafficPolicy {
 	}
 	if p.Budget != nil {
 		merged.Budget = p.Budget
+	}
+	if p.ProxyProtocol != 0 {
+		merged.ProxyProtocol = p.ProxyProtocol
 	}
 	if len(p.Ports) > 0 {
 		merged.Ports = p.Ports

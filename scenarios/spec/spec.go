@@ -181,6 +181,7 @@ type Request struct {
 	Headers   map[string]string
 	Body      string
 	BodyBytes int64
+	KeepOpen  bool // of TCP: the body's end is not the connection's
 	Count     int
 	Parallel  int
 	Interval  time.Duration

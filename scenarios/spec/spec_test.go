@@ -254,6 +254,7 @@ func TestProblems(t *testing.T) {
 		"no time":              {step("wait: 0s"), `expected a duration above zero`},
 		"count":                {step("request: {from: a, " + url + ", count: 0}"), `expected a whole number from 1 to 1000000, found "0"`},
 		"body twice":           {step("request: {from: a, " + url + ", body: x, bodyBytes: 1}"), `a body or bodyBytes, not both`},
+		"keep http open":       {step("request: {from: a, " + url + ", keepOpen: true}"), `only a connection of TCP ends with its body`},
 		"framing header":       {step("request: {from: a, " + url + ", headers: {Content-Length: 1}}"), `it follows from the body`},
 		"calls and time":       {step("load: {from: a, " + url + "}"), `a load needs either calls or a duration`},
 		"url and urls":         {step("load: {from: a, " + url + ", urls: [\"http://c/\"], calls: 1}"), `f.yaml:6:11: a load needs a url, or urls`},

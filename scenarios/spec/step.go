@@ -146,6 +146,7 @@ func requestFormat() object[Request] {
 		at("headers", "Host sets the authority.", texts(), func(r *Request) *map[string]string { return &r.Headers }),
 		at("body", "The body.", text(), func(r *Request) *string { return &r.Body }),
 		at("bodyBytes", "A body of so many bytes.", whole[int64](0, 1<<32), func(r *Request) *int64 { return &r.BodyBytes }),
+		at("keepOpen", "For a tcp:// or tls:// URL: the connection is open behind the body, until the server ends it.", flag(), func(r *Request) *bool { return &r.KeepOpen }),
 		at("count", "How many. Default: 1.", whole[int](1, 1_000_000), func(r *Request) *int { return &r.Count }),
 		at("parallel", "How many at a time. Default: 1.", whole[int](1, 10_000), func(r *Request) *int { return &r.Parallel }),
 		at("interval", "From start to start. Default: each as soon as there is room.", duration(), func(r *Request) *time.Duration { return &r.Interval }),
@@ -157,6 +158,9 @@ func requestFormat() object[Request] {
 			d.problem(keys["bodyBytes"], "a request has a body or bodyBytes, not both")
 		}
 		r.Protocol = protocolRules(d, keys, call{r.URL, r.Protocol})
+		if keys["keepOpen"] != nil && r.Protocol != "tcp" {
+			d.problem(keys["keepOpen"], "only a connection of TCP ends with its body: protocol %s keeps its own as it needs them", r.Protocol)
+		}
 		preset(&r.Method, methodFor(r.Body != "" || r.BodyBytes > 0))
 		preset(&r.Count, 1)
 		preset(&r.Parallel, 1)

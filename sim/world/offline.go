@@ -68,11 +68,14 @@ func NewOfflineOf(objects []*config.Object, mesh *meshpb.MeshConfig) (*Offline, 
 	}
 	for _, o := range objects {
 		w.o.Scenario.Resources = append(w.o.Scenario.Resources, spec.Document{File: o.Position().File, Line: o.Position().Line, Text: o.Raw})
-		if operator, ok := o.Value.(*config.IstioOperator); ok && mesh == nil {
-			mesh = operator.MeshConfig
-		}
 	}
-	if mesh == nil {
+	operator := config.MeshOperator(objects)
+	switch {
+	case mesh != nil:
+		operator = nil
+	case operator != nil:
+		mesh = operator.Value.(*config.IstioOperator).MeshConfig
+	default:
 		mesh = config.DefaultMeshConfig()
 	}
 	w.trustDomain = mesh.GetTrustDomain()
@@ -93,6 +96,9 @@ func NewOfflineOf(objects []*config.Object, mesh *meshpb.MeshConfig) (*Offline, 
 	}
 	// What the installer and controllers made is theirs to answer for.
 	ds = slices.DeleteFunc(ds, func(d config.Diagnostic) bool { return !asked[d.Object] })
+	for i := range ds {
+		ds[i] = operator.PlaceMesh(ds[i])
+	}
 	return &Offline{world: w, translator: translate.New(m, nil), meshConfig: mesh, snapshots: map[string]*snapshot.Proxy{}}, ds, nil
 }
 

@@ -91,7 +91,7 @@ func (w *World) Send(ctx context.Context, r *spec.Request) ([]run.Exchange, erro
 	}
 	target.TLS, target.Protocol = clientTLS(r.TLS), r.Protocol
 	target.Body = []byte(r.Body)
-	target.Filler = r.BodyBytes
+	target.Filler, target.KeepOpen = r.BodyBytes, r.KeepOpen
 	target.Timeout = r.Timeout
 	found, err := load.Send(ctx, load.SendOptions{Target: target, Count: r.Count, Parallel: r.Parallel, Interval: r.Interval})
 	if found == nil {

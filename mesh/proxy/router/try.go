@@ -85,6 +85,7 @@ func (t *try) do(ctx context.Context) (*message.Response, *failure) {
 func (t *try) want(deadline time.Time) upstream.Want {
 	c := t.call
 	w := upstream.Want{Priority: c.forward.Priority, ALPN: c.x.ALPN, SNI: hostOnly(c.r.Authority), Deadline: deadline}
+	w.Told = upstream.ToldOf(c.r.Stream.Conn)
 	if w.Protocol = c.cluster.Protocol(c.r.Protocol); w.Protocol == message.HTTP2 {
 		w.ALPN = c.x.ALPN2
 	}

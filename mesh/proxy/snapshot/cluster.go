@@ -202,4 +202,7 @@ type Transport struct {
 	Name  string
 	Match map[string]string // empty: any
 	TLS   *ClientTLS        // nil: plaintext
+	// ProxyProtocol is the version of its header that connections begin with, ahead of
+	// TLS; 0: none. Each then belongs to one downstream connection.
+	ProxyProtocol uint8
 }

@@ -70,6 +70,8 @@ type Want struct {
 	ALPN []string
 	// SNI is the request's host, for auto_sni.
 	SNI string
+	// Told are the ends of the downstream connection, for transports that tell of them.
+	Told Told
 	// Protocol is HTTP/1.1 or HTTP/2.
 	Protocol message.Protocol
 	// Deadline is when the caller gives up; zero: never.
@@ -384,9 +386,7 @@ func (h *Host) connect(ctx context.Context, to netip.AddrPort, w Want, http bool
 	defer cancel()
 	raw, err := h.cluster.network.DialFrom(within, c.BindSource, to.String())
 	if err == nil {
-		if t := h.cluster.transport(h); t != nil && t.TLS != nil {
-			raw, err = h.cluster.handshake(within, raw, t.TLS, w, http)
-		}
+		raw, err = h.cluster.begin(within, raw, h.cluster.transport(h), w, http)
 	}
 	switch {
 	case err == nil:

@@ -234,7 +234,7 @@ func (m *Manager) Connect(ctx context.Context, downstream *message.Conn, name st
 	if h == nil {
 		return nil, netip.AddrPort{}, &reply.Reply{Status: 503, Flag: message.NoHealthyUpstream, Details: "no_healthy_upstream", Reset: true}
 	}
-	conn, f := h.connectTCP(ctx)
+	conn, f := h.connectTCP(ctx, ToldOf(downstream))
 	if f != nil {
 		if f.Kind != Overflow && ctx.Err() == nil {
 			h.Report(Outcome{Local: true, Timeout: f.Kind == ConnectionTimeout})
@@ -253,7 +253,7 @@ func tcpFlag(f *Failure) message.Flags {
 }
 
 // connectTCP makes a connection that counts until it is closed.
-func (h *Host) connectTCP(ctx context.Context) (net.Conn, *Failure) {
+func (h *Host) connectTCP(ctx context.Context, told Told) (net.Conn, *Failure) {
 	p := &h.pools[0]
 	p.mu.Lock()
 	reserved := p.reserve()
@@ -265,7 +265,7 @@ func (h *Host) connectTCP(ctx context.Context) (net.Conn, *Failure) {
 	h.connections.Add(1)
 	s.cxTotal.Inc()
 	s.cxActive.Add(1)
-	raw, failure := h.connect(ctx, h.Target(), Want{}, false)
+	raw, failure := h.connect(ctx, h.Target(), Want{Told: told}, false)
 	if failure != nil {
 		p.closedFailing(failure)
 		return nil, failure

@@ -47,17 +47,41 @@ func matches(want, have map[string]string) bool {
 
 // key tells connections apart that one host's pool must not mix.
 func (w Want) key(t *snapshot.Transport) string {
-	if t == nil || t.TLS == nil {
-		return ""
-	}
 	key := ""
+	if t == nil {
+		return key
+	}
+	if t.ProxyProtocol > 0 && w.Told.known() {
+		key = w.Told.Source.String() + ">" + w.Told.Destination.String() + "|"
+	}
+	if t.TLS == nil {
+		return key
+	}
 	if len(w.ALPN) > 0 {
-		key = w.ALPN[0]
+		key += w.ALPN[0]
 	}
 	if t.TLS.AutoSNI {
 		key += "|" + w.SNI
 	}
 	return key
+}
+
+// begin does what a new connection begins with: the header of the PROXY protocol, then TLS.
+// It closes raw where it fails.
+func (c *Cluster) begin(ctx context.Context, raw net.Conn, t *snapshot.Transport, w Want, http bool) (net.Conn, error) {
+	if t == nil {
+		return raw, nil
+	}
+	if t.ProxyProtocol > 0 {
+		if err := tell(raw, t.ProxyProtocol, w.Told); err != nil {
+			_ = raw.Close()
+			return nil, err
+		}
+	}
+	if t.TLS == nil {
+		return raw, nil
+	}
+	return c.handshake(ctx, raw, t.TLS, w, http)
 }
 
 // tlsError marks what went wrong in a handshake.
@@ -287,7 +311,7 @@ func sameTransport(a, b *snapshot.Cluster) bool {
 	}
 	for i := range a.Transports {
 		x, y := &a.Transports[i], &b.Transports[i]
-		if !maps.Equal(x.Match, y.Match) || !sameTLS(x.TLS, y.TLS) {
+		if !maps.Equal(x.Match, y.Match) || x.ProxyProtocol != y.ProxyProtocol || !sameTLS(x.TLS, y.TLS) {
 			return false
 		}
 	}

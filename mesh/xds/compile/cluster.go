@@ -11,6 +11,7 @@ import (
 	matcherpb "github.com/envoyproxy/go-control-plane/envoy/config/common/matcher/v3"
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointpb "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	proxyprotocolpb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/proxy_protocol/v3"
 	upstreampb "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -317,16 +318,31 @@ func errorStatuses(at place, m *matcherpb.MatchPredicate) []int {
 func (b *build) transports(at place, m *clusterpb.Cluster, c *snapshot.Cluster) {
 	for i, t := range m.GetTransportSocketMatches() {
 		at := at.field("transportSocketMatches").index(i)
-		c.Transports = append(c.Transports, snapshot.Transport{
-			Name:  t.GetName(),
-			Match: stringsOf(at.field("match"), t.GetMatch()),
-			TLS:   b.clientTLS(at.field("transportSocket"), t.GetTransportSocket()),
-		})
+		transport := b.transport(at.field("transportSocket"), t.GetTransportSocket())
+		transport.Name, transport.Match = t.GetName(), stringsOf(at.field("match"), t.GetMatch())
+		c.Transports = append(c.Transports, transport)
 	}
-	c.Transports = append(c.Transports, snapshot.Transport{
-		Name: "default",
-		TLS:  b.clientTLS(at.field("transportSocket"), m.GetTransportSocket()),
-	})
+	transport := b.transport(at.field("transportSocket"), m.GetTransportSocket())
+	transport.Name = "default"
+	c.Transports = append(c.Transports, transport)
+}
+
+// transport compiles an upstream transport socket, with or without the PROXY protocol
+// around it.
+func (b *build) transport(at place, s *corepb.TransportSocket) snapshot.Transport {
+	outer, err := unpack(s.GetTypedConfig())
+	p, ok := outer.(*proxyprotocolpb.ProxyProtocolUpstreamTransport)
+	if s == nil || err != nil || !ok {
+		return snapshot.Transport{TLS: b.clientTLS(at, s)}
+	}
+	at = at.field("typedConfig").field("transportSocket")
+	if inner, err := unpack(p.GetTransportSocket().GetTypedConfig()); err == nil {
+		if _, twice := inner.(*proxyprotocolpb.ProxyProtocolUpstreamTransport); twice {
+			at.errorf("a header of the PROXY protocol after another: not supported")
+			return snapshot.Transport{}
+		}
+	}
+	return snapshot.Transport{TLS: b.clientTLS(at, p.GetTransportSocket()), ProxyProtocol: uint8(p.GetConfig().GetVersion()) + 1}
 }
 
 func bindSource(at place, m *corepb.BindConfig) netip.Addr {

@@ -30,6 +30,8 @@ var fields = map[string]string{
 	"envoy.config.core.v3.CidrRange":                                                       "address_prefix prefix_len",
 	"envoy.config.core.v3.TransportSocket":                                                 "name typed_config",
 	"envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer":                           "",
+	"envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport":  "config transport_socket",
+	"envoy.config.core.v3.ProxyProtocolConfig":                                             "version",
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy":                               "stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts hash_policy tunneling_config",
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig":               "hostname use_post headers_to_add post_path",
 	"envoy.type.v3.HashPolicy":                                                             "source_ip",

@@ -205,6 +205,7 @@ func (p *proxy) outboundCluster(s *model.Service, port *model.Port, d *model.Des
 	}
 	options := p.httpOptions(port, policy)
 	p.transport(c, s, port, subsetName, p.tlsOf(d, policy.TLS), options)
+	proxyProtocol(c, policy.ProxyProtocol)
 	if options.set {
 		c.TypedExtensionProtocolOptions = options.pack()
 	}

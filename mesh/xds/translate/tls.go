@@ -3,7 +3,9 @@ package translate
 import (
 	"strings"
 
+	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	proxyprotocolpb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/proxy_protocol/v3"
 	rawpb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
 	tlspb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcherpb "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -17,6 +19,8 @@ import (
 const (
 	tlsSocket = "envoy.transport_sockets.tls"
 	rawSocket = "envoy.transport_sockets.raw_buffer"
+
+	proxyProtocolSocket = "envoy.transport_sockets.upstream_proxy_protocol"
 )
 
 // serverCiphers are what istiod allows below TLS 1.3.
@@ -89,6 +93,28 @@ func socket(name string, m validated) *corepb.TransportSocket {
 }
 
 func plaintext() *corepb.TransportSocket { return socket(rawSocket, &rawpb.RawBuffer{}) }
+
+// proxyProtocol has the connections of a cluster begin with a header of a version of the
+// PROXY protocol; 0: without. Istio puts it around each transport socket that there is,
+// that of mutual TLS included.
+func proxyProtocol(c *clusterpb.Cluster, version uint8) {
+	if version == 0 {
+		return
+	}
+	around := func(inner *corepb.TransportSocket) *corepb.TransportSocket {
+		return socket(proxyProtocolSocket, &proxyprotocolpb.ProxyProtocolUpstreamTransport{
+			Config: &corepb.ProxyProtocolConfig{Version: corepb.ProxyProtocolConfig_Version(version - 1)}, TransportSocket: inner})
+	}
+	if c.TransportSocket == nil && len(c.TransportSocketMatches) == 0 {
+		c.TransportSocket = plaintext()
+	}
+	if c.TransportSocket != nil {
+		c.TransportSocket = around(c.TransportSocket)
+	}
+	for _, m := range c.TransportSocketMatches {
+		m.TransportSocket = around(m.TransportSocket)
+	}
+}
 
 // clientMTLS is the transport socket to a destination within the mesh.
 func (t *Translator) clientMTLS(s *model.Service, port *model.Port, sni string, sans []string) *corepb.TransportSocket {
