@@ -382,7 +382,7 @@ func (h *Host) connect(ctx context.Context, to netip.AddrPort, w Want, http bool
 	}
 	within, cancel := context.WithDeadline(ctx, limit)
 	defer cancel()
-	raw, err := h.cluster.network.DialFrom(within, c.BindSource, to.String())
+	raw, err := h.cluster.network.DialFrom(within, c.SourceTo(to.Addr()), to.String())
 	if err == nil {
 		if t := h.cluster.transport(h); t != nil && t.TLS != nil {
 			raw, err = h.cluster.handshake(within, raw, t.TLS, w, http)
