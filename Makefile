@@ -57,7 +57,7 @@ loopback: $(BIN)/windtunnel ## Run the bookinfo scenarios on loopback sockets, i
 	$(BIN)/windtunnel run scenarios/bookinfo --env loopback --out $(OUT)/loopback
 
 .PHONY: netns
-netns: ## Ask the kernel about the capture rules, in network namespaces (needs root)
+netns: ## Ask the kernel about the capture rules, and sidecars behind them on IPv4 and IPv6, in network namespaces (needs root)
 	$(GO) test -tags netns ./mesh/capture/nft
 
 ##@ Images

@@ -75,7 +75,7 @@ func (w *World) Apply(ctx context.Context, docs []spec.Document) (*run.Applied, 
 		}
 		if err != nil {
 			if message, ok := refused(err); ok {
-				applied.Rejected = append(applied.Rejected, d.position+": "+w.names.scenario(message))
+				applied.Rejected = append(applied.Rejected, placeOf(err, o)+": "+w.names.scenario(message))
 				continue
 			}
 			if apierrors.IsNotFound(err) {

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
@@ -65,6 +67,21 @@ func (o *warned) placed(text string) (warning, message string) {
 	var b bytes.Buffer
 	config.Print(&b, []config.Diagnostic{o.written.Diagnose(config.Warning, m[3], m[1], m[2], m[4])})
 	return b.String(), m[2]
+}
+
+// placeOf is where the field stands that the API server does not take, else where the object
+// begins.
+func placeOf(err error, o *warned) string {
+	var status apierrors.APIStatus
+	if o.written == nil || !errors.As(err, &status) || status.Status().Details == nil {
+		return o.position
+	}
+	for _, cause := range status.Status().Details.Causes {
+		if cause.Field != "" {
+			return o.written.At(cause.Field).String()
+		}
+	}
+	return o.position
 }
 
 // objectOf is a document as it was read, with places; nil where it was not.

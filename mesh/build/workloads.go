@@ -69,9 +69,7 @@ func (b *builder) egress(o *config.Object, m *model.SidecarScope, l *networkingp
 	}
 	listener := model.EgressListener{Port: l.GetPort().GetNumber(), Protocol: declaredProtocol(l.GetPort().GetProtocol()),
 		Bind: l.GetBind(), Open: own, Hosts: hosts}
-	if own && listener.Bind == "" {
-		listener.Bind = "127.0.0.1"
-	}
+	listener.Loopback = own && listener.Bind == ""
 	switch strings.ToUpper(l.GetPort().GetProtocol()) {
 	case "HTTP_PROXY", "UDP":
 		refuse("port.protocol", "protocol "+l.GetPort().GetProtocol()+" for outbound requests")
@@ -96,7 +94,7 @@ func (b *builder) ingress(o *config.Object, l *networkingpb.IstioIngressListener
 	case endpoint != "":
 		at, err := netip.ParseAddrPort(endpoint)
 		if err == nil { // else the validation has said so
-			m.Target, m.Instance = uint32(at.Port()), at.Addr().IsUnspecified()
+			m.Target, m.Instance, m.IPv6 = uint32(at.Port()), at.Addr().IsUnspecified(), at.Addr().Is6()
 		}
 	}
 	return m

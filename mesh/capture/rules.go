@@ -6,6 +6,13 @@ import (
 	"strings"
 )
 
+// The source addresses of the proxy's connections to its own application, by which the rules
+// know them. That of IPv6 is no address of a host until somebody gives it one.
+const (
+	InboundSource  = "127.0.0.6/32"
+	InboundSource6 = "::6/128"
+)
+
 // Rules is a pod's rule set: the chains of the nat table, once per address family.
 // It does not change after New.
 type Rules struct{ IPv4, IPv6 []Chain }
@@ -16,8 +23,8 @@ func New(o Options) (*Rules, error) {
 		return nil, fmt.Errorf("capture: %w", err)
 	}
 	return &Rules{
-		IPv4: o.chains(family{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("127.0.0.6/32")}),
-		IPv6: o.chains(family{netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("::6/128")}),
+		IPv4: o.chains(family{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix(InboundSource)}),
+		IPv6: o.chains(family{netip.MustParsePrefix("::1/128"), netip.MustParsePrefix(InboundSource6)}),
 	}, nil
 }
 

@@ -117,7 +117,7 @@ func findListener(p *snapshot.Proxy, port uint16, dst netip.AddrPort) *snapshot.
 	}
 	for _, address := range listen.Candidates(dst) {
 		for _, l := range p.Listeners {
-			if l.Address == address {
+			if slices.Contains(l.Addresses(), address) {
 				return l
 			}
 		}

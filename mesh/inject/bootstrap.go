@@ -144,7 +144,7 @@ func (o *Options) metadata(b bootstrapOf) object {
 	m := object{
 		"NAME":                  "$(POD_NAME)",
 		"NAMESPACE":             "$(POD_NAMESPACE)",
-		"INSTANCE_IPS":          "$(INSTANCE_IP)",
+		"INSTANCE_IPS":          "$(INSTANCE_IPS)",
 		"NODE_NAME":             "$(NODE_NAME)",
 		"SERVICE_ACCOUNT":       "$(SERVICE_ACCOUNT)",
 		"WORKLOAD_NAME":         b.workload.name,

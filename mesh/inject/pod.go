@@ -188,7 +188,7 @@ func healthProbe(t timing) *corev1.Probe {
 func (s *settings) environment() []corev1.EnvVar {
 	var env []corev1.EnvVar
 	for _, v := range []struct{ name, path string }{
-		{"POD_NAME", "metadata.name"}, {"POD_NAMESPACE", "metadata.namespace"}, {"INSTANCE_IP", "status.podIP"},
+		{"POD_NAME", "metadata.name"}, {"POD_NAMESPACE", "metadata.namespace"}, {"INSTANCE_IP", "status.podIP"}, {"INSTANCE_IPS", "status.podIPs"},
 		{"SERVICE_ACCOUNT", "spec.serviceAccountName"}, {"NODE_NAME", "spec.nodeName"}, {"HOST_IP", "status.hostIP"},
 	} {
 		env = append(env, corev1.EnvVar{Name: v.name, ValueFrom: &corev1.EnvVarSource{

@@ -34,6 +34,8 @@ var core = []Kind{
 	{Name: "Secret", Versions: []string{"v1"},
 		fields: "type!=kubernetes.io/service-account-token,type!=helm.sh/release.v1,type!=istio.io/ca-root,type!=bootstrap.kubernetes.io/token"},
 	{Group: "discovery.k8s.io", Name: "EndpointSlice", Versions: []string{"v1"}},
+	{Group: "networking.k8s.io", Name: "Ingress", Versions: []string{"v1"}},
+	{Group: "networking.k8s.io", Name: "IngressClass", Versions: []string{"v1"}, Cluster: true},
 }
 
 // customGroups are the API groups whose kinds are all read.

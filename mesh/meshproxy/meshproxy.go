@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -28,9 +29,11 @@ type Proxy struct {
 	conns    *connections
 	agent    *identity.Agent // nil without an identity
 	status   http.Handler    // nil without a status port
-	client   *client.Client  // nil without a control plane
-	ready    chan struct{}
-	started  time.Time
+	// addresses are the pod's, where there is a status port.
+	addresses []netip.Addr
+	client    *client.Client // nil without a control plane
+	ready     chan struct{}
+	started   time.Time
 
 	mu      sync.Mutex
 	applied bool
@@ -45,6 +48,9 @@ func New(o Options) (*Proxy, error) {
 	p := &Proxy{o: o, compiler: compile.NewCompiler(), ready: make(chan struct{}), started: time.Now()}
 	p.compiler.ReadFile, p.compiler.Shared = o.ReadFile, o.Shared
 	if err := p.readBootstrap(); err != nil {
+		return nil, err
+	}
+	if err := p.ofPod(); err != nil {
 		return nil, err
 	}
 	if o.Shared != nil {

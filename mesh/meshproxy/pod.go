@@ -7,10 +7,10 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/status"
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/bootstrap"
 	"github.com/windtunnel-mesh/windtunnel/mesh/xds/resource"
 )
 
@@ -88,23 +88,28 @@ func (p *Proxy) terminate() {
 	}
 }
 
+// ofPod finds out which addresses the pod has, where the proxy is in one, and has all that
+// listens anywhere listen on each family of them. The pod's first address is the one by which
+// kubelet asks for probes.
+func (p *Proxy) ofPod() error {
+	if p.o.StatusPort == 0 {
+		return nil
+	}
+	var err error
+	if p.addresses, err = p.boot.Addresses(); err != nil {
+		return fmt.Errorf("--status-port needs the pod's address in the node's metadata, INSTANCE_IPS: %w", err)
+	}
+	return p.boot.Widen(p.addresses)
+}
+
 // newStatus prepares the status port, where there is to be one.
 func (p *Proxy) newStatus() error {
 	if p.o.StatusPort == 0 {
 		return nil
 	}
-	// The agent's own address is the first of the pod's.
-	text, _ := p.boot.Node.GetMetadata().AsMap()["INSTANCE_IPS"].(string)
-	first, _, _ := strings.Cut(text, ",")
-	address, err := netip.ParseAddr(first)
-	if err != nil {
-		return fmt.Errorf("--status-port needs the pod's address in the node's metadata, INSTANCE_IPS: %w", err)
-	}
-	if address.Is6() {
-		return fmt.Errorf("the Pod has the address %s: sidecars of IPv6 clusters are not supported, their listeners are on IPv4 only", address)
-	}
+	var err error
 	p.status, err = status.New(status.Options{
-		Network: p.o.Network, Address: address, Probes: p.o.AppProbes, Scrape: p.o.AppMetrics,
+		Network: p.o.Network, Address: p.addresses[0], Probes: p.o.AppProbes, Scrape: p.o.AppMetrics,
 		Metrics: p.Stats().WritePrometheus, Ready: func() bool { ready, _ := p.state(); return ready }, Logger: p.o.Logger,
 	})
 	return err
@@ -115,10 +120,17 @@ func (p *Proxy) serveStatus(ctx context.Context, background func(string, func(co
 	if p.status == nil {
 		return nil
 	}
-	l, err := p.o.Network.Listen(ctx, net.JoinHostPort("0.0.0.0", strconv.Itoa(int(p.o.StatusPort))))
-	if err != nil {
-		return fmt.Errorf("listen for the status port: %w", err)
+	var open []net.Listener
+	for _, a := range bootstrap.Wildcards(p.addresses) {
+		l, err := p.o.Network.Listen(ctx, netip.AddrPortFrom(a, p.o.StatusPort).String())
+		if err != nil {
+			for _, l := range open {
+				_ = l.Close()
+			}
+			return fmt.Errorf("listen for the status port: %w", err)
+		}
+		open = append(open, l)
 	}
-	background("status", func(ctx context.Context) error { return status.Serve(ctx, l, p.status) })
+	background("status", func(ctx context.Context) error { return status.Serve(ctx, p.status, open...) })
 	return nil
 }

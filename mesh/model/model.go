@@ -118,7 +118,8 @@ func (v Visibility) To(namespace string) bool {
 type Node struct {
 	Type      string // "sidecar", "router"
 	IP        string
-	ID        string // Pod's name
+	IPs       []string // all of its addresses, by the metadata's INSTANCE_IPS; none: IP alone
+	ID        string   // Pod's name
 	Namespace string
 	DNSDomain string // "default.svc.cluster.local"
 	Labels    map[string]string

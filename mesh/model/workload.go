@@ -100,7 +100,9 @@ type IngressListener struct {
 	// at the workload's own; 0: where the client meant to go.
 	Target   uint32
 	Instance bool
-	Pool     *Pool
+	// IPv6 is the family of the address that somebody wrote.
+	IPv6 bool
+	Pool *Pool
 }
 
 // EgressListener is one port of outbound requests: what the proxy knows there.
@@ -109,6 +111,7 @@ type EgressListener struct {
 	Protocol Protocol // in place of the services' own
 	Bind     string   // an address; empty: those of the services
 	Open     bool     // nobody redirects connections: the proxy itself listens, at Bind
+	Loopback bool     // Bind is empty and stands for the proxy's own loopback addresses
 	Hosts    []EgressHost
 }
 

@@ -59,11 +59,24 @@ var _ Network = System{}
 // Listen implements Network.
 func (System) Listen(ctx context.Context, addr string) (net.Listener, error) {
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", addr)
+	l, err := lc.Listen(ctx, family(addr), addr)
 	if err != nil {
 		return nil, err
 	}
 	return sockets{l}, nil
+}
+
+// family keeps the sockets of 0.0.0.0 and :: apart, as Envoy's are: package net would give
+// each of them both families. An empty host is for both.
+func family(addr string) string {
+	a, err := netip.ParseAddrPort(addr)
+	switch {
+	case err != nil || !a.Addr().IsUnspecified():
+		return "tcp"
+	case a.Addr().Is4():
+		return "tcp4"
+	}
+	return "tcp6"
 }
 
 // Dial implements Network.

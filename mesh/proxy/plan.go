@@ -58,22 +58,33 @@ func (p *Proxy) plan(next *snapshot.Proxy) (*plan, error) {
 		}
 	}
 	for _, l := range pl.listeners {
-		addr := l.config.Address
-		if !l.config.BindToPort || p.socket[addr] != nil {
-			continue
-		}
-		if pl.sockets[addr] != nil {
-			pl.abandon()
-			return nil, fmt.Errorf("two listeners bind %v", addr)
-		}
-		s, err := listen.Open(context.Background(), p.o.Network, addr, p.o.Logger)
-		if err != nil {
+		if err := p.bind(pl, l.config); err != nil {
 			pl.abandon()
 			return nil, err
 		}
-		pl.sockets[addr] = s
 	}
 	return pl, nil
+}
+
+// bind opens the addresses of a listener that nobody has opened yet.
+func (p *Proxy) bind(pl *plan, config *snapshot.Listener) error {
+	if !config.BindToPort {
+		return nil
+	}
+	for _, addr := range config.Addresses() {
+		if p.socket[addr] != nil {
+			continue
+		}
+		if pl.sockets[addr] != nil {
+			return fmt.Errorf("two listeners bind %v", addr)
+		}
+		s, err := listen.Open(context.Background(), p.o.Network, addr, p.o.Logger)
+		if err != nil {
+			return err
+		}
+		pl.sockets[addr] = s
+	}
+	return nil
 }
 
 func (p *Proxy) planListener(pl *plan, config *snapshot.Listener, routes map[string]*snapshot.RouteConfig) error {
@@ -268,13 +279,17 @@ func (p *Proxy) commit(pl *plan) {
 	table := make(map[netip.AddrPort]*listen.Listener, len(p.open))
 	bound := make(map[netip.AddrPort]bool, len(p.open))
 	for _, l := range p.open {
-		table[l.config.Address] = l.Listener
+		for _, addr := range l.config.Addresses() {
+			table[addr] = l.Listener
+		}
 	}
 	p.find.Store(&table)
 	for _, l := range p.open {
 		if l.config.BindToPort {
-			bound[l.config.Address] = true
-			p.socket[l.config.Address].Start(l.Listener)
+			for _, addr := range l.config.Addresses() {
+				bound[addr] = true
+				p.socket[addr].Start(l.Listener)
+			}
 		}
 	}
 	for addr, s := range p.socket {

@@ -54,7 +54,7 @@ func New(o Options) (http.Handler, error) {
 	if s.probes, err = parseProbes(o.Probes); err != nil {
 		return nil, fmt.Errorf("the application's probes: %w", err)
 	}
-	if s.scrape, err = parseScrape(o.Scrape); err != nil {
+	if s.scrape, err = parseScrape(o.Scrape, o.Address); err != nil {
 		return nil, fmt.Errorf("the application's metrics: %w", err)
 	}
 	mux := http.NewServeMux()
@@ -64,15 +64,26 @@ func New(o Options) (http.Handler, error) {
 	return mux, nil
 }
 
-// Serve answers on a listener until ctx ends.
-func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
+// Serve answers on listeners until ctx ends.
+func Serve(ctx context.Context, h http.Handler, listeners ...net.Listener) error {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("status port: %w", err)
+	errs := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() {
+			err := srv.Serve(l)
+			_ = srv.Close() // what one cannot, the others need not
+			errs <- err
+		}()
 	}
-	return nil
+	var failed error
+	for range listeners {
+		if err := <-errs; !errors.Is(err, http.ErrServerClosed) {
+			failed = errors.Join(failed, fmt.Errorf("status port: %w", err))
+		}
+	}
+	return failed
 }
 
 func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
@@ -82,7 +93,7 @@ func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
 }
 
 // parseScrape reads the annotations of prometheus.io as the injector hands them over.
-func parseScrape(text string) (string, error) {
+func parseScrape(text string, pod netip.Addr) (string, error) {
 	if text == "" {
 		return "", nil
 	}
@@ -105,7 +116,11 @@ func parseScrape(text string) (string, error) {
 	if port, err := strconv.ParseUint(a.Port, 10, 16); err != nil || port == 0 {
 		return "", fmt.Errorf("port %q: must be between 1 and 65535", a.Port)
 	}
-	return net.JoinHostPort("127.0.0.1", a.Port) + a.Path, nil
+	host := "127.0.0.1"
+	if pod.Is6() {
+		host = "localhost" // it may listen on either family's
+	}
+	return net.JoinHostPort(host, a.Port) + a.Path, nil
 }
 
 // scrapeLimit is what the application gets for its metrics where Prometheus does not say.

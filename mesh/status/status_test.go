@@ -155,7 +155,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := Serve(ctx, l, http.NotFoundHandler()); err != nil {
+	if err := Serve(ctx, http.NotFoundHandler(), l); err != nil {
 		t.Error(err)
 	}
 }

@@ -47,7 +47,17 @@ func on(ns netns.NsHandle, user, group int, f func() error) error {
 	return <-done
 }
 
+// newLab has servers on all ports of interest that tell how they were reached.
 func newLab(t *testing.T) *lab {
+	t.Helper()
+	l := newPods(t)
+	serve(t, l.pod, "pod", 15001, 15006, 15008, 15020, 15021, 15090, 9080, 2222)
+	serve(t, l.remote, "remote", 9080, 3306, 15012)
+	return l
+}
+
+// newPods has the wire and the addresses.
+func newPods(t *testing.T) *lab {
 	t.Helper()
 	l := &lab{namespace(t), namespace(t)}
 	must := func(err error) {
@@ -65,8 +75,6 @@ func newLab(t *testing.T) *lab {
 	must(on(l.remote, 0, 0, func() error {
 		return configure(remote4+"/24", remote6+"/64", service4+"/32 "+service6+"/128", "", "")
 	}))
-	serve(t, l.pod, "pod", 15001, 15006, 15008, 15020, 15021, 15090, 9080, 2222)
-	serve(t, l.remote, "remote", 9080, 3306, 15012)
 	return l
 }
 
@@ -108,7 +116,7 @@ func configure(v4, v6, services, gateway4, gateway6 string) error {
 		}
 		return netlink.LinkSetUp(link)
 	}
-	if err := add("lo", append(strings.Fields(services), "::6/128")...); err != nil {
+	if err := add("lo", strings.Fields(services)...); err != nil {
 		return err
 	}
 	if err := add("eth0", v4, v6); err != nil {

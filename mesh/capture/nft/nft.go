@@ -41,7 +41,8 @@ func (r Report) String() string {
 var errMissing = errors.New("the kernel has no nftables with nat chains")
 
 // Program replaces what an earlier call has programmed by the rules, in one transaction,
-// and verifies them. An error means that the pod must not start: nothing was changed, or
+// and verifies them; a namespace with IPv6 gets the address that they know the proxy by. An
+// error means that the pod must not start: nothing was changed, or
 // what is there cannot be trusted.
 func Program(rules *capture.Rules) (Report, error) {
 	report := Report{By: ByNftables, IPv4: count(rules.IPv4)}

@@ -54,6 +54,9 @@ func program(rules *capture.Rules, ipv6 bool) error {
 			return fmt.Errorf("the rules that the kernel has are not those that it was given: %w", err)
 		}
 	}
+	if ipv6 {
+		return ownSource()
+	}
 	return nil
 }
 

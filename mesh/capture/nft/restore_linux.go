@@ -19,7 +19,10 @@ func restore(rules *capture.Rules, ipv6 bool) error {
 	if !ipv6 {
 		return nil
 	}
-	return restoreFamily("ip6tables", six)
+	if err := restoreFamily("ip6tables", six); err != nil {
+		return err
+	}
+	return ownSource()
 }
 
 func restoreFamily(tool, text string) error {

@@ -142,9 +142,19 @@ func (s *server) listeners(w http.ResponseWriter, r *http.Request) error {
 	asJSON := r.URL.Query().Get("format") == "json"
 	if p := s.options.Snapshot(); p != nil {
 		for _, l := range p.Listeners {
-			list = append(list, map[string]any{"name": l.Name, "local_address": address(l.Address)})
-			if !asJSON {
-				_, _ = fmt.Fprintf(w, "%s::%s\n", l.Name, l.Address)
+			status := map[string]any{"name": l.Name, "local_address": address(l.Address)}
+			var also []any
+			for _, a := range l.Also {
+				also = append(also, address(a))
+			}
+			if also != nil {
+				status["additional_local_addresses"] = also
+			}
+			list = append(list, status)
+			for _, a := range l.Addresses() {
+				if !asJSON {
+					_, _ = fmt.Fprintf(w, "%s::%s\n", l.Name, a)
+				}
 			}
 		}
 	}

@@ -88,6 +88,8 @@ type Cluster struct {
 
 	// BindSource is upstream_bind_config's address (127.0.0.6 inbound).
 	BindSource netip.Addr
+	// BindExtra are its extra_source_addresses, for peers of another family.
+	BindExtra []netip.Addr
 
 	HTTP                  HTTPOptions
 	TCPKeepalive          bool
@@ -205,4 +207,18 @@ type Transport struct {
 	// ProxyProtocol is the version of its header that connections begin with, ahead of
 	// TLS; 0: none. Each then belongs to one downstream connection.
 	ProxyProtocol uint8
+}
+
+// SourceTo is the address that connections to a peer come from; the zero address is any. As
+// in Envoy it is the first whose family is the peer's, else the first of all.
+func (c *Cluster) SourceTo(peer netip.Addr) netip.Addr {
+	if !c.BindSource.IsValid() || c.BindSource.Is4() == peer.Unmap().Is4() {
+		return c.BindSource
+	}
+	for _, a := range c.BindExtra {
+		if a.Is4() == peer.Unmap().Is4() {
+			return a
+		}
+	}
+	return c.BindSource
 }

@@ -25,6 +25,8 @@ type Proxy struct {
 type Listener struct {
 	Name    string
 	Address netip.AddrPort
+	// Also are further addresses (additional_addresses).
+	Also []netip.AddrPort
 	// BindToPort is false for listeners that only receive connections handed over by UseOriginalDst.
 	BindToPort bool
 	// UseOriginalDst hands a connection to the listener of its original destination:
@@ -624,4 +626,9 @@ type Redirect struct {
 type DirectResponse struct {
 	Status int
 	Body   string
+}
+
+// Addresses are all that a listener has, its own first.
+func (l *Listener) Addresses() []netip.AddrPort {
+	return append([]netip.AddrPort{l.Address}, l.Also...)
 }

@@ -384,7 +384,7 @@ func (h *Host) connect(ctx context.Context, to netip.AddrPort, w Want, http bool
 	}
 	within, cancel := context.WithDeadline(ctx, limit)
 	defer cancel()
-	raw, err := h.cluster.network.DialFrom(within, c.BindSource, to.String())
+	raw, err := h.cluster.network.DialFrom(within, c.SourceTo(to.Addr()), to.String())
 	if err == nil {
 		raw, err = h.cluster.begin(within, raw, h.cluster.transport(h), w, http)
 	}

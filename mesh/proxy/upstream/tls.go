@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -306,7 +307,7 @@ func wildcard(san, name string) bool {
 
 // sameTransport tells whether connections made under one configuration are good under the other.
 func sameTransport(a, b *snapshot.Cluster) bool {
-	if len(a.Transports) != len(b.Transports) || a.BindSource != b.BindSource {
+	if len(a.Transports) != len(b.Transports) || a.BindSource != b.BindSource || !slices.Equal(a.BindExtra, b.BindExtra) {
 		return false
 	}
 	for i := range a.Transports {

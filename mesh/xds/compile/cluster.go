@@ -55,7 +55,7 @@ func (b *build) compileCluster(at place, m *clusterpb.Cluster) *snapshot.Cluster
 	c.Outlier = outlier(at.field("outlierDetection"), m.GetOutlierDetection())
 	c.HealthCheck = healthCheck(at.field("healthChecks"), m)
 	b.transports(at, m, c)
-	c.BindSource = bindSource(at.field("upstreamBindConfig").field("sourceAddress"), m.GetUpstreamBindConfig())
+	c.BindSource, c.BindExtra = bindSources(at.field("upstreamBindConfig"), m.GetUpstreamBindConfig())
 	b.upstreamHTTP(at, m, c)
 	return c
 }
@@ -345,8 +345,21 @@ func (b *build) transport(at place, s *corepb.TransportSocket) snapshot.Transpor
 	return snapshot.Transport{TLS: b.clientTLS(at, p.GetTransportSocket()), ProxyProtocol: uint8(p.GetConfig().GetVersion()) + 1}
 }
 
-func bindSource(at place, m *corepb.BindConfig) netip.Addr {
-	s := m.GetSourceAddress()
+// bindSources are the address that connections come from, and others for peers of another
+// family.
+func bindSources(at place, m *corepb.BindConfig) (first netip.Addr, extra []netip.Addr) {
+	first = bindSource(at.field("sourceAddress"), m.GetSourceAddress())
+	for i, e := range m.GetExtraSourceAddresses() {
+		at := at.field("extraSourceAddresses").index(i)
+		if m.GetSourceAddress() == nil {
+			at.errorf("there is no sourceAddress")
+		}
+		extra = append(extra, bindSource(at.field("address"), e.GetAddress()))
+	}
+	return first, extra
+}
+
+func bindSource(at place, s *corepb.SocketAddress) netip.Addr {
 	if s == nil {
 		return netip.Addr{}
 	}

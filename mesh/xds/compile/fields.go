@@ -10,11 +10,12 @@ package compile
 // dns_refresh_rate is in force, as Envoy falls back on.
 var fields = map[string]string{
 	// Listeners.
-	"envoy.config.listener.v3.Listener": "name address filter_chains default_filter_chain use_original_dst bind_to_port " +
+	"envoy.config.listener.v3.Listener": "name address additional_addresses filter_chains default_filter_chain use_original_dst bind_to_port " +
 		"listener_filters listener_filters_timeout continue_on_listener_filters_timeout traffic_direction access_log metadata stat_prefix " +
 		"max_connections_to_accept_per_socket_event per_connection_buffer_limit_bytes enable_reuse_port reuse_port tcp_backlog_size " +
 		"transparent! freebind! ignore_global_conn_limit bypass_overload_manager",
-	"envoy.config.listener.v3.FilterChain": "filter_chain_match filters transport_socket transport_socket_connect_timeout name metadata use_proxy_proto!",
+	"envoy.config.listener.v3.AdditionalAddress": "address",
+	"envoy.config.listener.v3.FilterChain":       "filter_chain_match filters transport_socket transport_socket_connect_timeout name metadata use_proxy_proto!",
 	"envoy.config.listener.v3.FilterChainMatch": "destination_port prefix_ranges source_prefix_ranges source_ports server_names " +
 		"transport_protocol application_protocols",
 	"envoy.config.listener.v3.Filter":                                                      "name typed_config",
@@ -251,7 +252,8 @@ var fields = map[string]string{
 	"envoy.config.core.v3.HealthCheck.HttpHealthCheck":                               "host path request_headers_to_add expected_statuses retriable_statuses codec_client_type method",
 	"envoy.config.core.v3.HealthCheck.TcpHealthCheck":                                "send receive",
 	"envoy.config.core.v3.HealthCheck.GrpcHealthCheck":                               "service_name authority",
-	"envoy.config.core.v3.BindConfig":                                                "source_address",
+	"envoy.config.core.v3.BindConfig":                                                "source_address extra_source_addresses",
+	"envoy.config.core.v3.ExtraSourceAddress":                                        "address",
 	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":                         "common_http_protocol_options upstream_http_protocol_options explicit_http_config use_downstream_protocol_config outlier_detection",
 	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.OutlierDetection":        "error_matcher",
 	"envoy.config.common.matcher.v3.MatchPredicate":                                  "or_match http_response_headers_match",

@@ -5,6 +5,7 @@ package compile
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,14 @@ func (b *build) compileListener(at place, m *listenerpb.Listener, done *compiled
 		InspectTimeout:    duration(at.field("listenerFiltersTimeout"), m.GetListenerFiltersTimeout(), 15*time.Second),
 		ContinueOnTimeout: m.GetContinueOnListenerFiltersTimeout(),
 		AccessLogs:        accessLogs(at.field("accessLog"), m.GetAccessLog()),
+	}
+	for i, a := range m.GetAdditionalAddresses() {
+		at := at.field("additionalAddresses").index(i).field("address")
+		also := address(at, a.GetAddress())
+		if also == l.Address || slices.Contains(l.Also, also) {
+			at.errorf("%v is there already", also)
+		}
+		l.Also = append(l.Also, also)
 	}
 	for i, f := range m.GetListenerFilters() {
 		listenerFilter(at.field("listenerFilters").index(i), f, l)

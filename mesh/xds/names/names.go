@@ -91,6 +91,15 @@ func ParseNode(id string, metadata map[string]any) (model.Node, error) {
 		return model.Node{}, fmt.Errorf("%q is not POD.NAMESPACE", parts[2])
 	}
 	n.ID, n.Namespace = parts[2][:dot], parts[2][dot+1:]
+	for ip := range strings.SplitSeq(text(metadata, "INSTANCE_IPS"), ",") {
+		if ip == "" {
+			continue
+		}
+		if _, err := netip.ParseAddr(ip); err != nil {
+			return model.Node{}, fmt.Errorf("metadata INSTANCE_IPS: address %q: %w", ip, err)
+		}
+		n.IPs = append(n.IPs, ip)
+	}
 	if ns := text(metadata, "NAMESPACE"); ns != "" {
 		n.Namespace = ns
 	}

@@ -21,41 +21,41 @@ const sniForwardFilter = "envoy.filters.network.sni_dynamic_forward_proxy"
 
 // dnsCache keeps what the names of a service by name resolve to, for its cluster and the
 // filters that fill it.
-func dnsCache(host string) *dnscachepb.DnsCacheConfig {
-	return &dnscachepb.DnsCacheConfig{Name: host + "_dfp_dns_cache", DnsLookupFamily: clusterpb.Cluster_V4_ONLY}
+func (p *proxy) dnsCache(host string) *dnscachepb.DnsCacheConfig {
+	return &dnscachepb.DnsCacheConfig{Name: host + "_dfp_dns_cache", DnsLookupFamily: p.families.lookup()}
 }
 
 // byName makes a cluster one whose hosts are the names of requests.
-func byName(c *clusterpb.Cluster, s *model.Service) {
+func (p *proxy) byName(c *clusterpb.Cluster, s *model.Service) {
 	c.LbPolicy = clusterpb.Cluster_CLUSTER_PROVIDED
 	c.ClusterDiscoveryType = &clusterpb.Cluster_ClusterType{ClusterType: &clusterpb.Cluster_CustomClusterType{
 		Name: "envoy.clusters.dynamic_forward_proxy",
 		TypedConfig: toAny(&dfpclusterpb.ClusterConfig{
-			ClusterImplementationSpecifier: &dfpclusterpb.ClusterConfig_DnsCacheConfig{DnsCacheConfig: dnsCache(s.Host)}}),
+			ClusterImplementationSpecifier: &dfpclusterpb.ClusterConfig_DnsCacheConfig{DnsCacheConfig: p.dnsCache(s.Host)}}),
 	}}
 }
 
 // trustsAnySNI lets a cluster by name have TLS whose server name, or whose check of the
 // server's names, is not that of the request: Envoy wants that said.
-func trustsAnySNI(c *clusterpb.Cluster, s *model.Service) {
+func (p *proxy) trustsAnySNI(c *clusterpb.Cluster, s *model.Service) {
 	if s.Resolution == model.ByName {
 		c.GetClusterType().TypedConfig = toAny(&dfpclusterpb.ClusterConfig{AllowInsecureClusterOptions: true,
-			ClusterImplementationSpecifier: &dfpclusterpb.ClusterConfig_DnsCacheConfig{DnsCacheConfig: dnsCache(s.Host)}})
+			ClusterImplementationSpecifier: &dfpclusterpb.ClusterConfig_DnsCacheConfig{DnsCacheConfig: p.dnsCache(s.Host)}})
 	}
 }
 
 // resolveHosts adds to a connection manager the filters that resolve the Host headers of
 // requests for services by name.
-func resolveHosts(m *hcmpb.HttpConnectionManager, hosts []string) {
+func (p *proxy) resolveHosts(m *hcmpb.HttpConnectionManager, hosts []string) {
 	for _, h := range slices.Compact(slices.Sorted(slices.Values(hosts))) {
 		m.HttpFilters = slices.Insert(m.HttpFilters, len(m.HttpFilters)-1, httpFilter("envoy.filters.http.dynamic_forward_proxy",
-			&httpdfppb.FilterConfig{ImplementationSpecifier: &httpdfppb.FilterConfig_DnsCacheConfig{DnsCacheConfig: dnsCache(h)}}))
+			&httpdfppb.FilterConfig{ImplementationSpecifier: &httpdfppb.FilterConfig_DnsCacheConfig{DnsCacheConfig: p.dnsCache(h)}}))
 	}
 }
 
 // anyNames is the cache of the cluster for HTTP that nothing matches.
-func anyNames() *dnscachepb.DnsCacheConfig {
-	return &dnscachepb.DnsCacheConfig{Name: "allow_any_dfp_dns_cache", DnsLookupFamily: clusterpb.Cluster_V4_ONLY, MaxHosts: wrapperspb.UInt32(1024)}
+func (p *proxy) anyNames() *dnscachepb.DnsCacheConfig {
+	return &dnscachepb.DnsCacheConfig{Name: "allow_any_dfp_dns_cache", DnsLookupFamily: p.families.lookup(), MaxHosts: wrapperspb.UInt32(1024)}
 }
 
 // anyByName is that cluster: as the one that passes through, but that it resolves names.
@@ -64,7 +64,7 @@ func (p *proxy) anyByName() *clusterpb.Cluster {
 	c.ClusterDiscoveryType = &clusterpb.Cluster_ClusterType{ClusterType: &clusterpb.Cluster_CustomClusterType{
 		Name: "envoy.clusters.dynamic_forward_proxy",
 		TypedConfig: toAny(&dfpclusterpb.ClusterConfig{AllowInsecureClusterOptions: true,
-			ClusterImplementationSpecifier: &dfpclusterpb.ClusterConfig_DnsCacheConfig{DnsCacheConfig: anyNames()}}),
+			ClusterImplementationSpecifier: &dfpclusterpb.ClusterConfig_DnsCacheConfig{DnsCacheConfig: p.anyNames()}}),
 	}}
 	return c
 }
@@ -73,7 +73,7 @@ func (p *proxy) anyByName() *clusterpb.Cluster {
 func (p *proxy) resolveAny(m *hcmpb.HttpConnectionManager) {
 	if p.scope.anyByName {
 		m.HttpFilters = slices.Insert(m.HttpFilters, len(m.HttpFilters)-1, httpFilter("envoy.filters.http.dynamic_forward_proxy",
-			&httpdfppb.FilterConfig{ImplementationSpecifier: &httpdfppb.FilterConfig_DnsCacheConfig{DnsCacheConfig: anyNames()}}))
+			&httpdfppb.FilterConfig{ImplementationSpecifier: &httpdfppb.FilterConfig_DnsCacheConfig{DnsCacheConfig: p.anyNames()}}))
 	}
 }
 
@@ -99,5 +99,5 @@ func (p *proxy) resolveSNI(to []*model.Destination, port uint32) []*listenerpb.F
 		return nil
 	}
 	return []*listenerpb.Filter{networkFilter(sniForwardFilter, &snidfppb.FilterConfig{
-		DnsCacheConfig: dnsCache(s.Host), PortSpecifier: &snidfppb.FilterConfig_PortValue{PortValue: port}})}
+		DnsCacheConfig: p.dnsCache(s.Host), PortSpecifier: &snidfppb.FilterConfig_PortValue{PortValue: port}})}
 }

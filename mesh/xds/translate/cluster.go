@@ -32,8 +32,9 @@ const (
 	// up: one second below what Go's durations hold.
 	longest = math.MaxInt64/int64(time.Second) - 1
 	// bindAddress is where inbound connections to the application come from, so that
-	// capture rules let them through.
-	bindAddress = "127.0.0.6"
+	// capture rules let them through; bindAddress6 its twin.
+	bindAddress  = "127.0.0.6"
+	bindAddress6 = "::6"
 )
 
 // clusters makes those of all services that the proxy sees, and the fixed ones.
@@ -64,7 +65,7 @@ func (p *proxy) clusters() error {
 		}
 		inbound := p.passthrough(names.InboundPassthrough)
 		inbound.AltStatName = "PassthroughCluster;"
-		inbound.UpstreamBindConfig = bindSource()
+		inbound.UpstreamBindConfig = p.families.bindSource()
 		return finish([]*clusterpb.Cluster{p.blackHole(), p.passthrough(names.Passthrough), inbound})
 	})
 	return p.put(resource.Cluster, m, err)
@@ -217,7 +218,7 @@ func (p *proxy) discovery(c *clusterpb.Cluster, s *model.Service, port *model.Po
 	kind := clusterpb.Cluster_EDS
 	switch s.Resolution {
 	case model.ByName:
-		byName(c, s)
+		p.byName(c, s)
 		return
 	case model.ByDNS:
 		kind = clusterpb.Cluster_STRICT_DNS
@@ -235,7 +236,7 @@ func (p *proxy) discovery(c *clusterpb.Cluster, s *model.Service, port *model.Po
 	case clusterpb.Cluster_EDS:
 		c.EdsClusterConfig = &clusterpb.Cluster_EdsClusterConfig{EdsConfig: adsSource(), ServiceName: c.Name}
 	case clusterpb.Cluster_STRICT_DNS, clusterpb.Cluster_LOGICAL_DNS:
-		c.DnsLookupFamily = clusterpb.Cluster_V4_ONLY
+		c.DnsLookupFamily = p.families.lookup()
 		//lint:ignore SA1019 as istiod sends it
 		c.DnsRefreshRate = durationpb.New(p.mesh.Settings.DNSRefresh)
 		//lint:ignore SA1019 as istiod sends it
@@ -477,7 +478,7 @@ func (p *proxy) transport(c *clusterpb.Cluster, s *model.Service, port *model.Po
 				AutoSni: true, AutoSanValidation: (len(tls.SubjectAltNames) == 0 || s.Resolution == model.ByName) && !tls.InsecureSkipVerify}
 		}
 		if tls.SNI != "" || tls.InsecureSkipVerify {
-			trustsAnySNI(c, s)
+			p.trustsAnySNI(c, s)
 		}
 	}
 }
@@ -560,11 +561,6 @@ func (p *proxy) passthrough(name string) *clusterpb.Cluster {
 	return c
 }
 
-func bindSource() *corepb.BindConfig {
-	return &corepb.BindConfig{SourceAddress: &corepb.SocketAddress{
-		Address: bindAddress, PortSpecifier: &corepb.SocketAddress_PortValue{PortValue: 0}}}
-}
-
 // inboundCluster leads to the application.
 func (p *proxy) inboundCluster(in *inboundPort) *clusterpb.Cluster {
 	pool, d := p.inboundPolicy(in)
@@ -579,7 +575,7 @@ func (p *proxy) inboundCluster(in *inboundPort) *clusterpb.Cluster {
 		ClusterDiscoveryType: &clusterpb.Cluster_Type{Type: clusterpb.Cluster_ORIGINAL_DST},
 		LbPolicy:             clusterpb.Cluster_CLUSTER_PROVIDED,
 		CleanupInterval:      &durationpb.Duration{Seconds: longest},
-		UpstreamBindConfig:   bindSource(), CommonLbConfig: &clusterpb.Cluster_CommonLbConfig{},
+		UpstreamBindConfig:   p.families.bindSource(), CommonLbConfig: &clusterpb.Cluster_CommonLbConfig{},
 		Metadata: provenance(source, map[string]*structpb.Value{"services": servicesValue(in.services...)}),
 	}
 	if in.ingress != nil && in.ingress.Target != 0 {
@@ -606,7 +602,7 @@ func (p *proxy) inboundCluster(in *inboundPort) *clusterpb.Cluster {
 
 // fixedEndpoint sends all requests to where the Sidecar says that the application listens.
 func (p *proxy) fixedEndpoint(c *clusterpb.Cluster, l *model.IngressListener) {
-	at := "127.0.0.1"
+	at := p.families.loopback(l.IPv6)
 	if l.Instance {
 		at = p.node.IP
 	} else {

@@ -22,7 +22,7 @@ type forwarding struct {
 // server name, tell it from others; who comes first keeps what two of them want.
 func (p *proxy) bindConnections(b *binding, s *model.Service, port *model.Port) error {
 	for _, f := range p.forwardings(s, port) {
-		if b.address == anyAddress {
+		if b.address == p.families.wildcard() {
 			if len(f.subnets) == 0 {
 				f.subnets = s.Addresses
 			}

@@ -105,10 +105,15 @@ func (p *proxy) eachView(do func(l *model.EgressListener) error) error {
 // bindEgress is bind for a listener of a Sidecar. One with an address of its own takes
 // the place of the services' addresses.
 func (p *proxy) bindEgress(at func(string, uint32) *binding, l *model.EgressListener, s *model.Service, port *model.Port) error {
-	if l.Bind == "" {
+	if l.Bind == "" && !l.Loopback {
 		return p.bind(at, s, port)
 	}
-	b := at(l.Bind, l.Port)
+	addresses := []string{l.Bind}
+	if l.Loopback {
+		addresses = p.families.loopbacks()
+	}
+	b := at(addresses[0], l.Port)
+	b.also = addresses[1:]
 	b.open = l.Open
 	if port.Protocol.IsHTTP() {
 		b.route = strconv.Itoa(int(l.Port))

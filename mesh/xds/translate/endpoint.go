@@ -69,7 +69,7 @@ func (p *proxy) assignments(s *model.Service, d *model.DestinationRule) []*endpo
 func (p *proxy) assignment(name string, s *model.Service, port *model.Port, subset *model.Subset, policy *model.TrafficPolicy) *endpointpb.ClusterLoadAssignment {
 	groups := map[model.Locality]*localGroup{}
 	for _, e := range s.Endpoints.On(port) {
-		if e.Health != model.Healthy || subset != nil && !e.Carries(subset.Labels) || s.NodeLocal && e.Host != p.node.Host {
+		if e.Health != model.Healthy || !p.families.reaches(e.Address) || subset != nil && !e.Carries(subset.Labels) || s.NodeLocal && e.Host != p.node.Host {
 			continue
 		}
 		g := groups[e.Locality]

@@ -1,7 +1,6 @@
 package translate
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -30,7 +29,7 @@ type served struct {
 func (p *proxy) gateway() error {
 	byListener := map[string][]served{}
 	for _, s := range p.servers() {
-		name := names.Listener(bind(s.server), s.target)
+		name := names.Listener(p.bindings(s.server)[0], s.target)
 		byListener[name] = append(byListener[name], s)
 	}
 	for _, name := range slices.Sorted(maps.Keys(byListener)) {
@@ -41,7 +40,13 @@ func (p *proxy) gateway() error {
 	return nil
 }
 
-func bind(s *model.Server) string { return cmp.Or(s.Bind, anyAddress) }
+// bindings are the addresses of a server: those it has, or any of each family.
+func (p *proxy) bindings(s *model.Server) []string {
+	if s.Bind != "" {
+		return []string{s.Bind}
+	}
+	return p.families.wildcards()
+}
 
 // servers are those of all Gateways that select the proxy, oldest Gateway first.
 func (p *proxy) servers() []served {
@@ -63,7 +68,7 @@ func (p *proxy) servers() []served {
 // targetOf translates a Gateway's port through the Service in front of the proxy:
 // 80 becomes 8080 where the Pods listen there. A port that no Service has is taken as it is.
 func (p *proxy) targetOf(port uint32) uint32 {
-	for _, i := range p.mesh.Instances(p.node.IP) {
+	for _, i := range p.instances() {
 		if i.Service.Kubernetes && i.Service.Namespace == p.node.Namespace && i.Port.Number == port {
 			return i.Endpoint.Port
 		}
@@ -80,9 +85,10 @@ func (p *proxy) targetOf(port uint32) uint32 {
 
 func (p *proxy) gatewayListener(name string, list []served) error {
 	l := &listenerpb.Listener{
-		Name: name, Address: address(bind(list[0].server), list[0].target), TrafficDirection: corepb.TrafficDirection_OUTBOUND,
+		Name: name, TrafficDirection: corepb.TrafficDirection_OUTBOUND,
 		MaxConnectionsToAcceptPerSocketEvent: wrapperspb.UInt32(1),
 	}
+	listens(l, p.bindings(list[0].server), list[0].target)
 	var plain []served
 	names := &binding{} // that chains of TLS are told apart by
 	for _, s := range list {

@@ -8,7 +8,7 @@ import (
 
 // behind reports whether the proxy is one of those that a Service sends to.
 func (p *proxy) behind(host string) bool {
-	for _, i := range p.mesh.Instances(p.node.IP) {
+	for _, i := range p.instances() {
 		if i.Service.Host == host {
 			return true
 		}

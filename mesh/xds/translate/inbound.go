@@ -69,6 +69,15 @@ func (p *proxy) inboundPorts() []*inboundPort {
 	return list
 }
 
+// instances are the endpoints at the proxy's addresses.
+func (p *proxy) instances() []model.Instance {
+	var list []model.Instance
+	for _, a := range addressesOf(p.node) {
+		list = append(list, p.mesh.Instances(a)...)
+	}
+	return list
+}
+
 func (p *proxy) portsOfServices() []*inboundPort {
 	type target struct {
 		service *model.Service
@@ -76,7 +85,7 @@ func (p *proxy) portsOfServices() []*inboundPort {
 		number  uint32
 	}
 	var targets []target
-	for _, i := range p.mesh.Instances(p.node.IP) {
+	for _, i := range p.instances() {
 		if i.Service.Namespace == p.node.Namespace || i.Endpoint.Namespace == p.node.Namespace {
 			targets = append(targets, target{i.Service, i.Port, i.Endpoint.Port})
 		}
@@ -182,7 +191,7 @@ func chainKinds(mode model.MTLS, protocol model.Protocol) []chainKind {
 func (p *proxy) virtualInbound(ports []*inboundPort, effective model.Effective) *listenerpb.Listener {
 	own := p.mesh.Settings.InboundPort
 	l := &listenerpb.Listener{
-		Name: names.VirtualInbound, Address: address(anyAddress, own), TrafficDirection: corepb.TrafficDirection_INBOUND,
+		Name: names.VirtualInbound, TrafficDirection: corepb.TrafficDirection_INBOUND,
 		MaxConnectionsToAcceptPerSocketEvent: wrapperspb.UInt32(1),
 		FilterChains: []*listenerpb.FilterChain{{
 			Name: "virtualInbound-blackhole", FilterChainMatch: &listenerpb.FilterChainMatch{DestinationPort: wrapperspb.UInt32(own)},
@@ -190,6 +199,7 @@ func (p *proxy) virtualInbound(ports []*inboundPort, effective model.Effective) 
 		}},
 		ListenerFilters: []*listenerpb.ListenerFilter{originalDst(), tlsInspector(onPort(own)), httpInspector(onPort(own))},
 	}
+	listens(l, p.families.wildcards(), own)
 	covered := map[uint32]bool{}
 	for _, in := range ports {
 		covered[in.target] = true
@@ -226,7 +236,7 @@ func (p *proxy) inboundChain(k chainKind, in *inboundPort, port uint32, effectiv
 	cluster := names.InboundPassthrough
 	switch {
 	case in != nil:
-		cluster, c.Name = names.Inbound(in.target), names.Listener(anyAddress, in.target)
+		cluster, c.Name = names.Inbound(in.target), names.Listener(p.families.wildcard(), in.target)
 	case k.http:
 		c.Name = "virtualInbound-catchall-http"
 	}
@@ -250,7 +260,7 @@ func (p *proxy) inboundManager(in *inboundPort) *hcmpb.HttpConnectionManager {
 	grpc := false
 	if in != nil {
 		s := in.service()
-		cluster, stat, port = names.Inbound(in.target), "inbound_"+names.Listener(anyAddress, in.target)+";", in.target
+		cluster, stat, port = names.Inbound(in.target), "inbound_"+names.Listener(p.families.wildcard(), in.target)+";", in.target
 		operation = names.VirtualHost(s.Host, in.number) + "/*"
 		source = model.Source{File: s.Source.File, Line: s.Source.Line}
 		grpc = in.protocol == model.GRPC || in.protocol == model.GRPCWeb

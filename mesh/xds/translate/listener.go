@@ -20,8 +20,11 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/xds/names"
 )
 
-// anyAddress is the wildcard address that listeners stand for.
-const anyAddress = "0.0.0.0"
+// anyAddress and anyAddress6 are the wildcard addresses that listeners stand for.
+const (
+	anyAddress  = "0.0.0.0"
+	anyAddress6 = "::"
+)
 
 var (
 	plainHTTP = []string{"http/1.1", "h2c"}

@@ -20,6 +20,7 @@ import (
 // binding is one outbound listener under construction.
 type binding struct {
 	address string
+	also    []string // the same address of other families
 	port    uint32
 	route   string   // of the HTTP chain; "": none
 	byName  []string // hosts of the HTTP services that are resolved by name
@@ -48,7 +49,8 @@ func (p *proxy) outbound() error {
 		return err
 	}
 	for name := range p.set[resource.Listener] {
-		if strings.HasPrefix(name, p.node.IP+"_") { // a headless service's: the Pod's own address is passed through
+		// A headless service's: the Pod's own address is passed through.
+		if slices.ContainsFunc(addressesOf(p.node), func(a string) bool { return strings.HasPrefix(name, a+"_") }) {
 			delete(p.set[resource.Listener], name)
 		}
 	}
@@ -111,7 +113,7 @@ func (p *proxy) bind(at func(string, uint32) *binding, s *model.Service, port *m
 		if port.Protocol == model.Auto && s.Headless && len(s.Endpoints.On(port)) == 0 {
 			return nil
 		}
-		b := at(anyAddress, port.Number)
+		b := p.anywhere(at, port.Number)
 		b.route = strconv.Itoa(int(port.Number))
 		b.resolves(s)
 	case port.Protocol == model.Auto:
@@ -135,9 +137,17 @@ func (p *proxy) bind(at func(string, uint32) *binding, s *model.Service, port *m
 			}
 		}
 	default:
-		return p.bindConnections(at(anyAddress, port.Number), s, port)
+		return p.bindConnections(p.anywhere(at, port.Number), s, port)
 	}
 	return nil
+}
+
+// anywhere is the listener of the wildcard address, of each family that the proxy has.
+func (p *proxy) anywhere(at func(string, uint32) *binding, port uint32) *binding {
+	all := p.families.wildcards()
+	b := at(all[0], port)
+	b.also = all[1:]
+	return b
 }
 
 // resolves notes a service that the HTTP chain's requests may be for.
@@ -169,14 +179,15 @@ func (p *proxy) sourceApplies(v *model.VirtualService, gateway string, gateways 
 
 func (p *proxy) outboundListener(b *binding) *listenerpb.Listener {
 	l := &listenerpb.Listener{
-		Name: names.Listener(b.address, b.port), Address: address(b.address, b.port),
+		Name:             names.Listener(b.address, b.port),
 		TrafficDirection: corepb.TrafficDirection_OUTBOUND, BindToPort: wrapperspb.Bool(b.open),
 		FilterChains: b.chains, DefaultFilterChain: b.rest,
 	}
+	listens(l, append([]string{b.address}, b.also...), b.port)
 	if b.route != "" {
 		m := p.manager("outbound_"+l.Name+";", false)
 		m.RouteSpecifier = rds(b.route)
-		resolveHosts(m, b.byName)
+		p.resolveHosts(m, b.byName)
 		p.resolveAny(m)
 		l.FilterChains = append(l.FilterChains, &listenerpb.FilterChain{
 			FilterChainMatch: &listenerpb.FilterChainMatch{TransportProtocol: "raw_buffer", ApplicationProtocols: plainHTTP},
@@ -203,7 +214,7 @@ func (p *proxy) outboundListener(b *binding) *listenerpb.Listener {
 func (p *proxy) virtualOutbound() *listenerpb.Listener {
 	port := p.mesh.Settings.OutboundPort
 	l := &listenerpb.Listener{
-		Name: names.VirtualOutbound, Address: address(anyAddress, port), TrafficDirection: corepb.TrafficDirection_OUTBOUND,
+		Name: names.VirtualOutbound, TrafficDirection: corepb.TrafficDirection_OUTBOUND,
 		UseOriginalDst:                       wrapperspb.Bool(true),
 		MaxConnectionsToAcceptPerSocketEvent: wrapperspb.UInt32(1),
 		FilterChains: []*listenerpb.FilterChain{
@@ -212,6 +223,7 @@ func (p *proxy) virtualOutbound() *listenerpb.Listener {
 			{Name: "virtualOutbound-catchall-tcp", Filters: []*listenerpb.Filter{p.toCluster(p.scope.unknown(), false)}},
 		},
 	}
+	listens(l, p.families.wildcards(), port)
 	if p.scope.anyByName {
 		l.FilterChains = slices.Insert(l.FilterChains, 1, p.anyHTTP())
 		l.ListenerFilters = append(l.ListenerFilters, httpInspector(nil))
@@ -338,7 +350,10 @@ func (p *proxy) domains(s *model.Service) []string {
 			}
 		}
 	}
-	return append(list, plainAddresses(s)...)
+	for _, a := range plainAddresses(s) {
+		list = append(list, inURL(a))
+	}
+	return list
 }
 
 // catchAll is the last virtual host: what no service matches.

@@ -116,6 +116,11 @@ func (t *Translator) once(key string, make func() (made, error)) (made, error) {
 	return m, nil
 }
 
+// once is the translator's, for all proxies with addresses of the same families.
+func (p *proxy) once(key string, make func() (made, error)) (made, error) {
+	return p.Translator.once(p.families.key()+key, make)
+}
+
 // Proxy returns all resources of a proxy. Every type is present, if only empty.
 func (t *Translator) Proxy(n model.Node) (_ resource.Set, err error) {
 	t.mu.Lock()
@@ -142,7 +147,7 @@ func (t *Translator) Proxy(n model.Node) (_ resource.Set, err error) {
 		}
 		n.Host = cmp.Or(n.Host, w.Host)
 	}
-	p := &proxy{Translator: t, node: n, scope: t.scopeOf(n), set: set}
+	p := &proxy{Translator: t, node: n, families: familiesOf(n), scope: t.scopeOf(n), set: set}
 	switch n.Type {
 	case model.Sidecar:
 		err = p.sidecar()
@@ -163,9 +168,10 @@ func (t *Translator) Proxy(n model.Node) (_ resource.Set, err error) {
 // proxy is the work for one proxy.
 type proxy struct {
 	*Translator
-	node  model.Node
-	scope *scope
-	set   resource.Set
+	node     model.Node
+	families families
+	scope    *scope
+	set      resource.Set
 	// serviceless: routes are being made for a host that has no service on the port.
 	// Istio then knows no service's ports either, and keeps the listener's.
 	serviceless bool
