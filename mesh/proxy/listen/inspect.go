@@ -60,7 +60,7 @@ func enabled(i *snapshot.Inspector, port uint16) bool {
 		return false
 	}
 	for _, r := range i.DisabledPorts {
-		if r.Start <= port && port < r.End {
+		if r.Start <= uint32(port) && uint32(port) < r.End {
 			return false
 		}
 	}

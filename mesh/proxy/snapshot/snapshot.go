@@ -53,7 +53,7 @@ type Listener struct {
 type Inspector struct{ DisabledPorts []PortRange }
 
 // PortRange is [Start, End).
-type PortRange struct{ Start, End uint16 }
+type PortRange struct{ Start, End uint32 }
 
 // FilterChain is what happens on connections that match. Exactly one of HTTP and TCP is set.
 type FilterChain struct {

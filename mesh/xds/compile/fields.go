@@ -20,7 +20,7 @@ var fields = map[string]string{
 		"transport_protocol application_protocols",
 	"envoy.config.listener.v3.Filter":                                                      "name typed_config",
 	"envoy.config.listener.v3.ListenerFilter":                                              "name typed_config filter_disabled",
-	"envoy.config.listener.v3.ListenerFilterChainMatchPredicate":                           "or_match destination_port_range",
+	"envoy.config.listener.v3.ListenerFilterChainMatchPredicate":                           "or_match not_match any_match destination_port_range",
 	"envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet":                  "rules",
 	"envoy.extensions.filters.listener.original_dst.v3.OriginalDst":                        "",
 	"envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector":                      "initial_read_buffer_size",

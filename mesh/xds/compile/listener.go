@@ -108,19 +108,46 @@ func disabledPorts(at place, p *listenerpb.ListenerFilterChainMatchPredicate) []
 	switch r := p.GetRule().(type) {
 	case *listenerpb.ListenerFilterChainMatchPredicate_DestinationPortRange:
 		start, end := r.DestinationPortRange.GetStart(), r.DestinationPortRange.GetEnd()
-		if start < 0 || end > 65535 || start >= end {
+		if start < 0 || end > allPorts || start >= end {
 			at.field("destinationPortRange").errorf("[%d, %d) is no range of ports", start, end)
 		}
-		return []snapshot.PortRange{{Start: uint16(start), End: uint16(end)}}
+		return []snapshot.PortRange{{Start: uint32(start), End: uint32(end)}}
 	case *listenerpb.ListenerFilterChainMatchPredicate_OrMatch:
 		var all []snapshot.PortRange
 		for i, rule := range r.OrMatch.GetRules() {
 			all = append(all, disabledPorts(at.field("orMatch").field("rules").index(i), rule)...)
 		}
 		return all
+	case *listenerpb.ListenerFilterChainMatchPredicate_NotMatch:
+		return otherPorts(disabledPorts(at.field("notMatch"), r.NotMatch))
+	case *listenerpb.ListenerFilterChainMatchPredicate_AnyMatch:
+		return []snapshot.PortRange{{Start: 0, End: allPorts}}
+	case nil:
+		return nil
 	default:
+		at.errorf("only destinationPortRange, orMatch, notMatch and anyMatch are supported")
 		return nil
 	}
+}
+
+// allPorts is how many ports there are.
+const allPorts = 1 << 16
+
+// otherPorts are those that are in none of the ranges.
+func otherPorts(ranges []snapshot.PortRange) []snapshot.PortRange {
+	slices.SortFunc(ranges, func(a, b snapshot.PortRange) int { return cmp.Compare(a.Start, b.Start) })
+	var rest []snapshot.PortRange
+	next := uint32(0)
+	for _, r := range ranges {
+		if r.Start > next {
+			rest = append(rest, snapshot.PortRange{Start: next, End: r.Start})
+		}
+		next = max(next, r.End)
+	}
+	if next < allPorts {
+		rest = append(rest, snapshot.PortRange{Start: next, End: allPorts})
+	}
+	return rest
 }
 
 func (b *build) chain(at place, m *listenerpb.FilterChain, done *compiled) *snapshot.FilterChain {

@@ -197,7 +197,6 @@ func (p *proxy) virtualInbound(ports []*inboundPort, effective model.Effective) 
 			Name: "virtualInbound-blackhole", FilterChainMatch: &listenerpb.FilterChainMatch{DestinationPort: wrapperspb.UInt32(own)},
 			Filters: []*listenerpb.Filter{p.toCluster(names.BlackHole, true)},
 		}},
-		ListenerFilters: []*listenerpb.ListenerFilter{originalDst(), tlsInspector(onPort(own)), httpInspector(onPort(own))},
 	}
 	listens(l, p.families.wildcards(), own)
 	covered := map[uint32]bool{}
@@ -218,6 +217,7 @@ func (p *proxy) virtualInbound(ports []*inboundPort, effective model.Effective) 
 	for _, k := range chainKinds(effective.Mode, model.Auto) {
 		l.FilterChains = append(l.FilterChains, p.inboundChain(k, nil, 0, effective))
 	}
+	l.ListenerFilters = append([]*listenerpb.ListenerFilter{originalDst()}, inspectors(l.FilterChains)...)
 	p.inspected(l)
 	return l
 }

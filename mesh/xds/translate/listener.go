@@ -3,6 +3,7 @@ package translate
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -54,10 +55,60 @@ func originalDst() *listenerpb.ListenerFilter {
 	return listenerFilter("envoy.filters.listener.original_dst", &originaldstpb.OriginalDst{}, nil)
 }
 
-// onPort is a predicate that holds on one destination port.
-func onPort(port uint32) *listenerpb.ListenerFilterChainMatchPredicate {
-	return &listenerpb.ListenerFilterChainMatchPredicate{Rule: &listenerpb.ListenerFilterChainMatchPredicate_DestinationPortRange{
-		DestinationPortRange: &typepb.Int32Range{Start: int32(port), End: int32(port) + 1}}}
+// inspectors look at a client's first bytes on the ports with chains that ask what these
+// are; elsewhere the server may be the first to speak. Port 0 stands for those that no
+// chain names.
+func inspectors(chains []*listenerpb.FilterChain) []*listenerpb.ListenerFilter {
+	type asked struct{ tls, http bool }
+	ports := map[uint32]asked{}
+	var tls, http bool
+	for _, c := range chains {
+		m := c.GetFilterChainMatch()
+		a := ports[m.GetDestinationPort().GetValue()]
+		a.tls = a.tls || m.GetTransportProtocol() == "tls"
+		a.http = a.http || slices.ContainsFunc(m.GetApplicationProtocols(), func(p string) bool { return slices.Contains(plainHTTP, p) })
+		ports[m.GetDestinationPort().GetValue()] = a
+		tls, http = tls || a.tls, http || a.http
+	}
+	which := func(asks func(asked) bool) *listenerpb.ListenerFilterChainMatchPredicate {
+		rest := asks(ports[0])
+		var others []uint32
+		for port, a := range ports {
+			if port != 0 && asks(a) != rest {
+				others = append(others, port)
+			}
+		}
+		slices.Sort(others)
+		if except := onPorts(others); rest || except == nil {
+			return except
+		}
+		return &listenerpb.ListenerFilterChainMatchPredicate{Rule: &listenerpb.ListenerFilterChainMatchPredicate_NotMatch{NotMatch: onPorts(others)}}
+	}
+	var list []*listenerpb.ListenerFilter
+	if tls {
+		list = append(list, tlsInspector(which(func(a asked) bool { return a.tls })))
+	}
+	if http { // behind the other, as what is TLS is not looked at again
+		list = append(list, httpInspector(which(func(a asked) bool { return a.http })))
+	}
+	return list
+}
+
+// onPorts is a predicate that holds on some destination ports; nil: on none.
+func onPorts(ports []uint32) *listenerpb.ListenerFilterChainMatchPredicate {
+	var rules []*listenerpb.ListenerFilterChainMatchPredicate
+	for _, port := range ports {
+		rules = append(rules, &listenerpb.ListenerFilterChainMatchPredicate{Rule: &listenerpb.ListenerFilterChainMatchPredicate_DestinationPortRange{
+			DestinationPortRange: &typepb.Int32Range{Start: int32(port), End: int32(port) + 1}}})
+	}
+	switch len(rules) {
+	case 0:
+		return nil
+	case 1:
+		return rules[0]
+	}
+	return &listenerpb.ListenerFilterChainMatchPredicate{Rule: &listenerpb.ListenerFilterChainMatchPredicate_OrMatch{
+		OrMatch: &listenerpb.ListenerFilterChainMatchPredicate_MatchSet{Rules: rules}}}
 }
 
 // inspected sets how long a listener waits for a client's first bytes.

@@ -97,7 +97,7 @@ func chains(l *listenerpb.Listener) []string {
 }
 
 func TestInboundChainsFollowPeerAuthentication(t *testing.T) {
-	const policy = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: %s}\nspec: {mtls: {mode: %s}}\n"
+	const policy = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: %s}\nspec:\n  mtls: {mode: %s}\n"
 	const all = "istio,istio-peer-exchange,istio-http/1.0,istio-http/1.1,istio-h2"
 	passthrough := []string{
 		"virtualInbound-catchall-http 0 tls istio-http/1.0,istio-http/1.1,istio-h2 http_connection_manager tls=true",
@@ -109,28 +109,58 @@ func TestInboundChainsFollowPeerAuthentication(t *testing.T) {
 	blackhole := "virtualInbound-blackhole 15006   tcp_proxy tls=false"
 	for _, c := range []struct {
 		name, policy string
+		inspectors   string // and where they do not look
 		want         []string
 	}{
-		{"permissive by default", "", append([]string{blackhole,
+		{"permissive by default", "", "tls_inspector not 15006, http_inspector not 9080 15006", append([]string{blackhole,
 			"0.0.0.0_9080 9080 tls " + all + " http_connection_manager tls=true",
 			"0.0.0.0_9080 9080 raw_buffer  http_connection_manager tls=false",
 			"0.0.0.0_9080 9080 tls  tcp_proxy tls=false"}, passthrough...)},
-		{"strict", fmt.Sprintf(policy, "istio-system", "STRICT"), []string{blackhole,
+		{"strict", fmt.Sprintf(policy, "istio-system", "STRICT"), "tls_inspector not 15006", []string{blackhole,
 			"0.0.0.0_9080 9080 tls  http_connection_manager tls=true",
 			"virtualInbound-catchall-http 0 tls istio-http/1.0,istio-http/1.1,istio-h2 http_connection_manager tls=true",
 			"virtualInbound 0 tls  tcp_proxy tls=true"}},
-		{"disabled in the namespace", fmt.Sprintf(policy, "default", "DISABLE"), []string{blackhole,
+		{"disabled in the namespace", fmt.Sprintf(policy, "default", "DISABLE"), "http_inspector not 9080 15006", []string{blackhole,
 			"0.0.0.0_9080 9080   http_connection_manager tls=false",
 			"virtualInbound-catchall-http 0  http/1.1,h2c http_connection_manager tls=false",
 			"virtualInbound 0   tcp_proxy tls=false"}},
+		{"disabled but for a port", fmt.Sprintf(policy, "default", "DISABLE") + "---\n" + strings.Replace(fmt.Sprintf(policy, "default", "DISABLE"),
+			"name: default", "name: reviews", 1) + "  selector: {matchLabels: {app: reviews}}\n  portLevelMtls: {9080: {mode: STRICT}}\n",
+			"tls_inspector only 9080, http_inspector not 9080 15006", []string{blackhole,
+				"0.0.0.0_9080 9080 tls  http_connection_manager tls=true",
+				"virtualInbound-catchall-http 0  http/1.1,h2c http_connection_manager tls=false",
+				"virtualInbound 0   tcp_proxy tls=false"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := listener(t, translated(t, reviewsV1, bookinfo(), c.policy), "virtualInbound")
 			if got := chains(l); !slices.Equal(got, c.want) {
 				t.Errorf("chains:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
 			}
+			if got := inspectorsOf(l); got != c.inspectors {
+				t.Errorf("inspectors %q, want %q", got, c.inspectors)
+			}
 		})
 	}
+}
+
+func inspectorsOf(l *listenerpb.Listener) string {
+	var list []string
+	for _, f := range l.ListenerFilters[1:] {
+		text := strings.TrimPrefix(f.Name, "envoy.filters.listener.")
+		p := f.FilterDisabled
+		if not := p.GetNotMatch(); not != nil {
+			text, p = text+" only", not
+		} else if p != nil {
+			text += " not"
+		}
+		for _, r := range append([]*listenerpb.ListenerFilterChainMatchPredicate{p}, p.GetOrMatch().GetRules()...) {
+			if ports := r.GetDestinationPortRange(); ports != nil {
+				text += fmt.Sprint(" ", ports.GetStart())
+			}
+		}
+		list = append(list, text)
+	}
+	return strings.Join(list, ", ")
 }
 
 func TestStrictChain(t *testing.T) {
