@@ -212,31 +212,17 @@ func (b *builder) ingressRoute(o *config.Object, p *networkingk8sv1.HTTPIngressP
 	return r
 }
 
-// ingressPath is what a path matches; nil: everything. Prefixes are of whole segments.
-// What is left to the implementation is exact in Istio, unless it ends in a wildcard.
+// ingressPath is what a path matches; nil: everything.
 func ingressPath(p *networkingk8sv1.HTTPIngressPath) *model.StringMatch {
-	prefix := func(path string) *model.StringMatch {
-		if path == "/" {
-			return &model.StringMatch{Kind: model.Prefix, Value: path}
-		}
+	path, exact := config.IngressPath(p)
+	switch {
+	case exact:
+		return &model.StringMatch{Kind: model.Exact, Value: path}
+	case path == "":
+		return nil
+	case path == "/":
+		return &model.StringMatch{Kind: model.Prefix, Value: path}
+	default:
 		return &model.StringMatch{Kind: model.Segments, Value: strings.TrimSuffix(path, "/")}
 	}
-	if p.PathType != nil {
-		switch *p.PathType {
-		case networkingk8sv1.PathTypeExact:
-			return &model.StringMatch{Kind: model.Exact, Value: p.Path}
-		case networkingk8sv1.PathTypePrefix:
-			return prefix(p.Path)
-		}
-	}
-	if p.Path == "" || p.Path == "/*" || p.Path == "/.*" {
-		return nil
-	}
-	if before, ok := strings.CutSuffix(p.Path, ".*"); ok {
-		return prefix(before)
-	}
-	if before, ok := strings.CutSuffix(p.Path, "/*"); ok {
-		return prefix(before)
-	}
-	return &model.StringMatch{Kind: model.Exact, Value: p.Path}
 }

@@ -81,3 +81,26 @@ func IngressGateway(i *networkingk8sv1.Ingress, mesh *meshpb.MeshConfig) *networ
 	})
 	return g
 }
+
+// IngressPath is what a path of an Ingress matches: one path, or all below a prefix of
+// whole segments; "" is everything. What is left to the implementation is one path in
+// Istio, unless it ends in a wildcard.
+func IngressPath(p *networkingk8sv1.HTTPIngressPath) (path string, exact bool) {
+	if p.PathType != nil {
+		switch *p.PathType {
+		case networkingk8sv1.PathTypeExact:
+			return p.Path, true
+		case networkingk8sv1.PathTypePrefix:
+			return p.Path, false
+		}
+	}
+	if p.Path == "" || p.Path == "/*" || p.Path == "/.*" {
+		return "", false
+	}
+	for _, wildcard := range []string{".*", "/*"} {
+		if before, ok := strings.CutSuffix(p.Path, wildcard); ok {
+			return before, false
+		}
+	}
+	return p.Path, true
+}

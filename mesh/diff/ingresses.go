@@ -1,11 +1,14 @@
 package diff
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
 	networkingk8sv1 "k8s.io/api/networking/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 )
 
 // ingress asks for the paths of each rule, by https where the Ingress has a certificate
@@ -40,16 +43,11 @@ func (d *derivation) ingress(i *networkingk8sv1.Ingress) {
 
 // ingressVariants are those of a path in the words of the Gateway API, which says the same.
 func ingressVariants(p networkingk8sv1.HTTPIngressPath) []variant {
-	kind, path := gatewayv1.PathMatchExact, p.Path
-	before, wild := strings.CutSuffix(strings.TrimSuffix(path, "*"), "/")
-	switch {
-	case p.PathType != nil && *p.PathType == networkingk8sv1.PathTypeExact:
-	case p.PathType != nil && *p.PathType == networkingk8sv1.PathTypePrefix:
-		kind = gatewayv1.PathMatchPathPrefix
-	case path == "":
-		kind, path = gatewayv1.PathMatchPathPrefix, "/"
-	case wild && strings.HasSuffix(path, "*"):
-		kind, path = gatewayv1.PathMatchPathPrefix, before+"/"
+	path, exact := config.IngressPath(&p)
+	kind := gatewayv1.PathMatchPathPrefix
+	if exact {
+		kind = gatewayv1.PathMatchExact
 	}
+	path = cmp.Or(path, "/")
 	return httpVariants(gatewayv1.HTTPRouteMatch{Path: &gatewayv1.HTTPPathMatch{Type: &kind, Value: &path}})
 }
