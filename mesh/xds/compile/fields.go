@@ -5,7 +5,8 @@ package compile
 // value: somebody writes out what is the default.
 //
 // Among them are some that change nothing that this proxy does: how a kernel
-// queues connections, how much is buffered, which statistics are kept apart. And
+// queues connections, how much is buffered, which statistics are kept apart (what a
+// shadow of CORS decides is counted only). And
 // respect_dns_ttl: no resolver that the proxy asks tells times to live, so that
 // dns_refresh_rate is in force, as Envoy falls back on.
 var fields = map[string]string{
@@ -73,7 +74,7 @@ var fields = map[string]string{
 	"envoy.config.core.v3.KeepaliveSettings":                                 "interval timeout interval_jitter",
 	"envoy.extensions.filters.http.router.v3.Router":                         "dynamic_stats suppress_envoy_headers start_child_span",
 	"envoy.extensions.filters.http.cors.v3.Cors":                             "",
-	"envoy.extensions.filters.http.cors.v3.CorsPolicy":                       "allow_origin_string_match allow_methods allow_headers expose_headers max_age allow_credentials filter_enabled forward_not_matching_preflights",
+	"envoy.extensions.filters.http.cors.v3.CorsPolicy":                       "allow_origin_string_match allow_methods allow_headers expose_headers max_age allow_credentials filter_enabled shadow_enabled forward_not_matching_preflights",
 	"envoy.extensions.filters.http.fault.v3.HTTPFault":                       "delay abort headers max_active_faults",
 	"envoy.extensions.filters.http.fault.v3.FaultAbort":                      "http_status grpc_status header_abort percentage",
 	"envoy.extensions.filters.common.fault.v3.FaultDelay":                    "fixed_delay header_delay percentage",
@@ -265,7 +266,8 @@ var fields = map[string]string{
 	"envoy.config.endpoint.v3.ClusterLoadAssignment":                                 "cluster_name endpoints",
 	"envoy.config.endpoint.v3.LocalityLbEndpoints":                                   "locality lb_endpoints load_balancing_weight priority metadata",
 	"envoy.config.endpoint.v3.LbEndpoint":                                            "endpoint health_status metadata load_balancing_weight",
-	"envoy.config.endpoint.v3.Endpoint":                                              "address hostname",
+	"envoy.config.endpoint.v3.Endpoint":                                              "address hostname health_check_config",
+	"envoy.config.endpoint.v3.Endpoint.HealthCheckConfig":                            "port_value hostname address disable_active_health_check",
 
 	// TLS.
 	"envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext": "common_tls_context require_client_certificate require_sni! " +
