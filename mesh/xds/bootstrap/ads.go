@@ -56,7 +56,7 @@ func (p *parser) dynamic() map[string]bool {
 	default:
 		p.problem(path+".apiType", "%s: only GRPC and DELTA_GRPC are supported", t)
 	}
-	if v := d.GetAdsConfig().GetTransportApiVersion(); v != corepb.ApiVersion_V3 {
+	if v := d.GetAdsConfig().GetTransportApiVersion(); v == corepb.ApiVersion_V2 {
 		p.problem(path+".transportApiVersion", "%s: only V3 is supported", v)
 	}
 	services := d.GetAdsConfig().GetGrpcServices()
