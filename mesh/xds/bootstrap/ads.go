@@ -4,8 +4,6 @@ package bootstrap
 
 import (
 	"fmt"
-	"iter"
-	"maps"
 	"net"
 	"strconv"
 
@@ -156,5 +154,3 @@ func inline(d *corepb.DataSource) []byte {
 	}
 	return nil
 }
-
-func mapKeys[V any](m map[string]V) iter.Seq[string] { return maps.Keys(m) }
