@@ -129,14 +129,14 @@ var fields = map[string]string{
 	// Rate limits.
 	"envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit": "stat_prefix status token_bucket filter_enabled filter_enforced " +
 		"request_headers_to_add_when_not_enforced response_headers_to_add descriptors stage vh_rate_limits always_consume_default_token_bucket " +
-		"rate_limited_as_resource_exhausted rate_limits",
+		"rate_limited_as_resource_exhausted rate_limits enable_x_ratelimit_headers",
 	"envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor":  "entries token_bucket",
 	"envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry": "key value",
 	"envoy.type.v3.TokenBucket":                                      "max_tokens tokens_per_fill fill_interval",
 	"envoy.type.v3.HttpStatus":                                       "code",
 	"envoy.extensions.filters.http.ratelimit.v3.RateLimit": "domain stage request_type timeout failure_mode_deny rate_limited_as_resource_exhausted " +
 		"rate_limit_service disable_x_envoy_ratelimited_header rate_limited_status response_headers_to_add status_on_error stat_prefix " +
-		"filter_enabled filter_enforced rate_limits",
+		"filter_enabled filter_enforced rate_limits enable_x_ratelimit_headers",
 	"envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute": "vh_rate_limits domain",
 	"envoy.config.ratelimit.v3.RateLimitServiceConfig":             "grpc_service transport_api_version",
 	"envoy.config.route.v3.RateLimit":                              "stage actions",
