@@ -13,7 +13,9 @@ import (
 	meshpb "istio.io/api/mesh/v1alpha1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/analyze"
+	"github.com/windtunnel-mesh/windtunnel/mesh/build"
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+	"github.com/windtunnel-mesh/windtunnel/mesh/meshd"
 	"github.com/windtunnel-mesh/windtunnel/mesh/store"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
@@ -246,6 +248,8 @@ func analyzeObjects(objects []*config.Object, mesh *meshpb.MeshConfig) []config.
 		left = append(left, rest[at])
 		rest = slices.Delete(slices.Clone(rest), at, at+1)
 	}
+	built, found := meshd.Build(in.View, build.Options{MeshConfig: in.MeshConfig})
+	in.Mesh, in.Found = built, append(in.Found, found...)
 	var operator *config.Object
 	if mesh == nil { // a scenario's own mesh configuration has a place
 		operator = config.MeshOperator(objects)

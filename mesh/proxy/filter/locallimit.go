@@ -52,14 +52,19 @@ func LocalRateLimit(config *snapshot.LocalRateLimit, limits *LocalLimits, regist
 			}
 			s := limits.of(c, registry)
 			s.enabled.Inc()
-			if s.allow(descriptors(x, c.Limits, c.Stage, c.VirtualHost), c) {
+			allowed, asked := s.allow(descriptors(x, c.Limits, c.Stage, c.VirtualHost), c)
+			var q *quota
+			if c.TellQuota && asked != nil {
+				q = asked.quota()
+			}
+			if allowed {
 				s.ok.Inc()
-				return next(ctx, x)
+				return q.tell(next(ctx, x))
 			}
 			s.limited.Inc()
 			if !draw(x, drawLimitEnforced, c.Enforced) {
 				setLiteral(&x.Request.Header, c.RequestHeaders)
-				return next(ctx, x)
+				return q.tell(next(ctx, x))
 			}
 			s.enforced.Inc()
 			r := &reply.Reply{Status: c.Status, Flag: message.RateLimited, Details: "local_rate_limited", Body: "local_rate_limited"}
@@ -67,7 +72,7 @@ func LocalRateLimit(config *snapshot.LocalRateLimit, limits *LocalLimits, regist
 			if c.ResourceExhausted {
 				r.Header.Set("grpc-status", "8")
 			}
-			return nil, r
+			return q.tell(nil, r)
 		}
 	}
 }
@@ -114,19 +119,24 @@ func newLocalState(c *snapshot.LocalRateLimit, registry *stats.Registry) *localS
 }
 
 // allow takes a token from the bucket of each descriptor that is configured, those
-// that fill slowest first, then from the default one.
-func (s *localState) allow(list []descriptor, c *snapshot.LocalRateLimit) bool {
-	now, asked := time.Now(), false
+// that fill slowest first, then from the default one. The bucket that it returns is the
+// one that has none, or else the first that was asked.
+func (s *localState) allow(list []descriptor, c *snapshot.LocalRateLimit) (bool, *bucket) {
+	now := time.Now()
+	var first *bucket
 	for _, i := range s.order {
 		if !slices.ContainsFunc(list, func(d descriptor) bool { return slices.Equal(d, c.Descriptors[i].Entries) }) {
 			continue
 		}
-		asked = true
+		first = cmp.Or(first, s.descriptors[i])
 		if !s.descriptors[i].take(now) {
-			return false
+			return false, s.descriptors[i]
 		}
 	}
-	return s.own == nil || asked && c.Spare || s.own.take(now)
+	if s.own != nil && !(first != nil && c.Spare) && !s.own.take(now) {
+		return false, s.own
+	}
+	return true, cmp.Or(first, s.own)
 }
 
 // bucket fills steadily, as Envoy's buckets do since they need no timer: a token is
@@ -143,14 +153,15 @@ func newBucket(c snapshot.TokenBucket, now time.Time) *bucket {
 	return &bucket{rate: float64(c.PerFill) / c.Interval.Seconds(), max: float64(c.Max), tokens: float64(c.Max), at: now}
 }
 
+// rounding is how much less than a token still is one.
+const rounding = 1e-9
+
 func (b *bucket) take(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.tokens = min(b.max, b.tokens+now.Sub(b.at).Seconds()*b.rate)
 	b.at = now
-	// What is a token but for rounding is one.
-	const whole = 1 - 1e-9
-	if b.tokens < whole {
+	if b.tokens < 1-rounding {
 		return false
 	}
 	b.tokens = max(0, b.tokens-1)

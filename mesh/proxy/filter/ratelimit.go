@@ -28,6 +28,7 @@ type verdict struct {
 	code              uint64
 	response, request message.Header // to add
 	body              []byte
+	statuses          []descriptorStatus
 }
 
 // GlobalRateLimit asks a rate limit service about each request that has a
@@ -56,20 +57,25 @@ func GlobalRateLimit(config *snapshot.GlobalRateLimit, caller Caller, registry *
 				count("error")
 				count("failure_mode_allowed")
 				return next(ctx, x)
-			case v.code == codeOverLimit:
+			}
+			var q *quota
+			if config.TellQuota {
+				q = quotaOf(v.statuses)
+			}
+			if v.code == codeOK {
+				count("ok")
+			} else {
 				count("over_limit")
 				if draw(x, drawLimitEnforced, config.Enforce) {
-					return nil, overLimit(config, v)
+					return q.tell(nil, overLimit(config, v))
 				}
-			default:
-				count("ok")
 			}
 			x.Request.Header = append(x.Request.Header, v.request...)
 			p, err := next(ctx, x)
 			if p != nil {
 				p.Header = append(p.Header, v.response...)
 			}
-			return p, err
+			return q.tell(p, err)
 		}
 	}
 }
@@ -134,6 +140,10 @@ func askLimit(ctx context.Context, config *snapshot.GlobalRateLimit, caller Call
 		switch n {
 		case 1:
 			v.code = number
+		case 2:
+			var s descriptorStatus
+			s, err = readStatus(bytes)
+			v.statuses = append(v.statuses, s)
 		case 3:
 			err = addHeader(&v.response, bytes)
 		case 4:

@@ -134,16 +134,31 @@ type Locality struct {
 	Endpoints             []*Endpoint // in the order received
 }
 
+// Same tells whether two stand for one place of one priority.
+func (l *Locality) Same(other *Locality) bool {
+	return l.Region == other.Region && l.Zone == other.Zone && l.SubZone == other.SubZone && l.Priority == other.Priority
+}
+
 // Endpoint is one host.
 type Endpoint struct {
 	Address  netip.AddrPort
 	Hostname string // for DNS clusters, with Address's port
 	Weight   uint32
 	Health   Health
+	// Check says how this endpoint is checked other than the cluster's health check says.
+	Check EndpointCheck
 	// TransportMatch is filter_metadata "envoy.transport_socket_match".
 	TransportMatch map[string]string
 	// Workload is istio's "name;namespace;service;revision;cluster".
 	Workload string
+}
+
+// EndpointCheck is Envoy's health_check_config of an endpoint; zero fields change nothing.
+type EndpointCheck struct {
+	Port     uint16
+	Address  netip.Addr // checked in place of the endpoint's
+	Hostname string     // authority of HTTP and gRPC checks
+	Disabled bool       // the endpoint is healthy without checks
 }
 
 // Health is an endpoint's health as the control plane sees it.

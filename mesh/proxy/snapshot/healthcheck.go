@@ -20,6 +20,8 @@ type HealthCheck struct {
 	UnhealthyInterval, UnhealthyEdge, HealthyEdge time.Duration
 	Reuse                                         bool   // of connections
 	Port                                          uint16 // in place of the endpoints'; 0: theirs
+	// KeepPassing keeps hosts that discovery no longer has for as long as they pass.
+	KeepPassing bool
 
 	HTTP *HTTPCheck
 	TCP  *TCPCheck

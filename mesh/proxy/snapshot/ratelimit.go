@@ -27,8 +27,10 @@ type LocalRateLimit struct {
 	Spare bool
 	// ResourceExhausted is what gRPC clients hear, instead of Unavailable.
 	ResourceExhausted bool
-	Limits            []RateLimit // in place of the routes'
-	VirtualHost       VirtualHostLimits
+	// TellQuota lets clients know by x-ratelimit-limit, -remaining and -reset.
+	TellQuota   bool
+	Limits      []RateLimit // in place of the routes'
+	VirtualHost VirtualHostLimits
 }
 
 // FilterName implements Filter.
@@ -87,6 +89,7 @@ type GlobalRateLimit struct {
 	StatPrefix       string
 	Exhausted        bool // rate_limited_as_resource_exhausted
 	NoHeader         bool // disable_x_envoy_ratelimited_header
+	TellQuota        bool // by x-ratelimit-limit, -remaining and -reset
 	ResponseHeaders  HeaderOps
 	Enabled, Enforce float64
 	Limits           []RateLimit

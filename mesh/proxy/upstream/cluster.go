@@ -120,12 +120,15 @@ func (c *Cluster) refresh() {
 		return
 	}
 	kept := map[netip.AddrPort]*Host{}
+	before := c.localities
 	c.localities = nil
-	var all []*Host
 	for _, l := range config.Endpoints {
-		hosts := c.hostsOf(config, l, kept)
-		c.localities = append(c.localities, locality{l, hosts})
-		all = append(all, hosts...)
+		c.localities = append(c.localities, locality{l, c.hostsOf(config, l, kept)})
+	}
+	c.linger(config, before, kept)
+	var all []*Host
+	for _, l := range c.localities {
+		all = append(all, l.hosts...)
 	}
 	var gone []*Host
 	for address, h := range c.hosts {
@@ -174,7 +177,7 @@ func (c *Cluster) hostsOf(config *snapshot.Cluster, l *snapshot.Locality, kept m
 				}
 			}
 			h.endpoint.Store(e)
-			kept[address] = h
+			kept[address], h.absent = h, false
 			hosts = append(hosts, h)
 		}
 	}

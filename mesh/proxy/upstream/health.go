@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
@@ -79,7 +81,7 @@ func (c *Cluster) watchHealth(config *snapshot.Cluster, hosts []*Host) {
 		return
 	}
 	for _, h := range hosts {
-		if h.stopCheck != nil {
+		if h.stopCheck != nil || h.Endpoint().Check.Disabled {
 			continue
 		}
 		h.stopCheck = make(chan struct{})
@@ -147,7 +149,6 @@ func (c *Cluster) healthResult(h *Host, state *checked, r checkResult) {
 	}
 	changed := state.report(r)
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if changed {
 		h.checkFailed.Store(state.failing)
 	}
@@ -157,5 +158,37 @@ func (c *Cluster) healthResult(h *Host, state *checked, r checkResult) {
 	if h.unchecked.Swap(false) || changed {
 		c.rebuild(c.config())
 		c.settleHealth(c.sortedHosts())
+	}
+	leaves := changed && state.failing && h.absent
+	c.mu.Unlock()
+	if leaves {
+		c.refresh()
+	}
+}
+
+// lingers tells whether a host that discovery no longer has stays: with active checks a
+// host goes only when it also fails them, because discovery may be wrong for a while
+// (Envoy: service discovery, eventually consistent). The lock must be held.
+func (h *Host) lingers(config *snapshot.Cluster) bool {
+	return config.HealthCheck != nil && config.HealthCheck.KeepPassing &&
+		h.stopCheck != nil && !h.checkFailed.Load() && h.Endpoint().Health != snapshot.Unhealthy
+}
+
+// linger puts the hosts that stay although discovery no longer has them where they were.
+// The lock must be held.
+func (c *Cluster) linger(config *snapshot.Cluster, before []locality, kept map[netip.AddrPort]*Host) {
+	for _, l := range before {
+		for _, h := range l.hosts {
+			if kept[h.Address] != nil || !h.lingers(config) {
+				continue
+			}
+			kept[h.Address], h.absent = h, true
+			i := slices.IndexFunc(c.localities, func(now locality) bool { return now.config.Same(l.config) })
+			if i < 0 {
+				i = len(c.localities)
+				c.localities = append(c.localities, locality{config: l.config})
+			}
+			c.localities[i].hosts = append(c.localities[i].hosts, h)
+		}
 	}
 }

@@ -25,6 +25,7 @@ type Host struct {
 	// ends its checks (nil: there are none).
 	checkFailed, unchecked atomic.Bool
 	stopCheck              chan struct{}
+	absent                 bool // discovery no longer has it, and it passes its checks
 	// moved is where new connections go, where that is no longer Address: LOGICAL_DNS.
 	moved atomic.Pointer[netip.AddrPort]
 

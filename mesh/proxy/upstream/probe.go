@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"io"
@@ -67,12 +68,26 @@ func (p *prober) check(ctx context.Context) checkResult {
 }
 
 func (p *prober) dial(ctx context.Context, http bool, alpn []string) (net.Conn, bool) {
-	to := p.host.Target()
-	if p.config.Port != 0 {
-		to = netip.AddrPortFrom(to.Addr(), p.config.Port)
-	}
-	c, failure := p.host.connect(ctx, to, Want{ALPN: alpn}, http)
+	c, failure := p.host.connect(ctx, p.target(), Want{ALPN: alpn}, http)
 	return c, failure == nil
+}
+
+// target is where checks go. What an endpoint says about its own checks counts before
+// what the cluster says about all of them (Envoy: Endpoint.HealthCheckConfig).
+func (p *prober) target() netip.AddrPort {
+	to, own := p.host.Target(), p.host.Endpoint().Check
+	if own.Address.IsValid() {
+		to = netip.AddrPortFrom(own.Address, to.Port())
+	}
+	if port := cmp.Or(own.Port, p.config.Port); port != 0 {
+		to = netip.AddrPortFrom(to.Addr(), port)
+	}
+	return to
+}
+
+// authority is what a check asks for: the endpoint's, the check's, or the cluster's name.
+func (p *prober) authority(checks string) string {
+	return cmp.Or(p.host.Endpoint().Check.Hostname, checks, p.cluster.Name)
 }
 
 // checkTCP looks for the blocks in what arrives, in order; bytes between them do not matter.
@@ -118,11 +133,8 @@ func (p *prober) checkTCP(ctx context.Context, by time.Time) checkResult {
 
 func (p *prober) checkHTTP(ctx context.Context, by time.Time) checkResult {
 	o := p.config.HTTP
-	q := &message.Request{Method: o.Method, Scheme: "http", Authority: o.Host, Path: o.Path,
+	q := &message.Request{Method: o.Method, Scheme: "http", Authority: p.authority(o.Host), Path: o.Path,
 		Header: message.Header{{Name: "user-agent", Value: "Envoy/HC"}}}
-	if q.Authority == "" {
-		q.Authority = p.cluster.Name
-	}
 	for _, h := range o.Headers {
 		if h.Action == snapshot.AppendOrAdd {
 			q.Header.Add(h.Name, h.Value)
@@ -154,12 +166,9 @@ func (p *prober) checkGRPC(ctx context.Context, by time.Time) checkResult {
 		m = append(binary.AppendUvarint([]byte{0x0a}, uint64(len(o.Service))), o.Service...)
 	}
 	m = append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(m))), m...)
-	q := &message.Request{Method: "POST", Scheme: "http", Authority: o.Authority, Path: "/grpc.health.v1.Health/Check",
+	q := &message.Request{Method: "POST", Scheme: "http", Authority: p.authority(o.Authority), Path: "/grpc.health.v1.Health/Check",
 		Header: message.Header{{Name: "content-type", Value: "application/grpc"}, {Name: "te", Value: "trailers"}, {Name: "user-agent", Value: "Envoy/HC"}},
 		Body:   message.NewBytes(m, nil), ContentLength: -1}
-	if q.Authority == "" {
-		q.Authority = p.cluster.Name
-	}
 	status, answer, ok := p.exchange(ctx, by, q, true)
 	switch {
 	case !ok:

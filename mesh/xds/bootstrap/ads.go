@@ -4,8 +4,6 @@ package bootstrap
 
 import (
 	"fmt"
-	"iter"
-	"maps"
 	"net"
 	"strconv"
 
@@ -56,7 +54,7 @@ func (p *parser) dynamic() map[string]bool {
 	default:
 		p.problem(path+".apiType", "%s: only GRPC and DELTA_GRPC are supported", t)
 	}
-	if v := d.GetAdsConfig().GetTransportApiVersion(); v != corepb.ApiVersion_V3 {
+	if v := d.GetAdsConfig().GetTransportApiVersion(); v == corepb.ApiVersion_V2 {
 		p.problem(path+".transportApiVersion", "%s: only V3 is supported", v)
 	}
 	services := d.GetAdsConfig().GetGrpcServices()
@@ -156,5 +154,3 @@ func inline(d *corepb.DataSource) []byte {
 	}
 	return nil
 }
-
-func mapKeys[V any](m map[string]V) iter.Seq[string] { return maps.Keys(m) }

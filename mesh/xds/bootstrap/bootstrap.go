@@ -19,7 +19,6 @@ import (
 	bootstrappb "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -57,8 +56,8 @@ func Parse(file string, data []byte, overrides ...[]byte) (*Bootstrap, error) {
 			return nil, err
 		}
 		m := new(bootstrappb.Bootstrap)
-		if err := protojson.Unmarshal([]byte(doc.text.String()), m); err != nil {
-			return nil, doc.explain(err)
+		if err := doc.decode(m); err != nil {
+			return nil, err
 		}
 		proto.Merge(merged, m)
 		docs = append(docs, doc)
@@ -164,32 +163,6 @@ func (p *parser) admin() {
 		p.problem("admin.address.socketAddress.portValue", "%d is not a port", s.GetPortValue())
 	}
 	p.b.Admin = netip.AddrPortFrom(ip, uint16(s.GetPortValue()))
-}
-
-// runtime accepts the layers that change nothing: flags of Envoy's own code, limits
-// of its regex engine, and a limit of connections that is none.
-func (p *parser) runtime() {
-	for i, l := range p.m.GetLayeredRuntime().GetLayers() {
-		path := fmt.Sprintf("layeredRuntime.layers[%d]", i)
-		switch l.GetLayerSpecifier().(type) {
-		case nil, *bootstrappb.RuntimeLayer_AdminLayer_:
-		case *bootstrappb.RuntimeLayer_StaticLayer:
-			fields := l.GetStaticLayer().GetFields()
-			for _, key := range slices.Sorted(mapKeys(fields)) {
-				const noLimit = 1<<31 - 1
-				switch {
-				case strings.HasPrefix(key, "envoy.deprecated_features"), strings.HasPrefix(key, "envoy.reloadable_features"),
-					strings.HasPrefix(key, "envoy.restart_features"), strings.HasPrefix(key, "re2."):
-				case key == "overload.global_downstream_max_connections" && fields[key].GetNumberValue() >= noLimit:
-				case key == "overload.global_downstream_max_connections" && fields[key].GetStringValue() == fmt.Sprint(noLimit):
-				default:
-					p.problem(join(path+".staticLayer", key), "%s: not supported", key)
-				}
-			}
-		default:
-			p.problem(path, "only staticLayer and adminLayer are supported")
-		}
-	}
 }
 
 // static collects the static resources, but for the clusters that only carry xDS,

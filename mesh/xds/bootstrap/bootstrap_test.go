@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	tlspb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -50,6 +51,18 @@ func TestStaticFileBecomesASnapshot(t *testing.T) {
 	}
 }
 
+// Envoy's examples write "codec_type: auto" in places.
+func TestEnumsInAnyCase(t *testing.T) {
+	text := strings.NewReplacer("codec_type: AUTO", "codec_type: http2", "lb_policy: ROUND_ROBIN", "lb_policy: Least_Request").Replace(string(read(t, "static.yaml")))
+	b, err := bootstrap.Parse("f.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := b.Proto.GetStaticResources().GetClusters()[0].GetLbPolicy(); p != clusterpb.Cluster_LEAST_REQUEST {
+		t.Errorf("the policy is %v", p)
+	}
+}
+
 func TestControlPlane(t *testing.T) {
 	b, err := bootstrap.Parse("dynamic.yaml", read(t, "dynamic.yaml"))
 	if err != nil {
@@ -80,7 +93,8 @@ func TestProblems(t *testing.T) {
 		"no mapping":    {"- a\n", []string{"f.yaml:1:1: a bootstrap is a mapping"}},
 		"bad enum": {strings.Replace(static, "lb_policy: ROUND_ROBIN", "lb_policy: ROUNDABOUT", 1),
 			[]string{`f.yaml:36:7: staticResources.clusters[0].lbPolicy: invalid value for enum field lbPolicy: "ROUNDABOUT"`}},
-		"unknown extension": {strings.Replace(static, "http.router.v3.Router", "http.rooter.v3.Rooter", 1), []string{"f.yaml:31:23: "}},
+		"unknown extension": {strings.Replace(static, "http.router.v3.Router", "http.rooter.v3.Rooter", 1), []string{
+			`f.yaml:31:23: staticResources.listeners[0].filterChains[0].filters[0].typedConfig.httpFilters[0].typedConfig["@type"]: envoy.extensions.filters.http.rooter.v3.Rooter: not supported`}},
 		"unsupported, all at once": {strings.NewReplacer("codec_type: AUTO", "via: tunnel", "lb_policy: ROUND_ROBIN", "lrs_server: {self: {}}").Replace(static), []string{
 			"f.yaml:36:7: staticResources.clusters[0].lrsServer: not supported",
 			"f.yaml:14:17: staticResources.listeners[0].filterChains[0].filters[0].typedConfig.via: not supported"}},
@@ -88,6 +102,8 @@ func TestProblems(t *testing.T) {
 		"of the bootstrap": {"overload_manager: {refresh_interval: 1s}\nheader_prefix: x\n", []string{"f.yaml:1:1: overloadManager: not supported", "f.yaml:2:1: headerPrefix: not supported"}},
 		"no carrier": {strings.Replace(string(read(t, "dynamic.yaml")), "cluster_name: xds-grpc}}", "cluster_name: xds}}", 1),
 			[]string{`f.yaml:17:35: `, `there is no static cluster "xds"`}},
+		"runtime, nested": {strings.Replace(static, "static_resources:", "layered_runtime: {layers: [{name: a, static_layer: {envoy: {resource_limits: {listener: {other: {connection_limit: 5}, front: {connection_limit: 5}}}}}}]}\nstatic_resources:", 1),
+			[]string{`layeredRuntime.layers[0].staticLayer.envoy.resourceLimits.listener.front.connectionLimit: envoy.resource_limits.listener.front.connection_limit: not supported`}},
 		"runtime": {"layered_runtime: {layers: [{name: a, static_layer: {upstream.healthy_panic_threshold: 0}}]}", []string{"upstream.healthy_panic_threshold: not supported"}},
 	} {
 		t.Run(name, func(t *testing.T) {

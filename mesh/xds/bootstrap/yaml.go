@@ -227,19 +227,3 @@ func parent(path string) string {
 	}
 	return ""
 }
-
-// protoPosition is how package protojson writes where an error is.
-var protoPosition = regexp.MustCompile(`\(line (\d+):(\d+)\): (.*)$`)
-
-// explain finds the place of an error that protojson reported.
-func (d *document) explain(err error) error {
-	text := strings.ReplaceAll(err.Error(), "\u00a0", " ")
-	if m := protoPosition.FindStringSubmatch(text); m != nil {
-		// The text begins with a line that holds the opening brace only.
-		if line, _ := strconv.Atoi(m[1]); line >= 2 && line-2 < len(d.lines) {
-			return located(d.file, d.lines[line-2], m[3])
-		}
-		return fmt.Errorf("%s: %s", d.file, m[3])
-	}
-	return fmt.Errorf("%s: %s", d.file, text)
-}

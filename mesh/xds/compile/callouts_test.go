@@ -55,7 +55,7 @@ func TestFiltersThatLimitOrAsk(t *testing.T) {
 		t.Errorf("ext_authz %+v, %v", f, err)
 	}
 	for config, want := range map[string]string{
-		untyped("local_ratelimit.v3.LocalRateLimit", `"stat_prefix":"p","enable_x_ratelimit_headers":"DRAFT_VERSION_03"`):     "enableXRatelimitHeaders: not supported",
+		untyped("local_ratelimit.v3.LocalRateLimit", `"stat_prefix":"p","local_rate_limit_per_downstream_connection":true`):   "localRateLimitPerDownstreamConnection: not supported",
 		typed("local_ratelimit.v3.LocalRateLimit", `"statPrefix":"p","tokenBucket":{"maxTokens":1,"fillInterval":"0.001s"}`):  "fillInterval: 1ms is too short",
 		typed("local_ratelimit.v3.LocalRateLimit", `"statPrefix":"p","rateLimits":[{"actions":[{"sourceCluster":{}}]}]`):      "rateLimits[0].actions[0].sourceCluster: not supported",
 		untyped("local_ratelimit.v3.LocalRateLimit", `"stat_prefix":"p","nonsense":1`):                                        "nonsense",

@@ -136,7 +136,9 @@ func endpoint(at place, m *endpointpb.LbEndpoint, d snapshot.Discovery) *snapsho
 		TransportMatch: stringsOf(at.field("metadata"), m.GetMetadata().GetFilterMetadata()["envoy.transport_socket_match"]),
 		Workload:       metadataString(m.GetMetadata(), "istio", "workload"),
 	}
-	at = at.field("endpoint").field("address")
+	at = at.field("endpoint")
+	e.Check = endpointCheck(at.field("healthCheckConfig"), m.GetEndpoint().GetHealthCheckConfig())
+	at = at.field("address")
 	if s := m.GetEndpoint().GetAddress().GetSocketAddress(); d == snapshot.StrictDNS || d == snapshot.LogicalDNS {
 		ip, _ := netip.ParseAddr(s.GetAddress()) // a name as a rule
 		e.Address = netip.AddrPortFrom(ip, port(at.field("socketAddress").field("portValue"), s.GetPortValue()))

@@ -5,7 +5,8 @@ package compile
 // value: somebody writes out what is the default.
 //
 // Among them are some that change nothing that this proxy does: how a kernel
-// queues connections, how much is buffered, which statistics are kept apart. And
+// queues connections, how much is buffered, which statistics are kept apart (what a
+// shadow of CORS decides is counted only). And
 // respect_dns_ttl: no resolver that the proxy asks tells times to live, so that
 // dns_refresh_rate is in force, as Envoy falls back on.
 var fields = map[string]string{
@@ -73,7 +74,7 @@ var fields = map[string]string{
 	"envoy.config.core.v3.KeepaliveSettings":                                 "interval timeout interval_jitter",
 	"envoy.extensions.filters.http.router.v3.Router":                         "dynamic_stats suppress_envoy_headers start_child_span",
 	"envoy.extensions.filters.http.cors.v3.Cors":                             "",
-	"envoy.extensions.filters.http.cors.v3.CorsPolicy":                       "allow_origin_string_match allow_methods allow_headers expose_headers max_age allow_credentials filter_enabled forward_not_matching_preflights",
+	"envoy.extensions.filters.http.cors.v3.CorsPolicy":                       "allow_origin_string_match allow_methods allow_headers expose_headers max_age allow_credentials filter_enabled shadow_enabled forward_not_matching_preflights",
 	"envoy.extensions.filters.http.fault.v3.HTTPFault":                       "delay abort headers max_active_faults",
 	"envoy.extensions.filters.http.fault.v3.FaultAbort":                      "http_status grpc_status header_abort percentage",
 	"envoy.extensions.filters.common.fault.v3.FaultDelay":                    "fixed_delay header_delay percentage",
@@ -128,14 +129,14 @@ var fields = map[string]string{
 	// Rate limits.
 	"envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit": "stat_prefix status token_bucket filter_enabled filter_enforced " +
 		"request_headers_to_add_when_not_enforced response_headers_to_add descriptors stage vh_rate_limits always_consume_default_token_bucket " +
-		"rate_limited_as_resource_exhausted rate_limits",
+		"rate_limited_as_resource_exhausted rate_limits enable_x_ratelimit_headers",
 	"envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor":  "entries token_bucket",
 	"envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry": "key value",
 	"envoy.type.v3.TokenBucket":                                      "max_tokens tokens_per_fill fill_interval",
 	"envoy.type.v3.HttpStatus":                                       "code",
 	"envoy.extensions.filters.http.ratelimit.v3.RateLimit": "domain stage request_type timeout failure_mode_deny rate_limited_as_resource_exhausted " +
 		"rate_limit_service disable_x_envoy_ratelimited_header rate_limited_status response_headers_to_add status_on_error stat_prefix " +
-		"filter_enabled filter_enforced rate_limits",
+		"filter_enabled filter_enforced rate_limits enable_x_ratelimit_headers",
 	"envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute": "vh_rate_limits domain",
 	"envoy.config.ratelimit.v3.RateLimitServiceConfig":             "grpc_service transport_api_version",
 	"envoy.config.route.v3.RateLimit":                              "stage actions",
@@ -265,7 +266,8 @@ var fields = map[string]string{
 	"envoy.config.endpoint.v3.ClusterLoadAssignment":                                 "cluster_name endpoints",
 	"envoy.config.endpoint.v3.LocalityLbEndpoints":                                   "locality lb_endpoints load_balancing_weight priority metadata",
 	"envoy.config.endpoint.v3.LbEndpoint":                                            "endpoint health_status metadata load_balancing_weight",
-	"envoy.config.endpoint.v3.Endpoint":                                              "address hostname",
+	"envoy.config.endpoint.v3.Endpoint":                                              "address hostname health_check_config",
+	"envoy.config.endpoint.v3.Endpoint.HealthCheckConfig":                            "port_value hostname address disable_active_health_check",
 
 	// TLS.
 	"envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext": "common_tls_context require_client_certificate require_sni! " +

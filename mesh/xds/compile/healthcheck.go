@@ -6,6 +6,7 @@ import (
 
 	clusterpb "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointpb "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	typepb "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -19,15 +20,13 @@ func healthCheck(at place, m *clusterpb.Cluster) *snapshot.HealthCheck {
 	if len(list) == 0 {
 		return nil
 	}
-	switch t := m.GetType(); {
+	switch {
 	case len(list) > 1:
 		at.errorf("several health checks of one cluster: not supported")
 	case m.GetClusterType() != nil:
 		at.errorf("of a cluster by name: not supported")
-	case t == clusterpb.Cluster_ORIGINAL_DST:
+	case m.GetType() == clusterpb.Cluster_ORIGINAL_DST:
 		at.errorf("an ORIGINAL_DST cluster cannot have health checks")
-	case t != clusterpb.Cluster_STATIC && !m.GetIgnoreHealthOnHostRemoval():
-		at.errorf("not supported without ignoreHealthOnHostRemoval where hosts come and go: hosts that discovery removes are gone at once")
 	}
 	h := list[0]
 	at = at.index(0)
@@ -39,6 +38,7 @@ func healthCheck(at place, m *clusterpb.Cluster) *snapshot.HealthCheck {
 		InitialJitter: span("initialJitter", h.GetInitialJitter(), 0), IntervalJitter: span("intervalJitter", h.GetIntervalJitter(), 0),
 		JitterPercent: h.GetIntervalJitterPercent(), Unhealthy: h.GetUnhealthyThreshold().GetValue(), Healthy: h.GetHealthyThreshold().GetValue(),
 		NoTraffic: span("noTrafficInterval", h.GetNoTrafficInterval(), time.Minute), Reuse: boolean(h.GetReuseConnection(), true),
+		KeepPassing: m.GetType() != clusterpb.Cluster_STATIC && !m.GetIgnoreHealthOnHostRemoval(),
 	}
 	c.NoTrafficHealthy = span("noTrafficHealthyInterval", h.GetNoTrafficHealthyInterval(), c.NoTraffic)
 	c.UnhealthyInterval = span("unhealthyInterval", h.GetUnhealthyInterval(), c.Interval)
@@ -54,6 +54,15 @@ func healthCheck(at place, m *clusterpb.Cluster) *snapshot.HealthCheck {
 		c.TCP = tcpCheck(at.field("tcpHealthCheck"), k.TcpHealthCheck)
 	case *corepb.HealthCheck_GrpcHealthCheck_:
 		c.GRPC = &snapshot.GRPCCheck{Service: k.GrpcHealthCheck.GetServiceName(), Authority: k.GrpcHealthCheck.GetAuthority()}
+	}
+	return c
+}
+
+// endpointCheck compiles what an endpoint says about its own checks.
+func endpointCheck(at place, m *endpointpb.Endpoint_HealthCheckConfig) snapshot.EndpointCheck {
+	c := snapshot.EndpointCheck{Port: port(at.field("portValue"), m.GetPortValue()), Hostname: m.GetHostname(), Disabled: m.GetDisableActiveHealthCheck()}
+	if a := m.GetAddress(); a != nil {
+		c.Address = address(at.field("address"), a).Addr()
 	}
 	return c
 }

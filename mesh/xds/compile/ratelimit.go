@@ -30,6 +30,7 @@ func localRateLimit(at place, m *locallimitpb.LocalRateLimit) *snapshot.LocalRat
 		Stage:             m.GetStage(),
 		Spare:             !boolean(m.GetAlwaysConsumeDefaultTokenBucket(), true),
 		ResourceExhausted: m.GetRateLimitedAsResourceExhausted(),
+		TellQuota:         m.GetEnableXRatelimitHeaders() == ratelimitcommonpb.XRateLimitHeadersRFCVersion_DRAFT_VERSION_03,
 		Limits:            rateLimits(at.field("rateLimits"), m.GetRateLimits()),
 		VirtualHost: map[ratelimitcommonpb.VhRateLimitsOptions]snapshot.VirtualHostLimits{
 			ratelimitcommonpb.VhRateLimitsOptions_INCLUDE: snapshot.LimitsInclude,
@@ -134,6 +135,7 @@ func globalRateLimit(at place, m *ratelimitpb.RateLimit) *snapshot.GlobalRateLim
 		StatPrefix:      m.GetStatPrefix(),
 		Exhausted:       m.GetRateLimitedAsResourceExhausted(),
 		NoHeader:        m.GetDisableXEnvoyRatelimitedHeader(),
+		TellQuota:       m.GetEnableXRatelimitHeaders() == ratelimitpb.RateLimit_DRAFT_VERSION_03,
 		ResponseHeaders: literalOps(at, "response", "responseHeadersToAdd", m.GetResponseHeadersToAdd()),
 		Limits:          rateLimits(at.field("rateLimits"), m.GetRateLimits()),
 		Enabled:         100,

@@ -22,8 +22,9 @@ import (
 
 // place is where in a resource something is, and where its problems go.
 type place struct {
-	path string
-	errs *[]*Problem
+	path    string
+	errs    *[]*Problem
+	partial bool // of a message that is to be merged: what is missing comes from elsewhere
 }
 
 // Problem is one thing that is wrong with a resource.
@@ -59,16 +60,31 @@ func Strict(m proto.Message) []*Problem {
 	return problems
 }
 
-func (p place) field(name string) place {
-	if p.path == "" {
-		return place{name, p.errs}
-	}
-	return place{p.path + "." + name, p.errs}
+// Unsupported returns the fields of a message, which may be a part of a resource only,
+// that are not understood.
+func Unsupported(m proto.Message) []*Problem {
+	var problems []*Problem
+	strict(place{errs: &problems, partial: true}, m.ProtoReflect())
+	return problems
 }
 
-func (p place) index(i int) place { return place{fmt.Sprintf("%s[%d]", p.path, i), p.errs} }
+func (p place) field(name string) place {
+	if p.path != "" {
+		name = p.path + "." + name
+	}
+	p.path = name
+	return p
+}
 
-func (p place) key(k string) place { return place{fmt.Sprintf("%s[%q]", p.path, k), p.errs} }
+func (p place) index(i int) place {
+	p.path = fmt.Sprintf("%s[%d]", p.path, i)
+	return p
+}
+
+func (p place) key(k string) place {
+	p.path = fmt.Sprintf("%s[%q]", p.path, k)
+	return p
+}
 
 func (p place) errorf(format string, args ...any) {
 	*p.errs = append(*p.errs, &Problem{Path: p.path, Text: fmt.Sprintf(format, args...)})
@@ -166,7 +182,7 @@ func strictAny(at place, body *anypb.Any) {
 		return
 	}
 	strict(at, inner.ProtoReflect())
-	if v, ok := inner.(interface{ ValidateAll() error }); ok {
+	if v, ok := inner.(interface{ ValidateAll() error }); ok && !at.partial {
 		invalid(at, v.ValidateAll())
 	}
 }

@@ -181,3 +181,25 @@ func TestProblemsHavePlaces(t *testing.T) {
 		}
 	}
 }
+
+// Fields are told in protojson's names; people write Envoy's.
+func TestValuesKnowHowFieldsAreWritten(t *testing.T) {
+	f := &model.EnvoyFilter{Patches: []*model.EnvoyPatch{
+		{Target: "CLUSTER", Operation: "REMOVE", Path: "p"},
+		{Target: "CLUSTER", Operation: "MERGE", Path: "q", Value: []byte(`{"health_checks":[{"grpc_health_check":{"service_name":"a"}}],"metadata":{"filterMetadata":{"a.b":{"c":1}}}}`)},
+	}}
+	values := Values(f)
+	if len(values) != 1 || !values[0].Partial {
+		t.Fatalf("values %+v", values)
+	}
+	for field, want := range map[string]string{
+		"healthChecks[0].grpcHealthCheck.serviceName": "q.patch.value.health_checks[0].grpc_health_check.service_name",
+		`metadata.filterMetadata["a.b"].c`:            "q.patch.value.metadata.filterMetadata.a.b.c",
+		"healthChecks[1].timeout":                     "q.patch.value.health_checks",
+		"name":                                        "q.patch.value",
+	} {
+		if got := values[0].Path(field); got != want {
+			t.Errorf("%s is %s, want %s", field, got, want)
+		}
+	}
+}

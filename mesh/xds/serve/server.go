@@ -2,7 +2,6 @@ package serve
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -269,15 +268,30 @@ func (e *RejectedError) add(p ProxyStatus) {
 	slices.SortStableFunc(e.Rejections, func(a, b Rejection) int { return strings.Compare(a.Node, b.Node) })
 }
 
-// Error implements error.
+// Error implements error. What several proxies say, or one says of several types, is
+// told once.
 func (e *RejectedError) Error() string {
-	var errs []error
-	for _, r := range e.Rejections {
-		if r.Type == "" {
-			errs = append(errs, fmt.Errorf("%s: %s", r.Node, r.Text))
-		} else {
-			errs = append(errs, fmt.Errorf("%s refused its %s: %s", r.Node, shortType(r.Type), r.Text))
+	var lines []string
+	for i, r := range e.Rejections {
+		said := func(other Rejection) bool { return other.Text == r.Text && (other.Type == "") == (r.Type == "") }
+		if slices.ContainsFunc(e.Rejections[:i], said) {
+			continue
 		}
+		var nodes, types []string
+		for _, other := range e.Rejections {
+			if said(other) {
+				nodes, types = append(nodes, other.Node), append(types, shortType(other.Type))
+			}
+		}
+		slices.Sort(types)
+		who, whose := r.Node, "its"
+		if nodes = slices.Compact(nodes); len(nodes) > 1 {
+			who, whose = fmt.Sprintf("%s and %d more", r.Node, len(nodes)-1), "their"
+		}
+		if r.Type != "" {
+			who += " refused " + whose + " " + strings.Join(slices.Compact(types), ", ")
+		}
+		lines = append(lines, who+": "+r.Text)
 	}
-	return errors.Join(errs...).Error()
+	return strings.Join(lines, "\n")
 }
