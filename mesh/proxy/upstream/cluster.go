@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
-	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/secret"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
 	"github.com/windtunnel-mesh/windtunnel/mesh/seed"
@@ -217,80 +216,6 @@ func (c *Cluster) rebuild(config *snapshot.Cluster) {
 	c.Stats.healthy.Set(int64(healthy))
 }
 
-// watchOutliers brings the detector up to date. The lock must be held.
-func (c *Cluster) watchOutliers(config *snapshot.Cluster, hosts []*Host) {
-	if config.Outlier == nil {
-		if c.detector != nil {
-			for _, h := range c.hosts {
-				h.ejected.Store(false)
-			}
-			c.Stats.ejectionsActive.Set(0)
-		}
-		c.detector = nil
-		return
-	}
-	if c.detector == nil {
-		c.detector = newDetector(config.Outlier, c.seed.Sub("outlier"))
-		c.detector.changed = c.ejection
-		c.detector.overflow = c.Stats.ejectionsOverflow.Inc
-	}
-	c.detector.update(config.Outlier, hosts)
-	c.Stats.ejectionsActive.Set(int64(c.detector.active))
-	if !c.sweeping {
-		c.sweeping = true
-		c.tasks.Go(c.sweep)
-	}
-}
-
-// sweep runs the detector's interval, phased by the seed so that proxies differ.
-func (c *Cluster) sweep() {
-	timer := time.NewTimer(c.config().Outlier.Interval + c.seed.Duration("sweep", 7*time.Millisecond))
-	defer timer.Stop()
-	for {
-		select {
-		case <-c.ctx.Done():
-			return
-		case now := <-timer.C:
-			c.mu.Lock()
-			if c.detector == nil {
-				c.sweeping = false
-				c.mu.Unlock()
-				return
-			}
-			c.detector.sweep(now)
-			interval := c.detector.config.Interval
-			c.mu.Unlock()
-			timer.Reset(interval)
-		}
-	}
-}
-
-// report feeds the outlier detector.
-func (c *Cluster) report(h *Host, o Outcome) {
-	if c.config().Outlier == nil {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.detector != nil {
-		c.detector.report(h, o, time.Now())
-	}
-}
-
-// ejection is told by the detector, with the lock held.
-func (c *Cluster) ejection(h *Host, ejected bool, reason string) {
-	h.ejected.Store(ejected)
-	if ejected {
-		c.Stats.ejections.Inc()
-		c.Stats.scope.Counter("outlier_detection.ejections_enforced_" + reason).Inc()
-	}
-	c.Stats.ejectionsActive.Set(int64(c.detector.active))
-	if config := c.config(); !onDemand(config) {
-		c.rebuild(config)
-	}
-	c.onEvent(Event{Time: time.Now(), Cluster: c.Name, Host: h.Address, Ejected: ejected, Reason: reason})
-}
-
 // Immediate tells whether Choose never waits.
 func (c *Cluster) Immediate() bool { return c.ready == nil && c.checkedOnce == nil }
 
@@ -323,52 +248,6 @@ func (c *Cluster) Choose(ctx context.Context, sel *Selection) *Host {
 		c.Stats.noHosts.Inc()
 	}
 	return h
-}
-
-// originalDst returns the host that the client meant. Hosts that were not used for
-// the cleanup interval are dropped when a new one comes.
-func (c *Cluster) originalDst(dst netip.AddrPort) *Host {
-	if !dst.IsValid() {
-		c.Stats.noHosts.Inc()
-		return nil
-	}
-	now := time.Now()
-	c.mu.Lock()
-	h := c.hosts[dst]
-	var stale []*Host
-	if h == nil {
-		stale = c.dropUnused(now)
-		h = newHost(c, &snapshot.Endpoint{Address: dst}, dst)
-		c.hosts[dst] = h
-		if c.detector != nil {
-			c.detector.update(c.detector.config, c.sortedHosts())
-		}
-	}
-	h.lastUsed.Store(now.UnixNano())
-	c.mu.Unlock()
-	for _, s := range stale {
-		for i := range s.pools {
-			s.pools[i].closeIdle(nil)
-		}
-	}
-	return h
-}
-
-// dropUnused takes unused hosts out. The lock must be held.
-func (c *Cluster) dropUnused(now time.Time) []*Host {
-	interval := c.config().CleanupInterval
-	if interval <= 0 {
-		interval = 5 * time.Second
-	}
-	var stale []*Host
-	for _, h := range c.sortedHosts() {
-		if h.active.Load() == 0 && now.UnixNano()-h.lastUsed.Load() > int64(interval) {
-			delete(c.hosts, h.Address)
-			h.gone.Store(true)
-			stale = append(stale, h)
-		}
-	}
-	return stale
 }
 
 // sortedHosts are all hosts by address. The lock must be held.
@@ -425,14 +304,6 @@ func (c *Cluster) close() {
 	c.mu.Unlock()
 	c.stop()
 	c.eachPool(func(p *pool) { p.closeIdle(nil) })
-}
-
-// OriginalDst is where the client of a downstream connection meant to go.
-func OriginalDst(d *message.Conn) netip.AddrPort {
-	if d == nil {
-		return netip.AddrPort{}
-	}
-	return d.Local
 }
 
 // Endpoint is the configuration of the host at an address, or nil.
