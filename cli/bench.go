@@ -23,6 +23,7 @@ func newBenchCommand(s Streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure what the mesh costs, and whether it got slower",
+		RunE:  groupOnly,
 	}
 	c.AddCommand(newBenchRunCommand(s), newBenchCompareCommand(s), newBenchReportCommand(s), newBenchReverseProxyCommand())
 	return c

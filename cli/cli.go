@@ -55,7 +55,7 @@ func Main(ctx context.Context, args []string, s Streams) int {
 	s.Out = out
 	root := newRoot(s)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	ran, err := root.ExecuteContextC(ctx)
 	if out.err != nil {
 		err = &exit{codeEnvironment, fmt.Errorf("write to stdout: %w", out.err)}
 	}
@@ -68,8 +68,8 @@ func Main(ctx context.Context, args []string, s Streams) int {
 			fmt.Fprintln(s.Err, "windtunnel:", e.err)
 		}
 		return e.code
-	default: // cobra's own: unknown commands and flags
-		fmt.Fprintf(s.Err, "windtunnel: %v\nRun 'windtunnel --help' for usage.\n", err)
+	default: // unknown commands and flags, and what flags do not take
+		fmt.Fprintf(s.Err, "windtunnel: %v\nRun '%s --help' for usage.\n", err, ran.CommandPath())
 		return codeUsage
 	}
 }
@@ -99,6 +99,7 @@ func newRoot(s Streams) *cobra.Command {
 	root.SetIn(s.In)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
+	root.SetFlagErrorFunc(flagProblem)
 	root.AddCommand(newRunCommand(s), interruptible(newListCommand(s)), newSchemaCommand(s), interruptible(newReportCommand(s)), newVersionCommand(s), newWorkerCommand(s))
 	root.AddCommand(interruptible(newExplainCommand(s)), interruptible(newTranslateCommand(s)), newBenchCommand(s))
 	root.AddCommand(interruptible(newAnalyzeCommand(s)), interruptible(newDiffCommand(s)))

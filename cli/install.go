@@ -183,9 +183,9 @@ func newManifestCommand(s Streams) *cobra.Command {
 }
 
 func newProfileCommand(s Streams) *cobra.Command {
-	c := &cobra.Command{Use: "profile", Short: "The named settings of installations", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "profile", Short: "The named settings of installations",
 		Example: "  windtunnel install profile list",
-		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() }}
+		RunE:    groupOnly}
 	c.AddCommand(&cobra.Command{
 		Use: "list", Short: "Print the profiles", Example: "  windtunnel install profile list", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {

@@ -30,9 +30,9 @@ func (f *kindFlags) open(ctx context.Context, s Streams) (*kind.Clusters, error)
 }
 
 func newKindCommand(s Streams) *cobra.Command {
-	c := &cobra.Command{Use: "kind", Short: "Kubernetes clusters in containers of this machine", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "kind", Short: "Kubernetes clusters in containers of this machine",
 		Example: "  windtunnel kind create --load \"$(images/build --names)\"",
-		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() }}
+		RunE:    groupOnly}
 	c.AddCommand(newKindCreateCommand(s), newKindLoadCommand(s), newKindDeleteCommand(s))
 	return c
 }

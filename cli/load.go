@@ -47,6 +47,9 @@ func (sel selection) load(w io.Writer) ([]*spec.Scenario, error) {
 	if err != nil {
 		return nil, &exit{codeUsage, err}
 	}
+	if len(chosen) == 0 && len(scenarios) > 0 {
+		return nil, &exit{codeNothing, fmt.Errorf("nothing was tested: %s in %s, none of which %s", plural(len(scenarios), "scenario"), strings.Join(paths, ", "), sel.wanted())}
+	}
 	if len(chosen) == 0 {
 		return nil, &exit{codeNothing, fmt.Errorf("nothing was tested: no scenario in %s", strings.Join(paths, ", "))}
 	}
@@ -98,6 +101,18 @@ func checkScenario(s *spec.Scenario) []config.Diagnostic {
 		}
 	}
 	return found
+}
+
+// wanted says what scenarios are chosen by.
+func (sel selection) wanted() string {
+	var by []string
+	if sel.name != "" {
+		by = append(by, "matches --run "+sel.name)
+	}
+	if sel.labels != "" {
+		by = append(by, "has the labels "+sel.labels)
+	}
+	return strings.Join(by, " and ")
 }
 
 func (sel selection) choose(scenarios []*spec.Scenario) ([]*spec.Scenario, error) {
