@@ -133,8 +133,9 @@ schema: $(BIN)/windtunnel ## Write the scenario format's JSON Schema
 	$(BIN)/windtunnel schema scenario > scenarios/scenario.v1.json
 
 .PHONY: support
-support: ## Write what is supported, docs/SUPPORT.md
+support: ## Write what is supported, docs/SUPPORT.md and docs/ENVOY.md
 	$(GO) test ./mesh/build -run TestSupportPage -update
+	$(GO) test ./mesh/xds/compile -run TestPage -update
 
 .PHONY: findings
 findings: ## Write what analyze finds, docs/ANALYZE.md
