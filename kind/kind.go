@@ -79,6 +79,7 @@ func (c *Clusters) Exists() (bool, error) {
 type CreateOptions struct {
 	NodeImage string        // kind's default where it is empty
 	Config    string        // file of kind's configuration; "": one node
+	IPFamily  string        // one of IPFamilies; "": as the configuration says, or IPv4
 	Wait      time.Duration // for its nodes to be ready
 }
 
@@ -95,12 +96,16 @@ func (c *Clusters) Create(o CreateOptions) (made bool, err error) {
 		}
 		return false, c.provider.ExportKubeConfig(c.o.Name, c.o.Kubeconfig, false)
 	}
+	text, err := configuration(o)
+	if err != nil {
+		return false, err
+	}
 	options := []cluster.CreateOption{cluster.CreateWithKubeconfigPath(c.o.Kubeconfig), cluster.CreateWithWaitForReady(o.Wait)}
 	if o.NodeImage != "" {
 		options = append(options, cluster.CreateWithNodeImage(o.NodeImage))
 	}
-	if o.Config != "" {
-		options = append(options, cluster.CreateWithConfigFile(o.Config))
+	if text != nil {
+		options = append(options, cluster.CreateWithRawConfig(text))
 	}
 	if err := c.provider.Create(c.o.Name, options...); err != nil {
 		return false, fmt.Errorf("create the kind cluster %s: %w", c.o.Name, err)
@@ -133,8 +138,8 @@ func (c *Clusters) found(o CreateOptions) error {
 			c.o.Name, strings.Join(list, ", "), strings.Join(stopped, " "), remedy)
 	}
 	fmt.Fprintf(c.o.Progress, "there is a kind cluster %s already, which is used: %s; another --name makes another, %s removes it\n", c.o.Name, strings.Join(list, ", "), remedy)
-	if o.NodeImage != "" || o.Config != "" {
-		fmt.Fprintln(c.o.Progress, "warning: it stays as it is: --node-image and --config are for clusters that are made")
+	if o.NodeImage != "" || o.Config != "" || o.IPFamily != "" {
+		fmt.Fprintln(c.o.Progress, "warning: it stays as it is: --node-image, --config and --ip-family are for clusters that are made")
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package kind
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,5 +60,37 @@ func TestMemory(t *testing.T) {
 		if got := c.Memory(t.Context()); !strings.HasPrefix(got, want) || (want == "") != (got == "") {
 			t.Errorf("%s: %q", memory, got)
 		}
+	}
+}
+
+func TestConfiguration(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "cluster.yaml")
+	if err := os.WriteFile(file, []byte("kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnetworking: {apiServerAddress: 127.0.0.1}\nnodes: [{role: control-plane}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	given := file + "6"
+	if err := os.WriteFile(given, []byte("networking: {ipFamily: ipv6}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		o     CreateOptions
+		wants []string // of the configuration, or of the error
+	}{
+		{CreateOptions{IPFamily: "dual"}, []string{"kind: Cluster", "networking:\n    ipFamily: dual"}},
+		{CreateOptions{IPFamily: "ipv6", Config: file}, []string{"apiServerAddress: 127.0.0.1\n    ipFamily: ipv6", "role: control-plane"}},
+		{CreateOptions{IPFamily: "ipv6", Config: given}, []string{"ipFamily: ipv6"}},
+		{CreateOptions{IPFamily: "dual", Config: given}, []string{"says networking.ipFamily: ipv6, and dual is asked for"}},
+		{CreateOptions{IPFamily: "ipx"}, []string{`the IP family "ipx" is none of ipv4, ipv6, dual`}},
+		{CreateOptions{Config: file + "?"}, []string{"no such file"}},
+	} {
+		text, err := configuration(c.o)
+		for _, want := range c.wants {
+			if !strings.Contains(string(text)+fmt.Sprint(err), want) {
+				t.Errorf("%+v: %q is not in\n%s%v", c.o, want, text, err)
+			}
+		}
+	}
+	if text, err := configuration(CreateOptions{}); text != nil || err != nil {
+		t.Errorf("nothing is asked for: %s %v", text, err)
 	}
 }
