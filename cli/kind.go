@@ -73,6 +73,9 @@ func newKindCreateCommand(s Streams) *cobra.Command {
 			if err != nil && made {
 				err = errors.Join(err, clusters.Delete())
 			}
+			if errors.Is(err, kind.ErrConfiguration) {
+				return &exit{codeUsage, err}
+			}
 			return inCluster(c.Context(), err)
 		},
 	}

@@ -7,6 +7,7 @@ package kind
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"sigs.k8s.io/kind/pkg/apis/config/defaults"
 	"sigs.k8s.io/kind/pkg/cluster"
 	"sigs.k8s.io/kind/pkg/cluster/nodeutils"
 	"sigs.k8s.io/kind/pkg/log"
@@ -37,6 +39,9 @@ type Clusters struct {
 	o        Options
 	provider *cluster.Provider
 }
+
+// ErrConfiguration says that a cluster cannot be as it is wanted.
+var ErrConfiguration = errors.New("the configuration of the cluster")
 
 // ErrNoDocker says that there is nothing that could run a cluster.
 var ErrNoDocker = errors.New("no Docker")
@@ -98,7 +103,7 @@ func (c *Clusters) Create(o CreateOptions) (made bool, err error) {
 	}
 	text, err := configuration(o)
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("%w: %w", ErrConfiguration, err)
 	}
 	options := []cluster.CreateOption{cluster.CreateWithKubeconfigPath(c.o.Kubeconfig), cluster.CreateWithWaitForReady(o.Wait)}
 	if o.NodeImage != "" {
@@ -108,9 +113,17 @@ func (c *Clusters) Create(o CreateOptions) (made bool, err error) {
 		options = append(options, cluster.CreateWithRawConfig(text))
 	}
 	if err := c.provider.Create(c.o.Name, options...); err != nil {
-		return false, fmt.Errorf("create the kind cluster %s: %w", c.o.Name, err)
+		return false, fmt.Errorf("create the kind cluster %s: %w%s", c.o.Name, err, withoutImage(cmp.Or(o.NodeImage, defaults.Image)))
 	}
 	return true, nil
+}
+
+// withoutImage says what helps where Docker has no image of nodes, and could not pull it.
+func withoutImage(image string) string {
+	if exec.Command("docker", "image", "inspect", image).Run() == nil {
+		return ""
+	}
+	return fmt.Sprintf("; Docker has no image %s: --node-image names another, and kind/lab/up.sh makes one where there is no registry", image)
 }
 
 // found says what there is of the name already. Nodes that do not run are an error: a

@@ -2,6 +2,7 @@ package kind
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,6 +20,8 @@ case "$1 $*" in
 *MemTotal*) echo ` + memory + ` ;;
 "ps "*) echo books-control-plane ;;
 *kind.role*) echo control-plane ;;
+"image image inspect here") ;;
+"image image inspect "*) exit 1 ;;
 *State.Status*) echo ` + state + ` kindlab/node:v1 ;;
 *) echo "unexpected: $*" >&2; exit 1 ;;
 esac
@@ -47,6 +50,23 @@ func TestAClusterOfTheName(t *testing.T) {
 		case state == "exited" && (err == nil || !strings.Contains(err.Error(), want)):
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+func TestAnImageThatIsNotThere(t *testing.T) {
+	docker(t, "4294967296", "running")
+	if hint := withoutImage("here"); hint != "" {
+		t.Errorf("it is there: %s", hint)
+	}
+	if hint := withoutImage("there"); !strings.Contains(hint, "Docker has no image there: --node-image") {
+		t.Errorf("it is not there: %q", hint)
+	}
+	c, err := Open(t.Context(), Options{Name: "films"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Create(CreateOptions{IPFamily: "ipx"}); !errors.Is(err, ErrConfiguration) {
+		t.Errorf("a family that there is not: %v", err)
 	}
 }
 
