@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -72,6 +73,9 @@ func newKindCreateCommand(s Streams) *cobra.Command {
 			if err != nil && made {
 				err = errors.Join(err, clusters.Delete())
 			}
+			if errors.Is(err, kind.ErrConfiguration) {
+				return &exit{codeUsage, err}
+			}
 			return inCluster(c.Context(), err)
 		},
 	}
@@ -79,6 +83,7 @@ func newKindCreateCommand(s Streams) *cobra.Command {
 	choice.add(c)
 	c.Flags().StringVar(&o.NodeImage, "node-image", "", "`image` of the nodes (default: kind's)")
 	c.Flags().StringVar(&o.Config, "config", "", "`file` with kind's own configuration of the cluster")
+	c.Flags().StringVar(&o.IPFamily, "ip-family", "", "`family` of the addresses of Pods and Services: "+strings.Join(kind.IPFamilies(), ", ")+" (default: as --config says, or ipv4)")
 	c.Flags().DurationVar(&o.Wait, "wait", 3*time.Minute, "how long nodes may take to be ready")
 	c.Flags().StringSliceVar(&load, "load", nil, "`images` to put into the cluster, separated by commas")
 	c.Flags().BoolVar(&bare, "no-mesh", false, "do not install the mesh")

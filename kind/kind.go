@@ -7,6 +7,7 @@ package kind
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"sigs.k8s.io/kind/pkg/apis/config/defaults"
 	"sigs.k8s.io/kind/pkg/cluster"
 	"sigs.k8s.io/kind/pkg/cluster/nodeutils"
 	"sigs.k8s.io/kind/pkg/log"
@@ -37,6 +39,9 @@ type Clusters struct {
 	o        Options
 	provider *cluster.Provider
 }
+
+// ErrConfiguration says that a cluster cannot be as it is wanted.
+var ErrConfiguration = errors.New("the configuration of the cluster")
 
 // ErrNoDocker says that there is nothing that could run a cluster.
 var ErrNoDocker = errors.New("no Docker")
@@ -79,6 +84,7 @@ func (c *Clusters) Exists() (bool, error) {
 type CreateOptions struct {
 	NodeImage string        // kind's default where it is empty
 	Config    string        // file of kind's configuration; "": one node
+	IPFamily  string        // one of IPFamilies; "": as the configuration says, or IPv4
 	Wait      time.Duration // for its nodes to be ready
 }
 
@@ -95,17 +101,29 @@ func (c *Clusters) Create(o CreateOptions) (made bool, err error) {
 		}
 		return false, c.provider.ExportKubeConfig(c.o.Name, c.o.Kubeconfig, false)
 	}
+	text, err := configuration(o)
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", ErrConfiguration, err)
+	}
 	options := []cluster.CreateOption{cluster.CreateWithKubeconfigPath(c.o.Kubeconfig), cluster.CreateWithWaitForReady(o.Wait)}
 	if o.NodeImage != "" {
 		options = append(options, cluster.CreateWithNodeImage(o.NodeImage))
 	}
-	if o.Config != "" {
-		options = append(options, cluster.CreateWithConfigFile(o.Config))
+	if text != nil {
+		options = append(options, cluster.CreateWithRawConfig(text))
 	}
 	if err := c.provider.Create(c.o.Name, options...); err != nil {
-		return false, fmt.Errorf("create the kind cluster %s: %w", c.o.Name, err)
+		return false, fmt.Errorf("create the kind cluster %s: %w%s", c.o.Name, err, withoutImage(cmp.Or(o.NodeImage, defaults.Image)))
 	}
 	return true, nil
+}
+
+// withoutImage says what helps where Docker has no image of nodes, and could not pull it.
+func withoutImage(image string) string {
+	if exec.Command("docker", "image", "inspect", image).Run() == nil {
+		return ""
+	}
+	return fmt.Sprintf("; Docker has no image %s: --node-image names another, and kind/lab/up.sh makes one where there is no registry", image)
 }
 
 // found says what there is of the name already. Nodes that do not run are an error: a
@@ -133,8 +151,8 @@ func (c *Clusters) found(o CreateOptions) error {
 			c.o.Name, strings.Join(list, ", "), strings.Join(stopped, " "), remedy)
 	}
 	fmt.Fprintf(c.o.Progress, "there is a kind cluster %s already, which is used: %s; another --name makes another, %s removes it\n", c.o.Name, strings.Join(list, ", "), remedy)
-	if o.NodeImage != "" || o.Config != "" {
-		fmt.Fprintln(c.o.Progress, "warning: it stays as it is: --node-image and --config are for clusters that are made")
+	if o.NodeImage != "" || o.Config != "" || o.IPFamily != "" {
+		fmt.Fprintln(c.o.Progress, "warning: it stays as it is: --node-image, --config and --ip-family are for clusters that are made")
 	}
 	return nil
 }

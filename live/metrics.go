@@ -2,9 +2,10 @@ package live
 
 import (
 	"context"
-	"fmt"
+	"net"
 	"regexp"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -88,7 +89,7 @@ func (m *metrics) page(ctx context.Context, p *pod) *prometheus.Page {
 	if p.Status.PodIP == "" || p.DeletionTimestamp != nil {
 		return nil
 	}
-	page := &prometheus.Page{Job: metricsJob, Instance: fmt.Sprintf("%s:%d", p.Status.PodIP, name),
+	page := &prometheus.Page{Job: metricsJob, Instance: net.JoinHostPort(p.Status.PodIP, strconv.Itoa(name)),
 		Namespace: m.world.names.scenario(p.Namespace), Pod: p.Name, Rewrite: m.world.ours}
 	if p.Namespace == m.world.env.System {
 		page.Since = "istio_" // gateways are everybody's

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"fortio.org/fortio/fhttp"
+	"fortio.org/fortio/fnet"
 	"fortio.org/fortio/periodic"
 	"github.com/spf13/pflag"
 )
@@ -54,6 +55,10 @@ func (w World) fortio(ctx context.Context, args []string) error {
 		if err := o.HTTPOptions.AddAndValidateExtraHeader(h); err != nil {
 			return fmt.Errorf("fortio: -H %s: %w", h, err)
 		}
+	}
+	// Fortio looks for IPv4 alone, unless it is told otherwise: a Pod may have IPv6 only.
+	if err := fnet.FlagResolveIPType.Set("ip"); err != nil {
+		return fmt.Errorf("fortio: %w", err)
 	}
 	o.HTTPOptions.Init(o.URL)
 	_, err = fhttp.RunHTTPTest(&o)

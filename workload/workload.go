@@ -128,7 +128,7 @@ func (w World) run(ctx context.Context, args []string) error {
 	c := images.Container{
 		Pod:     &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: w.Hostname}},
 		Spec:    corev1.Container{Name: "workload", Image: *image, Args: f.Args()}, // what follows is for the image's own program
-		Network: w.Network, Env: w.Env, Seed: seed.New(0).Sub("app/" + w.Hostname),
+		Network: everywhere{w.Network}, Env: w.Env, Seed: seed.New(0).Sub("app/" + w.Hostname),
 	}
 	for _, p := range *ports {
 		if p < 1 || p > 65535 {

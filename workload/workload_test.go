@@ -22,13 +22,13 @@ type anywhere struct {
 }
 
 // place is where somebody listens who wanted to listen on a port.
-type place struct{ port, addr string }
+type place struct{ host, port, addr string }
 
 func (n anywhere) Listen(ctx context.Context, addr string) (net.Listener, error) {
 	l, err := n.System.Listen(ctx, "127.0.0.1:0")
 	if err == nil {
-		_, port, _ := net.SplitHostPort(addr)
-		n.listening <- place{port, l.Addr().String()}
+		host, port, _ := net.SplitHostPort(addr)
+		n.listening <- place{host, port, l.Addr().String()}
 	}
 	return l, err
 }
@@ -56,6 +56,9 @@ func start(t *testing.T, port string, args ...string) (agent, server string) {
 				agent = p.addr
 			} else if p.port == port {
 				server = p.addr
+				if p.host != "" {
+					t.Errorf("the server listens on %s alone: a Pod may have addresses of either family", p.host)
+				}
 			}
 		case err := <-ended:
 			ended <- nil

@@ -28,15 +28,9 @@ func (a *gatewayAPI) connectionRules(o *config.Object, n int, backends func(i in
 	return list
 }
 
-// connectToMesh makes a route the way of all clients to a Service, as attachToMesh does.
-func (a *gatewayAPI) connectToMesh(r *apiRoute, p *gatewayv1.ParentReference, path, host string, s *model.Service, namespace string) {
-	port := uint32(0)
-	if p.Port != nil {
-		if port = uint32(*p.Port); s.Port(port) == nil {
-			a.warn(r.object, CodeParent, path+".port", fmt.Sprintf("not accepted: %q has no port %d: it has %s", host, port, portList(s)), "")
-			return
-		}
-	}
+// connectToMesh makes a route the way of all clients to a Service, as attachToMesh does;
+// port is 0 for all of its ports.
+func (a *gatewayAPI) connectToMesh(r *apiRoute, port uint32, host, namespace string) {
 	export, scope := model.Visibility{All: true}, "*"
 	if namespace != r.object.Namespace {
 		export, scope = model.Visibility{Namespaces: []string{r.object.Namespace}}, r.object.Namespace

@@ -216,7 +216,8 @@ func (a *gatewayAPI) backend(o *config.Object, route string, ref gatewayv1.Backe
 	if route == "TCPRoute" || route == "TLSRoute" {
 		consequence = ": connections would be closed"
 	}
-	fail := func(field, message, hint string) (*model.Destination, bool) {
+	fail := func(field string, reason gatewayv1.RouteConditionReason, message, hint string) (*model.Destination, bool) {
+		a.note(o, grants, Verdict{string(reason), message})
 		a.warn(o, CodeBackend, path+field, message+consequence, hint)
 		return d, false
 	}
@@ -225,21 +226,21 @@ func (a *gatewayAPI) backend(o *config.Object, route string, ref gatewayv1.Backe
 	case group == "networking.istio.io" && kind == "Hostname":
 		host = strings.ToLower(string(ref.Name))
 	case group != "" || kind != "Service":
-		return fail(".kind", fmt.Sprintf("a backend of kind %s (group %q) is not known", kind, group), "Service is")
+		return fail(".kind", gatewayv1.RouteReasonInvalidKind, fmt.Sprintf("a backend of kind %s (group %q) is not known", kind, group), "Service is")
 	case grants && namespace != o.Namespace && !a.granted(route, o.Namespace, group, kind, namespace, string(ref.Name)):
-		return fail(".namespace", fmt.Sprintf("Service %s/%s may not be used by %ss in namespace %s", namespace, ref.Name, route, o.Namespace),
+		return fail(".namespace", gatewayv1.RouteReasonRefNotPermitted, fmt.Sprintf("Service %s/%s may not be used by %ss in namespace %s", namespace, ref.Name, route, o.Namespace),
 			grantHint(route, o.Namespace, kind, namespace))
 	}
 	services := a.matching(host)
 	if ref.Port == nil {
-		return fail("", "a backend needs a port", "")
+		return fail("", gatewayv1.RouteReasonUnsupportedValue, "a backend needs a port", "")
 	}
 	d.Host, d.Port = host, uint32(*ref.Port)
 	switch {
 	case len(services) == 0:
-		return fail(".name", fmt.Sprintf("no service has the host %q", host), suggestHost(host, a.visible))
+		return fail(".name", gatewayv1.RouteReasonBackendNotFound, fmt.Sprintf("no service has the host %q", host), suggestHost(host, a.visible))
 	case services[0].Port(d.Port) == nil:
-		return fail(".port", fmt.Sprintf("service %q has no port %d: it has %s", host, d.Port, portList(services[0])), "")
+		return fail(".port", gatewayv1.RouteReasonBackendNotFound, fmt.Sprintf("service %q has no port %d: it has %s", host, d.Port, portList(services[0])), "")
 	}
 	return d, true
 }

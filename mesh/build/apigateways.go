@@ -34,6 +34,10 @@ type gatewayAPI struct {
 	groups    map[string]*apiGroup
 	order     []*apiGroup // as they were found
 	said      map[string]bool
+	// unresolved are the routes with backends that cannot be used. became gets what Attach
+	// is asked for; nil: nobody asks.
+	unresolved map[unresolvedKey]Verdict
+	became     *Attachments
 }
 
 // apiListener is a listener of a Gateway, as a parent of routes.
@@ -45,14 +49,27 @@ type apiListener struct {
 	ref      string // of its model.Gateway
 	from     func(namespace string) bool
 	kinds    []string
+	gateway  config.Key
+	index    int // among the Gateway's listeners
 }
 
 func (b *builder) gatewayAPI() {
-	a := &gatewayAPI{
+	a := b.newGatewayAPI()
+	a.attach()
+	a.finish()
+}
+
+func (b *builder) newGatewayAPI() *gatewayAPI {
+	return &gatewayAPI{
 		builder: b, listeners: map[string][]*apiListener{}, groups: map[string]*apiGroup{}, said: map[string]bool{},
+		unresolved: map[unresolvedKey]Verdict{},
 	}
+}
+
+// attach reads the Gateways, and attaches the routes to them and to the mesh.
+func (a *gatewayAPI) attach() {
 	a.readGrants()
-	for _, o := range oldestFirst(b.view.Of(groupGateway + "/Gateway")) {
+	for _, o := range oldestFirst(a.view.Of(groupGateway + "/Gateway")) {
 		if g, ok := o.Value.(*gatewayv1.Gateway); ok {
 			a.gateway(o, g)
 		}
@@ -60,7 +77,6 @@ func (b *builder) gatewayAPI() {
 	for _, o := range a.routes() {
 		a.route(o)
 	}
-	a.finish()
 }
 
 // warn reports a finding once, however many routes or parents lead to it.
@@ -109,24 +125,34 @@ func (a *gatewayAPI) gateway(o *config.Object, g *gatewayv1.Gateway) {
 		if l.Hostname != nil && *l.Hostname != "" {
 			host = strings.ToLower(string(*l.Hostname))
 		}
-		a.listeners[ref] = append(a.listeners[ref], &apiListener{
+		kinds, resolved := a.allowedKinds(o, l, path)
+		listener := &apiListener{
 			name: string(l.Name), port: l.Port, protocol: l.Protocol, host: host, ref: m.Ref(),
-			from: a.allowed(o, l.AllowedRoutes), kinds: a.allowedKinds(o, l, path),
-		})
+			from: a.allowed(o, l.AllowedRoutes), kinds: kinds,
+		}
+		a.listeners[ref] = append(a.listeners[ref], listener)
 		s := &model.Server{
 			Port: uint32(l.Port), Protocol: declaredProtocol(string(l.Protocol)), Name: "default",
 			// Which namespaces may attach routes is settled here, route by route.
 			Hosts: []model.ServerHost{{Namespace: "*", Host: host}}, Source: m.Source,
 		}
+		accepted, served := protocolVerdict(l), true
 		switch {
-		case len(routeKinds(l)) == 0:
-			continue // refused
+		case !accepted.Good():
+			served = false // refused
 		case passesThrough(l):
 			s.TLS = &model.ServerTLS{Passthrough: true}
 		case l.TLS != nil:
-			if s.TLS = a.listenerTLS(o, l.TLS, path+".tls"); s.TLS == nil {
-				continue // no certificate that could be shown: not served
+			var problem Verdict
+			s.TLS, problem = a.listenerTLS(o, l.TLS, path+".tls")
+			served = s.TLS != nil // no certificate that could be shown: not served
+			if !problem.Good() {
+				resolved = problem
 			}
+		}
+		a.listener(o, listener, accepted, resolved, served)
+		if !served {
+			continue
 		}
 		m.Servers = []*model.Server{s}
 		a.parts.Gateways = append(a.parts.Gateways, m)
@@ -209,30 +235,30 @@ func listed(names []string) string { return strings.Join(names, " and ") }
 
 // allowedKinds are the kinds of routes that may attach: those of the protocol, or of
 // these the ones that the listener names.
-func (a *gatewayAPI) allowedKinds(o *config.Object, l gatewayv1.Listener, path string) []string {
+func (a *gatewayAPI) allowedKinds(o *config.Object, l gatewayv1.Listener, path string) (kinds []string, v Verdict) {
 	r, served := l.AllowedRoutes, routeKinds(l)
 	if r == nil || len(r.Kinds) == 0 {
-		return served
+		return served, v
 	}
-	var kinds []string
 	for i, k := range r.Kinds {
 		if (k.Group == nil || *k.Group == groupGateway) && slices.Contains(served, string(k.Kind)) {
 			kinds = append(kinds, string(k.Kind))
 			continue
 		}
-		a.warn(o, CodeListener, fmt.Sprintf("%s.allowedRoutes.kinds[%d]", path, i),
-			fmt.Sprintf("routes of kind %s cannot be attached to this listener", k.Kind), listed(served)+" can")
+		v = Verdict{string(gatewayv1.ListenerReasonInvalidRouteKinds), fmt.Sprintf("routes of kind %s cannot be attached to this listener", k.Kind)}
+		a.warn(o, CodeListener, fmt.Sprintf("%s.allowedRoutes.kinds[%d]", path, i), v.Message, listed(served)+" can")
 	}
-	return kinds
+	return kinds, v
 }
 
 // terminateMode is the option of a listener by which Istio asks clients for certificates.
 const terminateMode = "gateway.istio.io/tls-terminate-mode"
 
-// listenerTLS ends TLS with the Secret that the listener names; nil where none can be used.
-func (a *gatewayAPI) listenerTLS(o *config.Object, t *gatewayv1.ListenerTLSConfig, path string) *model.ServerTLS {
-	if len(t.CertificateRefs) == 0 {
-		return nil // refused when it was decoded
+// listenerTLS ends TLS with the Secret that the listener names; nil where none can be used,
+// and why.
+func (a *gatewayAPI) listenerTLS(o *config.Object, t *gatewayv1.ListenerTLSConfig, path string) (*model.ServerTLS, Verdict) {
+	if len(t.CertificateRefs) == 0 { // refused when it was decoded
+		return nil, Verdict{string(gatewayv1.ListenerReasonInvalidCertificateRef), "there is no certificateRef"}
 	}
 	ref := t.CertificateRefs[0]
 	path += ".certificateRefs[0]"
@@ -247,23 +273,24 @@ func (a *gatewayAPI) listenerTLS(o *config.Object, t *gatewayv1.ListenerTLSConfi
 	if ref.Kind != nil {
 		kind = string(*ref.Kind)
 	}
+	fail := func(reason gatewayv1.ListenerConditionReason, message, hint string) (*model.ServerTLS, Verdict) {
+		a.warn(o, CodeListener, path, message, hint)
+		return nil, Verdict{string(reason), message}
+	}
 	if group != "" || kind != "Secret" {
-		a.warn(o, CodeListener, path, fmt.Sprintf("%s is no certificate: the listener is left out", cmp.Or(kind, group)), "a Secret is")
-		return nil
+		return fail(gatewayv1.ListenerReasonInvalidCertificateRef, fmt.Sprintf("%s is no certificate: the listener is left out", cmp.Or(kind, group)), "a Secret is")
 	}
 	if namespace != o.Namespace && !a.granted("Gateway", o.Namespace, "", kind, namespace, string(ref.Name)) {
-		a.warn(o, CodeListener, path,
+		return fail(gatewayv1.ListenerReasonRefNotPermitted,
 			fmt.Sprintf("Secret %s/%s may not be used by a Gateway in namespace %s: the listener is left out", namespace, ref.Name, o.Namespace),
 			grantHint("Gateway", o.Namespace, kind, namespace))
-		return nil
 	}
 	m := &model.ServerTLS{Credentials: []string{string(ref.Name)}, CredentialNamespace: namespace}
 	mode := t.Options[terminateMode]
 	m.Optional = mode == "OPTIONAL_MUTUAL"
 	m.Mutual = m.Optional || mode == "MUTUAL"
 	if _, problem := a.credentialProblem(namespace, m); problem != "" {
-		a.warn(o, CodeListener, path, problem, "")
-		return nil
+		return fail(gatewayv1.ListenerReasonInvalidCertificateRef, problem, "")
 	}
-	return m
+	return m, Verdict{}
 }

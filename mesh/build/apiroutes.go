@@ -133,24 +133,27 @@ func (a *gatewayAPI) entryHosts(namespace, name string) []string {
 // namespace than the Service's is the way of that namespace's clients only.
 func (a *gatewayAPI) attachToMesh(r *apiRoute, p *gatewayv1.ParentReference, path, namespace string, hosts []string) {
 	known := false
+	accepted := Verdict{}
 	for _, h := range hosts {
 		services := a.visible[h]
 		if len(services) == 0 {
 			continue
 		}
 		known = true
-		if r.connections != nil {
-			a.connectToMesh(r, p, path, h, services[0], namespace)
-			continue
-		}
-		rules := r.with(false)
 		port := uint32(0)
 		if p.Port != nil {
 			port = uint32(*p.Port)
 			if services[0].Port(port) == nil {
-				a.warn(r.object, CodeParent, path+".port", fmt.Sprintf("not accepted: %q has no port %d: it has %s", h, port, portList(services[0])), "")
+				accepted = a.rejected(r, path+".port", gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("%q has no port %d: it has %s", h, port, portList(services[0])))
 				continue
 			}
+		}
+		if r.connections != nil {
+			a.connectToMesh(r, port, h, namespace)
+			continue
+		}
+		rules := r.with(false)
+		if port != 0 {
 			rules = onPort(rules, port)
 		}
 		export, scope := model.Visibility{All: true}, "*"
@@ -161,11 +164,18 @@ func (a *gatewayAPI) attachToMesh(r *apiRoute, p *gatewayv1.ParentReference, pat
 			Hosts: []string{h}, Gateways: []string{model.MeshGateway}, Export: export})
 	}
 	if !known {
-		a.warn(r.object, CodeParent, path+".name", fmt.Sprintf("not accepted: there is no such parent in namespace %s", namespace), "")
+		accepted = a.rejected(r, path+".name", gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("there is no such parent in namespace %s", namespace))
 	}
+	a.parent(r, p, false, accepted)
 	if p.SectionName != nil && *p.SectionName != "" {
 		a.report(r.object, config.Error, CodeUnsupported, path+".sectionName", "sectionName of a Service is not supported yet", "port is")
 	}
+}
+
+// rejected reports that a parent does not take a route.
+func (a *gatewayAPI) rejected(r *apiRoute, path string, reason gatewayv1.RouteConditionReason, message string) Verdict {
+	a.warn(r.object, CodeParent, path, "not accepted: "+message, "")
+	return Verdict{string(reason), message}
 }
 
 // onPort restricts rules to a port of the mesh.
@@ -188,20 +198,22 @@ func onPort(rules []*model.HTTPRule, port uint32) []*model.HTTPRule {
 func (a *gatewayAPI) attachToGateway(r *apiRoute, p *gatewayv1.ParentReference, path, ref string) {
 	listeners, ok := a.listeners[ref]
 	if !ok {
+		// It may be another controller's, to whom it is left to say so.
 		a.warn(r.object, CodeParent, path+".name", fmt.Sprintf("not accepted: there is no Gateway %s (of the Gateway API)", ref), "")
 		return
 	}
-	taken, reason := false, ""
+	taken, reason := false, Verdict{}
 	for _, l := range listeners {
 		hosts, why := l.takes(r, p)
-		if why != "" {
+		if !why.Good() {
 			// What the last condition says is the nearest to being right.
-			if reason == "" || !strings.HasPrefix(why, "no listener") {
+			if reason.Good() || why.Reason != string(gatewayv1.RouteReasonNoMatchingParent) {
 				reason = why
 			}
 			continue
 		}
 		taken = true
+		a.attached(r, l)
 		for _, h := range hosts {
 			if !isolated(l, listeners, h) {
 				continue
@@ -213,22 +225,29 @@ func (a *gatewayAPI) attachToGateway(r *apiRoute, p *gatewayv1.ParentReference, 
 			}
 		}
 	}
-	if !taken && reason != "" {
-		a.warn(r.object, CodeParent, path, "not accepted: "+reason, "")
+	accepted := Verdict{}
+	if !taken && !reason.Good() {
+		accepted = a.rejected(r, path, gatewayv1.RouteConditionReason(reason.Reason), reason.Message)
+	}
+	if len(listeners) > 0 { // another controller's Gateway has none
+		a.parent(r, p, true, accepted)
 	}
 }
 
 // takes returns the hosts of a route that a listener serves, or why there are none.
-func (l *apiListener) takes(r *apiRoute, p *gatewayv1.ParentReference) (hosts []string, why string) {
+func (l *apiListener) takes(r *apiRoute, p *gatewayv1.ParentReference) (hosts []string, why Verdict) {
+	not := func(reason gatewayv1.RouteConditionReason, format string, args ...any) ([]string, Verdict) {
+		return nil, Verdict{string(reason), fmt.Sprintf(format, args...)}
+	}
 	switch {
 	case p.SectionName != nil && *p.SectionName != "" && string(*p.SectionName) != l.name:
-		return nil, fmt.Sprintf("no listener of the Gateway is called %q", *p.SectionName)
+		return not(gatewayv1.RouteReasonNoMatchingParent, "no listener of the Gateway is called %q", *p.SectionName)
 	case p.Port != nil && *p.Port != l.port:
-		return nil, fmt.Sprintf("no listener of the Gateway has port %d", *p.Port)
+		return not(gatewayv1.RouteReasonNoMatchingParent, "no listener of the Gateway has port %d", *p.Port)
 	case !slices.Contains(l.kinds, r.object.Kind):
-		return nil, fmt.Sprintf("listener %q does not allow the kind %s", l.name, r.object.Kind)
+		return not(gatewayv1.RouteReasonNotAllowedByListeners, "listener %q does not allow the kind %s", l.name, r.object.Kind)
 	case !l.from(r.object.Namespace):
-		return nil, fmt.Sprintf("listener %q does not allow routes of namespace %s (allowedRoutes.namespaces)", l.name, r.object.Namespace)
+		return not(gatewayv1.RouteReasonNotAllowedByListeners, "listener %q does not allow routes of namespace %s (allowedRoutes.namespaces)", l.name, r.object.Namespace)
 	}
 	for _, h := range r.hosts {
 		switch {
@@ -239,10 +258,10 @@ func (l *apiListener) takes(r *apiRoute, p *gatewayv1.ParentReference) (hosts []
 		}
 	}
 	if len(hosts) == 0 {
-		return nil, fmt.Sprintf("none of its hostnames is within %q, that of listener %q", l.host, l.name)
+		return not(gatewayv1.RouteReasonNoMatchingListenerHostname, "none of its hostnames is within %q, that of listener %q", l.host, l.name)
 	}
 	slices.Sort(hosts)
-	return slices.Compact(hosts), ""
+	return slices.Compact(hosts), Verdict{}
 }
 
 // isolated reports whether a host on a listener is not another listener's: of those on

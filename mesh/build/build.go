@@ -80,12 +80,21 @@ var processors = []struct {
 
 // Build makes the mesh of a view.
 func Build(v *store.View, o Options) (*model.Mesh, []config.Diagnostic) {
+	b := newBuilder(v, o)
+	for _, p := range processors {
+		p.run(b)
+	}
+	slices.SortStableFunc(b.found, compareDiagnostics)
+	return model.New(b.parts), b.found
+}
+
+func newBuilder(v *store.View, o Options) *builder {
 	if o.MeshConfig == nil {
 		o.MeshConfig = &meshpb.MeshConfig{}
 	}
 	o.ClusterDomain = cmp.Or(o.ClusterDomain, "cluster.local")
 	o.RootNamespace = cmp.Or(o.RootNamespace, o.MeshConfig.GetRootNamespace(), "istio-system")
-	b := &builder{
+	return &builder{
 		view: v, options: o,
 		visible: map[string][]*model.Service{},
 		origin: origins{
@@ -95,11 +104,6 @@ func Build(v *store.View, o Options) (*model.Mesh, []config.Diagnostic) {
 			gateways: map[string]*config.Object{},
 		},
 	}
-	for _, p := range processors {
-		p.run(b)
-	}
-	slices.SortStableFunc(b.found, compareDiagnostics)
-	return model.New(b.parts), b.found
 }
 
 func compareDiagnostics(a, b config.Diagnostic) int {

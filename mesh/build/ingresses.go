@@ -57,10 +57,10 @@ func (b *builder) ingresses() {
 
 // ingressOurs tells whether the mesh serves an Ingress, and reports where it does not.
 func (b *builder) ingressOurs(o *config.Object, i *networkingk8sv1.Ingress) bool {
-	class, annotated := config.IngressClassName(i)
-	if config.IngressOurs(i, ingressClass(b.view, class), b.options.MeshConfig) {
+	if IngressOurs(b.view, i, b.options.MeshConfig) {
 		return true
 	}
+	class, annotated := config.IngressClassName(i)
 	what := fmt.Sprintf("an Ingress of class %q", class)
 	path, hint := "spec.ingressClassName", "an IngressClass of that name whose controller is istio.io/ingress-controller makes it the mesh's"
 	switch {
@@ -71,6 +71,12 @@ func (b *builder) ingressOurs(o *config.Object, i *networkingk8sv1.Ingress) bool
 	}
 	b.report(o, config.Warning, CodeIngressClass, path, what+" is left to whoever serves it: nothing comes in by it", hint)
 	return false
+}
+
+// IngressOurs tells whether the mesh serves an Ingress of a view.
+func IngressOurs(v *store.View, i *networkingk8sv1.Ingress, mesh *meshpb.MeshConfig) bool {
+	class, _ := config.IngressClassName(i)
+	return config.IngressOurs(i, ingressClass(v, class), mesh)
 }
 
 // ingressClass is the IngressClass of a name, or without one the default; nil: none.
@@ -95,8 +101,7 @@ func IngressGateways(v *store.View, mesh *meshpb.MeshConfig) []*networkingpb.Gat
 	var list []*networkingpb.Gateway
 	for _, o := range oldestFirst(v.Of("Ingress")) {
 		if i, ok := o.Value.(*networkingk8sv1.Ingress); ok {
-			class, _ := config.IngressClassName(i)
-			if config.IngressOurs(i, ingressClass(v, class), mesh) {
+			if IngressOurs(v, i, mesh) {
 				list = append(list, config.IngressGateway(i, mesh))
 			}
 		}

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"reflect"
 	"slices"
 	"time"
 
+	meshpb "istio.io/api/mesh/v1alpha1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/build"
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
 	"github.com/windtunnel-mesh/windtunnel/mesh/kube"
@@ -29,25 +32,29 @@ const (
 // Service that it is served by, and learns in its status what became of it. What was made
 // belongs to the Gateway and goes with it.
 //
-// Several control planes write the same, so that none has to be the leader.
+// It tells routes, listeners and Ingresses in their status what became of them, too. Of
+// several control planes one does all of this (kube.Client.Lead).
 type gateways struct {
 	client *kube.Client
 	source store.Source
 	inject inject.Options
+	mesh   func() *meshpb.MeshConfig // the one in force
 	logger *slog.Logger
 	// done is what each Gateway's objects and status were last made of; of classes, the
 	// object that was last accepted.
 	done map[config.Key]basis
+	told map[config.Key]told
 }
 
 // basis is all that a Gateway's objects and status follow from.
 type basis struct {
 	gateway, class, service *config.Object
 	pods, ready             int
+	listeners               []build.Listener
 }
 
 func (g *gateways) run(ctx context.Context) {
-	g.done = make(map[config.Key]basis)
+	g.done, g.told = make(map[config.Key]basis), make(map[config.Key]told)
 	store.Watch(ctx, g.source, store.WatchOptions{}, func(v *store.View) {
 		for {
 			err := g.follow(ctx, v)
@@ -69,7 +76,11 @@ func (g *gateways) run(ctx context.Context) {
 
 // follow makes the cluster what a view's Gateways ask for.
 func (g *gateways) follow(ctx context.Context, v *store.View) error {
-	errs := []error{g.classes(ctx, v)}
+	errs := []error{g.classes(ctx, v), g.ingresses(ctx, v)}
+	attached := &build.Attachments{}
+	if len(v.Of(gatewayGroup+"/Gateway")) > 0 || slices.ContainsFunc(routeKinds, func(k string) bool { return len(v.Of(k)) > 0 }) {
+		attached = build.Attach(v, build.Options{MeshConfig: g.mesh()})
+	}
 	there := make(map[config.Key]bool)
 	for _, kind := range []string{"GatewayClass", gatewayGroup + "/Gateway"} {
 		for _, o := range v.Of(kind) {
@@ -78,7 +89,8 @@ func (g *gateways) follow(ctx context.Context, v *store.View) error {
 	}
 	for _, o := range v.Of(gatewayGroup + "/Gateway") {
 		now, ok := basisOf(v, o)
-		if !ok || g.done[o.Key()] == now {
+		now.listeners = attached.Listeners[o.Key()]
+		if !ok || reflect.DeepEqual(g.done[o.Key()], now) {
 			continue
 		}
 		if err := g.gateway(ctx, o, now); err != nil {
@@ -92,7 +104,7 @@ func (g *gateways) follow(ctx context.Context, v *store.View) error {
 			delete(g.done, k)
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, g.routes(ctx, v, attached))...)
 }
 
 // basisOf finds what a Gateway's objects follow from; false where it is not ours.
@@ -238,7 +250,9 @@ func (g *gateways) classes(ctx context.Context, v *store.View) error {
 			return err
 		}
 		if now != nil {
-			if err := g.write(ctx, now, []condition{{"Accepted", true, "Accepted", "the mesh deploys Gateways of this class"}}, nil); err != nil {
+			live, _, _ := unstructured.NestedSlice(now.Object, "status", "conditions")
+			accepted := condition{"Accepted", true, "Accepted", "the mesh deploys Gateways of this class"}
+			if err := g.write(ctx, now, map[string]any{"conditions": stamped(now, live, []condition{accepted})}, ""); err != nil {
 				return err
 			}
 		}

@@ -36,7 +36,7 @@ func newDeploying(t *testing.T, objects map[string]string) *deploying {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gateways{client: client, source: d.view, inject: inject.Options{ProxyImage: "proxy:1"}, logger: slog.New(slog.DiscardHandler)}
+	g := &gateways{client: client, source: d.view, inject: inject.Options{ProxyImage: "proxy:1", SystemNamespace: "istio-system"}, mesh: config.DefaultMeshConfig, logger: slog.New(slog.DiscardHandler)}
 	go g.run(t.Context())
 	return d
 }

@@ -3,21 +3,14 @@ package incluster
 import (
 	"context"
 	"fmt"
-	"reflect"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
-)
 
-// condition is one of an object's, as the Gateway API has them.
-type condition struct {
-	kind            string
-	is              bool
-	reason, message string
-}
+	"github.com/windtunnel-mesh/windtunnel/mesh/build"
+)
 
 // owns tells whether a reference is to an object.
 func owns(u *unstructured.Unstructured) func(metav1.OwnerReference) bool {
@@ -28,6 +21,11 @@ func owns(u *unstructured.Unstructured) func(metav1.OwnerReference) bool {
 // reached, and where.
 func (g *gateways) status(ctx context.Context, now *unstructured.Unstructured, b basis, problem string) error {
 	accepted := condition{"Accepted", true, string(gatewayv1.GatewayReasonAccepted), "the mesh serves this Gateway"}
+	for _, l := range b.listeners {
+		if !l.Accepted.Good() || !l.Resolved.Good() {
+			accepted.reason, accepted.message = string(gatewayv1.GatewayReasonListenersNotValid), "the mesh serves this Gateway, but not all of its listeners: see their conditions"
+		}
+	}
 	programmed := condition{kind: "Programmed", reason: string(gatewayv1.GatewayReasonPending)}
 	var addresses []any
 	var service *corev1.Service
@@ -56,7 +54,37 @@ func (g *gateways) status(ctx context.Context, now *unstructured.Unstructured, b
 			programmed.message = text + " has Pods that are ready"
 		}
 	}
-	return g.write(ctx, now, []condition{accepted, programmed}, addresses)
+	live, _ := now.Object["status"].(map[string]any)
+	if addresses == nil {
+		addresses = []any{}
+	}
+	return g.write(ctx, now, map[string]any{
+		"conditions": stamped(now, live["conditions"], []condition{accepted, programmed}),
+		"addresses":  addresses, "listeners": listenersStatus(now, live["listeners"], b.listeners),
+	}, "")
+}
+
+// listenersStatus is what became of a Gateway's listeners.
+func listenersStatus(gateway *unstructured.Unstructured, live any, listeners []build.Listener) []any {
+	list := []any{}
+	for _, l := range listeners {
+		kinds := []any{}
+		for _, k := range l.Kinds {
+			kinds = append(kinds, map[string]any{"group": gatewayGroup, "kind": k})
+		}
+		// One that is not accepted is not opened, and neither is one that has no certificate.
+		programmed := conditionOf("Programmed", build.Verdict{}, "the proxies have it")
+		if l.Closed {
+			programmed = condition{"Programmed", false, string(gatewayv1.ListenerReasonInvalid), "the proxies do not have it: see the other conditions"}
+		}
+		list = append(list, map[string]any{"name": l.Name, "attachedRoutes": int64(l.Attached), "supportedKinds": kinds,
+			"conditions": stamped(gateway, named(live, "name", l.Name)["conditions"], []condition{
+				conditionOf("Accepted", l.Accepted, "the protocol is served"),
+				programmed,
+				conditionOf("ResolvedRefs", l.Resolved, "certificates and kinds of routes are there"),
+			})})
+	}
+	return list
 }
 
 // addressesOf are those by which a Service is reached: what a load balancer gave it, or
@@ -77,41 +105,4 @@ func addressesOf(s *corev1.Service) []any {
 		}
 	}
 	return list
-}
-
-// write puts conditions and addresses into an object's status, where it says anything else.
-func (g *gateways) write(ctx context.Context, now *unstructured.Unstructured, conditions []condition, addresses []any) error {
-	old, _, _ := unstructured.NestedSlice(now.Object, "status", "conditions")
-	before := make(map[string]map[string]any)
-	for _, c := range old {
-		if m, ok := c.(map[string]any); ok {
-			kind, _ := m["type"].(string)
-			before[kind] = m
-		}
-	}
-	var list []any
-	changed := false
-	for _, c := range conditions {
-		status := map[bool]string{true: "True", false: "False"}[c.is]
-		m := map[string]any{"type": c.kind, "status": status, "reason": c.reason, "message": c.message,
-			"observedGeneration": now.GetGeneration(), "lastTransitionTime": time.Now().UTC().Format(time.RFC3339)}
-		was := before[c.kind]
-		if was["status"] == status {
-			m["lastTransitionTime"] = was["lastTransitionTime"] // it is the status' alone
-		}
-		changed = changed || !reflect.DeepEqual(was, m)
-		list = append(list, m)
-	}
-	status := map[string]any{"conditions": list}
-	had, _, _ := unstructured.NestedSlice(now.Object, "status", "addresses")
-	if len(addresses) > 0 {
-		status["addresses"] = addresses
-	}
-	if !changed && reflect.DeepEqual(had, addresses) {
-		return nil
-	}
-	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": now.GetAPIVersion(), "kind": now.GetKind(), "status": status}}
-	u.SetName(now.GetName())
-	u.SetNamespace(now.GetNamespace())
-	return g.client.ApplyStatus(ctx, u, owner)
 }

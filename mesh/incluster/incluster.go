@@ -9,7 +9,10 @@ package incluster
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
+	"os"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 	meshpb "istio.io/api/mesh/v1alpha1"
@@ -20,6 +23,18 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/kube"
 	"github.com/windtunnel-mesh/windtunnel/mesh/meshd"
 )
+
+// GatewayLease is whose holder deploys Gateways, and writes into the status of objects.
+const GatewayLease = "istio-gateway-status-leader"
+
+// identityOf tells this control plane from others: a Pod's host name is its own.
+func identityOf() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return rand.Text()
+	}
+	return name
+}
 
 // MeshConfigMap has the mesh configuration, as YAML under the key "mesh".
 const MeshConfigMap = "istio"
@@ -52,14 +67,22 @@ func Open(ctx context.Context, o meshd.PlaceOptions) (*meshd.Place, error) {
 	}
 	p := &publisher{client: client, ca: ca, logger: o.Logger, namespace: o.Namespace}
 	go p.run(ctx)
-	if o.Inject.ProxyImage != "" {
-		go (&gateways{client: client, source: source, inject: o.Inject, logger: o.Logger}).run(ctx)
-	}
 	meshes := make(chan *meshpb.MeshConfig)
-	go followMeshConfig(ctx, client, o, mesh, meshes)
+	current := &atomic.Pointer[meshpb.MeshConfig]{}
+	current.Store(mesh)
+	var ended chan struct{}
+	if o.Inject.ProxyImage != "" {
+		ended = make(chan struct{})
+		g := &gateways{client: client, source: source, inject: o.Inject, mesh: current.Load, logger: o.Logger}
+		go func() {
+			defer close(ended)
+			client.Lead(ctx, kube.LeaseOptions{Namespace: o.Namespace, Name: GatewayLease, Identity: identityOf(), Logger: o.Logger}, g.run)
+		}()
+	}
+	go followMeshConfig(ctx, client, o, current, meshes)
 	return &meshd.Place{
 		Source: source, MeshConfig: mesh, MeshConfigs: meshes, CA: ca,
-		Authenticator: identity.AnyOf(tokenReviewer{client}, identity.PeerAuthenticator{}),
+		Authenticator: identity.AnyOf(tokenReviewer{client}, identity.PeerAuthenticator{}), Ended: ended,
 	}, nil
 }
 
@@ -105,7 +128,7 @@ func decodeMeshConfig(m *corev1.ConfigMap, findings func([]config.Diagnostic)) (
 
 // followMeshConfig hands on mesh configurations that are written later. One with a
 // mistake leaves the last good one in force, and so does one that is deleted.
-func followMeshConfig(ctx context.Context, c *kube.Client, o meshd.PlaceOptions, last *meshpb.MeshConfig, to chan<- *meshpb.MeshConfig) {
+func followMeshConfig(ctx context.Context, c *kube.Client, o meshd.PlaceOptions, last *atomic.Pointer[meshpb.MeshConfig], to chan<- *meshpb.MeshConfig) {
 	mirror := c.Watch(ctx, kube.Resource("v1", "ConfigMap"), o.Namespace, "metadata.name="+MeshConfigMap, o.Logger)
 	failed := func(err error) { o.Logger.Error("mesh configuration", "error", err) }
 	text := ""
@@ -127,10 +150,10 @@ func followMeshConfig(ctx context.Context, c *kube.Client, o meshd.PlaceOptions,
 			failed(err)
 			return nil
 		}
-		if proto.Equal(mesh, last) {
+		if proto.Equal(mesh, last.Load()) {
 			return nil
 		}
-		last = mesh
+		last.Store(mesh)
 		select {
 		case to <- mesh:
 		case <-ctx.Done():

@@ -235,7 +235,7 @@ func (i Installer) trusted(ctx context.Context, o *unstructured.Unstructured) (s
 // which they are removed: first what reaches into the API server's own work.
 var resources = [][2]string{
 	{"admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"}, {"admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"},
-	{"policy/v1", "PodDisruptionBudget"}, {"apps/v1", "Deployment"}, {"v1", "Service"}, {"v1", "ConfigMap"}, {"v1", "Secret"},
+	{"policy/v1", "PodDisruptionBudget"}, {"apps/v1", "Deployment"}, {"v1", "Service"}, {"v1", "ConfigMap"}, {"v1", "Secret"}, {"coordination.k8s.io/v1", "Lease"},
 	{"rbac.authorization.k8s.io/v1", "RoleBinding"}, {"rbac.authorization.k8s.io/v1", "Role"},
 	{"rbac.authorization.k8s.io/v1", "ClusterRoleBinding"}, {"rbac.authorization.k8s.io/v1", "ClusterRole"},
 	{"v1", "ServiceAccount"}, {"gateway.networking.k8s.io/v1", "GatewayClass"}, {"apiextensions.k8s.io/v1", "CustomResourceDefinition"}, {"v1", "Namespace"},

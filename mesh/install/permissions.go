@@ -17,7 +17,7 @@ var (
 
 // permissions are the control plane's account and what it may do: read the kinds that
 // make the mesh, ask who a token belongs to, write the root certificate, deploy Gateways
-// of the Gateway API, and complete its own webhooks. It may not write anything else
+// of the Gateway API, say in their, their routes' and Ingresses' status what became of them, and complete its own webhooks. It may not write anything else
 // outside of its namespace.
 func (s *Settings) permissions() []any {
 	// Cluster-wide names have the namespace: two installations must not share them.
@@ -34,7 +34,9 @@ func (s *Settings) permissions() []any {
 		rbacv1.PolicyRule{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: making},
 		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"services", "serviceaccounts"}, Verbs: making},
 		rbacv1.PolicyRule{APIGroups: []string{gatewayGroup}, Resources: []string{"gatewayclasses"}, Verbs: []string{"create", "patch"}},
-		rbacv1.PolicyRule{APIGroups: []string{gatewayGroup}, Resources: []string{"gatewayclasses/status", "gateways/status"}, Verbs: []string{"patch"}},
+		rbacv1.PolicyRule{APIGroups: []string{gatewayGroup}, Verbs: []string{"patch"}, Resources: []string{
+			"gatewayclasses/status", "gateways/status", "httproutes/status", "grpcroutes/status", "tlsroutes/status", "tcproutes/status"}},
+		rbacv1.PolicyRule{APIGroups: []string{"networking.k8s.io"}, Resources: []string{"ingresses/status"}, Verbs: []string{"patch"}},
 		rbacv1.PolicyRule{APIGroups: []string{"admissionregistration.k8s.io"}, Resources: []string{"mutatingwebhookconfigurations"},
 			ResourceNames: []string{mutating}, Verbs: []string{"get", "list", "watch", "patch"}},
 		rbacv1.PolicyRule{APIGroups: []string{"admissionregistration.k8s.io"}, Resources: []string{"validatingwebhookconfigurations"},
@@ -44,6 +46,8 @@ func (s *Settings) permissions() []any {
 		{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{incluster.MeshConfigMap}, Verbs: reading},
 		// The name of an object that is being created is not known to the authorizer.
 		{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"create"}},
+		{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"create"}},
+		{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, ResourceNames: []string{incluster.GatewayLease}, Verbs: []string{"get", "update"}},
 	}
 	subjects := []rbacv1.Subject{{Kind: "ServiceAccount", Name: account, Namespace: s.Namespace}}
 	const api = "rbac.authorization.k8s.io"

@@ -29,6 +29,7 @@ type flags struct {
 	trustDomain, tokens, rootOut  string
 
 	cluster                    PlaceOptions
+	ended                      <-chan struct{} // of the place
 	inCluster                  bool
 	webhooks, image, imagePull string
 }
@@ -61,6 +62,13 @@ func Main(ctx context.Context, args []string, stderr io.Writer, open OpenPlace) 
 	if f.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer func() {
+		stop()
+		if c.ended != nil {
+			<-c.ended
+		}
+	}()
 	o, err := c.options(ctx, f, open, stderr)
 	if err != nil {
 		return err

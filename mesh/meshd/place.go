@@ -24,6 +24,9 @@ type Place struct {
 	MeshConfigs   <-chan *meshpb.MeshConfig
 	CA            *identity.CA
 	Authenticator identity.Authenticator
+	// Ended is closed when, after the context's end, everything in the cluster has been
+	// given back; nil: there is nothing.
+	Ended <-chan struct{}
 }
 
 // PlaceOptions tell which cluster.
@@ -63,6 +66,7 @@ func (c *flags) place(ctx context.Context, f *pflag.FlagSet, open OpenPlace, o *
 	if err != nil {
 		return err
 	}
+	c.ended = p.Ended
 	o.Source, o.MeshConfig, o.MeshConfigs, o.CA, o.Authenticator = p.Source, p.MeshConfig, p.MeshConfigs, p.CA, p.Authenticator
 	o.Namespace, o.WebhookAddr, o.Cluster = c.cluster.Namespace, c.webhooks, true
 	if c.image != "" {

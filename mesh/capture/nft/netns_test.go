@@ -233,6 +233,9 @@ func TestProgramReplacesAndRemoves(t *testing.T) {
 				return err
 			}
 		}
+		if addresses := loopbackAddresses(t, l.pod); len(addresses) != 3 {
+			t.Errorf("the loopback interface has %v", addresses)
+		}
 		if err := Remove(); err != nil {
 			return err
 		}
@@ -241,10 +244,29 @@ func TestProgramReplacesAndRemoves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if addresses := loopbackAddresses(t, l.pod); len(addresses) != 2 {
+		t.Errorf("the loopback interface has %v", addresses)
+	}
 	plain := flow{name: "without rules", to: pod4 + ":9080"}
 	if accepted, _, _, err := l.connect(&plain); err != nil || accepted != "pod:9080" {
 		t.Errorf("without rules: %s, %v", accepted, err)
 	}
+}
+
+// loopbackAddresses are those of lo in a namespace.
+func loopbackAddresses(t *testing.T, ns netns.NsHandle) (list []net.Addr) {
+	t.Helper()
+	err := on(ns, 0, 0, func() error {
+		lo, err := net.InterfaceByName("lo")
+		if err == nil {
+			list, err = lo.Addrs()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }
 
 // What somebody else did to the table is found.

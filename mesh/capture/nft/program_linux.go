@@ -67,18 +67,25 @@ func replace(conn *nftables.Conn, t *nftables.Table) {
 	conn.AddTable(t)
 }
 
-// Remove takes all rules away; that there are none is no error.
+// Remove takes all rules away, and the address that the proxy was given; that there are
+// none is no error.
 func Remove() error {
 	conn, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("capture: %w", explain(err))
 	}
-	for _, t := range tables(hasIPv6()) {
+	ipv6 := hasIPv6()
+	for _, t := range tables(ipv6) {
 		conn.AddTable(t)
 		conn.DelTable(t)
 	}
 	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("capture: %w", explain(err))
+	}
+	if ipv6 {
+		if err := disownSource(); err != nil {
+			return fmt.Errorf("capture: %w", err)
+		}
 	}
 	return nil
 }

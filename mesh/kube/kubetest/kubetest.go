@@ -147,7 +147,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
 	case query.Get("watch") == "true":
 		s.watch(w, r)
-	case r.Method == http.MethodPost:
+	case r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "reviews"):
 		s.review(w, r)
 	default:
 		s.object(w, r)
@@ -177,6 +177,8 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) {
 	path, ofStatus := strings.CutSuffix(r.URL.Path, "/status")
 	now := s.objects[path]
 	switch {
+	case r.Method == http.MethodPost, r.Method == http.MethodPut:
+		s.written(w, r)
 	case r.Method == http.MethodPatch:
 		body, _ := io.ReadAll(r.Body)
 		u, err := patched(now, body, r.Header.Get("Content-Type"))
@@ -206,6 +208,32 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) {
 		s.list(w, r)
 	default:
 		refuse(w, http.StatusNotFound, metav1.StatusReasonNotFound)
+	}
+}
+
+// written makes an object that must not be there, or replaces the one of the version that
+// was read.
+func (s *Server) written(w http.ResponseWriter, r *http.Request) {
+	u := &unstructured.Unstructured{}
+	body, _ := io.ReadAll(r.Body)
+	if err := read(body, u); err != nil {
+		refuse(w, http.StatusBadRequest, metav1.StatusReasonBadRequest)
+		return
+	}
+	path := r.URL.Path
+	if r.Method == http.MethodPost {
+		path += "/" + u.GetName()
+	}
+	switch now := s.objects[path]; {
+	case r.Method == http.MethodPost && now != nil:
+		refuse(w, http.StatusConflict, metav1.StatusReasonAlreadyExists)
+	case r.Method == http.MethodPut && now == nil:
+		refuse(w, http.StatusNotFound, metav1.StatusReasonNotFound)
+	case r.Method == http.MethodPut && now.GetResourceVersion() != u.GetResourceVersion():
+		refuse(w, http.StatusConflict, metav1.StatusReasonConflict)
+	default:
+		s.put(path, u)
+		_ = json.NewEncoder(w).Encode(u.Object)
 	}
 }
 
