@@ -10,6 +10,7 @@ import (
 
 	meshpb "istio.io/api/mesh/v1alpha1"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	networkingv1beta1 "istio.io/client-go/pkg/apis/networking/v1beta1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
@@ -17,7 +18,7 @@ import (
 
 // refusedKinds change behaviour in ways that the control plane does not have yet.
 var refusedKinds = []string{
-	"WasmPlugin", "ProxyConfig",
+	"WasmPlugin",
 	"UDPRoute", "BackendTLSPolicy", "ListenerSet",
 }
 
@@ -185,7 +186,7 @@ func (b *builder) unsupported() {
 		}
 	}
 	b.unsupportedFields()
-	for _, kind := range []string{"ServiceEntry", "Sidecar", "EndpointSlice"} {
+	for _, kind := range []string{"ServiceEntry", "Sidecar", "EndpointSlice", "ProxyConfig"} {
 		for _, o := range b.view.Of(kind) {
 			b.unsupportedValues(o)
 		}
@@ -247,6 +248,8 @@ func (b *builder) unsupportedValues(o *config.Object) {
 		b.report(o, config.Error, CodeUnsupported, path, message+" is not supported yet", "")
 	}
 	switch v := o.Value.(type) {
+	case *networkingv1beta1.ProxyConfig:
+		b.unsupportedProxyConfig(o, &v.Spec)
 	case *discoveryv1.EndpointSlice:
 		if v.AddressType == discoveryv1.AddressTypeFQDN {
 			refuse("addressType", "addressType FQDN")

@@ -78,23 +78,36 @@ func defaultProviders() []*meshpb.MeshConfig_ExtensionProvider {
 // default, with the exceptions that Istio makes: defaultConfig and defaultProviders
 // are merged field by field and proxyMetadata key by key, extensionProviders by name.
 func DecodeMeshConfig(file string, firstLine int, data []byte) (*meshpb.MeshConfig, []Diagnostic) {
-	config, found := DefaultMeshConfig(), false
+	config := DefaultMeshConfig()
+	diags := single(file, firstLine, data, "a mesh configuration", func(d *document, n *yaml.Node) {
+		d.key = Key{Kind: "MeshConfig"}
+		if written := d.meshConfig(n, ""); written != nil && !d.failed() {
+			config = written
+		}
+	})
+	if failed(diags) {
+		return nil, diags
+	}
+	return config, diags
+}
+
+// single reads a text that is one document, and no object.
+func single(file string, firstLine int, data []byte, what string, read func(*document, *yaml.Node)) []Diagnostic {
 	var diags []Diagnostic
+	found := false
 	for _, c := range split(firstLine, data) {
 		if c.blank() {
 			continue
 		}
-		d := &document{schemas: newSchemas(), file: file, chunk: c, key: Key{Kind: "MeshConfig"}, at: make(map[string]Position)}
+		d := &document{schemas: newSchemas(), file: file, chunk: c, at: make(map[string]Position)}
 		nodes, err := c.parse()
 		for _, n := range nodes {
 			if found {
-				d.errorf(CodeNotAnObject, n, "", "a mesh configuration is one document, and this is another")
+				d.errorf(CodeNotAnObject, n, "", "%s is one document, and this is another", what)
 				break
 			}
 			found = true
-			if written := d.meshConfig(n, ""); written != nil && !d.failed() {
-				config = written
-			}
+			read(d, n)
 		}
 		diags = append(diags, d.diags...)
 		if err != nil {
@@ -102,10 +115,11 @@ func DecodeMeshConfig(file string, firstLine int, data []byte) (*meshpb.MeshConf
 		}
 	}
 	inOrder(diags)
-	if slices.ContainsFunc(diags, func(f Diagnostic) bool { return f.Severity == Error }) {
-		return nil, diags
-	}
-	return config, diags
+	return diags
+}
+
+func failed(diags []Diagnostic) bool {
+	return slices.ContainsFunc(diags, func(f Diagnostic) bool { return f.Severity == Error })
 }
 
 // meshConfig reads a mesh configuration over the defaults; nil where it has an error.

@@ -110,9 +110,9 @@ func (g *GatewayOptions) template(account string, o *Options) corev1.PodTemplate
 	// A gateway's ports speak what its servers say: clients must not take them for a
 	// sidecar's, which ends mutual TLS on all.
 	delete(pod.Labels, tlsModeKey)
-	s, err := o.annotated(pod)
-	if err != nil {
-		panic(err) // the Pod has no annotations
+	s, problems := o.annotated(pod, g.Namespace)
+	if len(problems) > 0 {
+		panic(problems) // the Pod has no annotations
 	}
 	proxy, err := o.proxy(bootstrapOf{"router", pod, w, s})
 	if err != nil {

@@ -66,8 +66,7 @@ func GatewayAPI(gateway, namespace, name string, g *gatewayv1.Gateway, o Options
 			pod := &made.Spec.Template.Spec
 			// Without container ports a new listener needs no new Pods.
 			pod.Containers[0].Ports = nil
-			// Listeners may be on ports below 1024, and the proxy is no root.
-			pod.SecurityContext.Sysctls = []corev1.Sysctl{{Name: "net.ipv4.ip_unprivileged_port_start", Value: "0"}}
+			openLowPorts(pod)
 		}
 	}
 	return objects

@@ -7,12 +7,11 @@ import (
 	"strings"
 
 	meshpb "istio.io/api/mesh/v1alpha1"
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/build"
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
 	"github.com/windtunnel-mesh/windtunnel/mesh/meshd"
 	"github.com/windtunnel-mesh/windtunnel/mesh/store"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
@@ -39,27 +38,18 @@ func Check(s *spec.Scenario, docs []spec.Document) []config.Diagnostic {
 
 // checkImages finds containers whose image nobody can play.
 func checkImages(catalogue *images.Catalogue, o *config.Object) []config.Diagnostic {
-	var pod corev1.PodSpec
-	field := "spec.template.spec.containers"
-	switch w := o.Value.(type) {
-	case *appsv1.Deployment:
-		pod = w.Spec.Template.Spec
-	case *appsv1.StatefulSet:
-		pod = w.Spec.Template.Spec
-	case *appsv1.ReplicaSet:
-		pod = w.Spec.Template.Spec
-	case *appsv1.DaemonSet:
-		pod = w.Spec.Template.Spec
-	case *corev1.Pod:
-		pod, field = w.Spec, "spec.containers"
-	default:
+	pod, path := inject.PodOf(o)
+	if pod == nil {
 		return nil
 	}
 	var findings []config.Diagnostic
-	for i, c := range pod.Containers {
+	for i, c := range pod.Spec.Containers {
+		if c.Name == inject.ProxyContainer { // what is no proxy's image there is the injector's to replace
+			continue
+		}
 		var unknown *images.UnknownError
 		if _, err := catalogue.Find(o.Name, c.Image); errors.As(err, &unknown) {
-			findings = append(findings, o.Diagnose(config.Error, config.CodeUnknownImage, fmt.Sprintf("%s[%d].image", field, i), err.Error(), unknown.Hint()))
+			findings = append(findings, o.Diagnose(config.Error, config.CodeUnknownImage, fmt.Sprintf("%sspec.containers[%d].image", path, i), err.Error(), unknown.Hint()))
 		}
 	}
 	return findings
