@@ -239,7 +239,7 @@ var supportedFields = []messageFieldNames{
 	{"RouteNamespaces", "from selector"},
 	{"RouteGroupKind", "group kind"},
 	{"GatewaySpecAddress", "type value"},
-	{"GatewayInfrastructure", "labels"},
+	{"GatewayInfrastructure", "labels annotations"},
 	{"HTTPRoute", "metadata spec"},
 	{"HTTPRouteSpec", "parentRefs hostnames rules"},
 	{"ParentReference", "group kind namespace name sectionName port"},

@@ -127,7 +127,6 @@ var refusedFields = []fieldNote{
 	{"GatewaySpec.allowedListeners", "ListenerSets"},
 	{"GatewaySpec.tls", "client certificates; the option gateway.istio.io/tls-terminate-mode of a listener asks for them"},
 	{"GatewaySpec.defaultScope", "Gateways for routes without parents"},
-	{"GatewayInfrastructure.annotations", "annotations of what is deployed"},
 	{"GatewayInfrastructure.parametersRef", "deployments of one's own design"},
 	{"HTTPRouteSpec.useDefaultGateways", "Gateways for routes without parents"},
 	{"TCPRouteSpec.useDefaultGateways", "Gateways for routes without parents"},

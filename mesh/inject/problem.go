@@ -6,6 +6,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 )
@@ -53,8 +54,12 @@ func (ps Problems) Place(o *config.Object, path string) []config.Diagnostic {
 	return found
 }
 
-// Check finds what injection would refuse of the Pods that an object makes.
+// Check finds what injection would refuse of the Pods that an object makes, or that are made
+// for a Gateway of the Gateway API.
 func Check(object *config.Object, ns *corev1.Namespace, o Options) []config.Diagnostic {
+	if g, ok := object.Value.(*gatewayv1.Gateway); ok {
+		return checkGateway(object, g, o)
+	}
 	pod, path := PodOf(object)
 	if pod == nil {
 		return nil

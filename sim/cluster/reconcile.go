@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
@@ -164,6 +165,9 @@ func (c *Cluster) injection() inject.Options {
 func (c *Cluster) Uninjectable(objects []*config.Object) []config.Diagnostic {
 	var found []config.Diagnostic
 	for _, o := range objects {
+		if g, ok := o.Value.(*gatewayv1.Gateway); ok && !c.serves(g) {
+			continue
+		}
 		ns := c.namespace(o.Namespace)
 		for _, other := range objects {
 			if other.Key() == (config.Key{Kind: "Namespace", Name: o.Namespace}) {
