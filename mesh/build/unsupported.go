@@ -70,7 +70,6 @@ var refusedFields = []fieldNote{
 	{"MeshConfig.certificates", "certificates of control planes"},
 	{"MeshConfig.ca_certificates", "further roots of the mesh"},
 	{"MeshConfig.ca", "certificate authorities outside"},
-	{"MeshConfig.discovery_selectors", "namespaces that the control plane does not see"},
 	{"MeshConfig.service_scope_configs", "several clusters"},
 	{"MeshConfig.service_settings", "several clusters"},
 	{"MeshConfig.service_entry_visibility", "visibility of ServiceEntries beyond exportTo"},

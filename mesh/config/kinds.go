@@ -116,6 +116,12 @@ func (k *kind) apiVersion(version string) string {
 	return k.group + "/" + version
 }
 
+// OfMesh reports whether an object configures the mesh: one of Istio's kinds, or of the
+// Gateway API's.
+func OfMesh(o *Object) bool {
+	return slices.Contains([]string{groupNetworking, groupSecurity, groupTelemetry, groupGateway}, o.Group)
+}
+
 // find returns the kind of a group and name, or nil.
 func find(group, name string) *kind {
 	for i := range kinds {
