@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -126,6 +127,7 @@ func failed(diags []Diagnostic) bool {
 func (d *document) meshConfig(n *yaml.Node, path string) *meshpb.MeshConfig {
 	config := DefaultMeshConfig()
 	tree, ok := d.message(n, config.ProtoReflect().Descriptor(), path)
+	d.emptied(tree, join(path, "defaultConfig"))
 	if d.failed() {
 		return nil
 	}
@@ -139,6 +141,26 @@ func (d *document) meshConfig(n *yaml.Node, path string) *meshpb.MeshConfig {
 	}
 	overlay(config.ProtoReflect(), written.ProtoReflect(), tree.(map[string]any))
 	return config
+}
+
+// needed are the fields of defaultConfig that proxies cannot do without: Istio's validation
+// refuses a configuration in which somebody has emptied one.
+var needed = []string{"binaryPath", "configPath", "discoveryAddress", "drainDuration", "proxyAdminPort", "serviceCluster", "statusPort"}
+
+// emptied reports those of them that are written, and written as nothing.
+func (d *document) emptied(tree any, path string) {
+	mesh, _ := tree.(map[string]any)
+	written, _ := mesh["defaultConfig"].(map[string]any)
+	for _, name := range needed {
+		value, ok := written[name]
+		if !ok || value != "" && value != json.Number("0") && value != seconds(0) {
+			continue
+		}
+		at := d.at[join(path, name)]
+		d.diags = append(d.diags, Diagnostic{Severity: Error, Code: CodeValue, Object: d.key, Path: join(path, name), Position: at,
+			Message: join(path, name) + ": proxies cannot do without it", Hint: "leave it out: the default holds",
+			Excerpt: excerpt(d.chunk.lines, d.chunk.first, at.Line)})
+	}
 }
 
 // merged are the message fields of the mesh configuration that are merged field by

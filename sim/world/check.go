@@ -66,7 +66,7 @@ func refusals(mesh *meshpb.MeshConfig, objects []*config.Object) []config.Diagno
 // CheckMesh reads the scenario's MeshConfig, and asks the control plane what it
 // refuses of it or does not follow.
 func CheckMesh(s *spec.Scenario) []config.Diagnostic {
-	mesh, findings := MeshConfig(s)
+	written, mesh, findings := meshConfigOf(s)
 	if mesh == nil {
 		return findings
 	}
@@ -75,16 +75,32 @@ func CheckMesh(s *spec.Scenario) []config.Diagnostic {
 		if d.Code == build.CodeUnknownHost { // what there will be is not known yet
 			continue
 		}
-		d.Position = meshPosition(s)
-		findings = append(findings, d)
+		if written == nil {
+			d.Position = meshPosition(s)
+		}
+		findings = append(findings, written.PlaceMesh(d))
 	}
 	return findings
 }
 
 // MeshConfig is Istio's default MeshConfig with the scenario's on top.
 func MeshConfig(s *spec.Scenario) (*meshpb.MeshConfig, []config.Diagnostic) {
+	_, mesh, findings := meshConfigOf(s)
+	return mesh, findings
+}
+
+// meshConfigOf is MeshConfig with the object that knows where it stands; nil: the scenario's
+// file does not have it.
+func meshConfigOf(s *spec.Scenario) (*config.Object, *meshpb.MeshConfig, []config.Diagnostic) {
 	if len(s.Mesh) == 0 {
-		return config.DefaultMeshConfig(), nil
+		return nil, config.DefaultMeshConfig(), nil
+	}
+	if from := s.MeshSource; from != nil {
+		written, findings := config.DecodeMeshNode(s.MeshPosition.File, from.Line, from.Lines, from.Node)
+		if written == nil {
+			return nil, nil, findings
+		}
+		return written, written.Value.(*config.IstioOperator).MeshConfig, findings
 	}
 	text, err := yaml.Marshal(s.Mesh)
 	if err != nil { // it was YAML before
@@ -94,7 +110,7 @@ func MeshConfig(s *spec.Scenario) (*meshpb.MeshConfig, []config.Diagnostic) {
 	for i := range findings { // the text was written again: only its beginning has a place
 		findings[i].Position, findings[i].Excerpt = meshPosition(s), ""
 	}
-	return mesh, findings
+	return nil, mesh, findings
 }
 
 func meshPosition(s *spec.Scenario) config.Position {
