@@ -15,6 +15,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/analyze"
 	"github.com/windtunnel-mesh/windtunnel/mesh/build"
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
 	"github.com/windtunnel-mesh/windtunnel/mesh/meshd"
 	"github.com/windtunnel-mesh/windtunnel/mesh/store"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/run"
@@ -239,8 +240,8 @@ func analyzeObjects(objects []*config.Object, mesh *meshpb.MeshConfig) []config.
 			in.View, in.MeshConfig = store.NewView(append(offline.View().All(), left...)...), offline.MeshConfig()
 			continue
 		}
-		problem, at := cannot(rest, err)
-		in.Found = append(in.Found, problem)
+		problems, at := cannot(rest, err)
+		in.Found = append(in.Found, problems...)
 		if at < 0 {
 			in.View = store.NewView(objects...)
 			continue
@@ -264,11 +265,17 @@ func analyzeObjects(objects []*config.Object, mesh *meshpb.MeshConfig) []config.
 }
 
 // cannot tells what the cluster could not do, and which object that was about; -1: none.
-func cannot(objects []*config.Object, err error) (config.Diagnostic, int) {
+func cannot(objects []*config.Object, err error) ([]config.Diagnostic, int) {
 	for i, o := range objects {
-		if strings.Contains(err.Error(), o.Key().String()+":") {
-			return o.Diagnose(config.Error, analyze.CodeCannotBeInstalled, "metadata", err.Error(), ""), i
+		if !strings.Contains(err.Error(), o.Key().String()+":") {
+			continue
 		}
+		var problems inject.Problems
+		if errors.As(err, &problems) {
+			_, path := inject.PodOf(o)
+			return problems.Place(o, path), i
+		}
+		return []config.Diagnostic{o.Diagnose(config.Error, analyze.CodeCannotBeInstalled, "metadata", err.Error(), "")}, i
 	}
-	return config.Diagnostic{Severity: config.Error, Code: analyze.CodeCannotBeInstalled, Message: err.Error(), Object: config.Key{Kind: "MeshConfig"}}, -1
+	return []config.Diagnostic{{Severity: config.Error, Code: analyze.CodeCannotBeInstalled, Message: err.Error(), Object: config.Key{Kind: "MeshConfig"}}}, -1
 }

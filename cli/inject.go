@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 	appsv1 "k8s.io/api/apps/v1"
@@ -14,6 +15,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
 	"github.com/windtunnel-mesh/windtunnel/mesh/kube"
+	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
 )
 
 func newInjectCommand(s Streams) *cobra.Command {
@@ -43,28 +45,39 @@ func injectFiles(s Streams, files []string, o inject.Options) error {
 	if len(files) == 0 {
 		return &exit{codeUsage, errors.New("no manifests: -f FILE is needed")}
 	}
-	var out bytes.Buffer
+	var docs []spec.Document
 	for _, file := range files {
-		docs, err := manifests(s.In, file)
+		found, err := manifests(s.In, file)
 		if err != nil {
 			return &exit{codeUsage, err}
 		}
-		for _, d := range docs {
-			objects, findings := config.Decode(d.File, d.Line, d.Text)
-			config.Print(s.Err, findings)
-			for _, f := range findings {
-				if f.Severity == config.Error {
-					return &exit{codeUsage, errors.New("the manifests have problems")}
-				}
-			}
-			for _, object := range objects {
-				text, err := withSidecars(object, o)
-				if err != nil {
-					return &exit{codeUsage, fmt.Errorf("%s: %s: %w", object.Position(), object.Key(), err)}
-				}
-				fmt.Fprintf(&out, "---\n%s", text)
-			}
+		docs = append(docs, found...)
+	}
+	var objects []*config.Object
+	var findings []config.Diagnostic
+	for _, d := range docs {
+		list, found := config.Decode(d.File, d.Line, d.Text)
+		objects, findings = append(objects, list...), append(findings, found...)
+	}
+	for _, object := range objects {
+		if object.Kind == "ProxyConfig" {
+			o.ProxyConfigs = append(o.ProxyConfigs, object)
 		}
+	}
+	for _, object := range objects {
+		findings = append(findings, inject.Check(object, wanting(object.Namespace), o)...)
+	}
+	config.Print(s.Err, findings)
+	if slices.ContainsFunc(findings, func(f config.Diagnostic) bool { return f.Severity == config.Error }) {
+		return &exit{codeUsage, errors.New("the manifests have problems")}
+	}
+	var out bytes.Buffer
+	for _, object := range objects {
+		text, err := withSidecars(object, o)
+		if err != nil {
+			return &exit{codeUsage, fmt.Errorf("%s: %s: %w", object.Position(), object.Key(), err)}
+		}
+		fmt.Fprintf(&out, "---\n%s", text)
 	}
 	_, err := s.Out.Write(out.Bytes())
 	return err

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -45,8 +46,9 @@ func (w *World) ingress(ctx context.Context, host, port string) (entry, error) {
 		return best, err
 	}
 	apis = slices.DeleteFunc(apis, func(u unstructured.Unstructured) bool { return !w.mine(u.GetNamespace()) })
-	if len(apis) == 0 {
-		return best, nil
+	own, err := w.ownBalancers(ctx)
+	if err != nil || len(apis)+len(own) == 0 {
+		return best, err
 	}
 	istios, err := w.client.List(ctx, kube.Resource("networking.istio.io/v1", "Gateway"), "", "")
 	if err != nil {
@@ -54,8 +56,21 @@ func (w *World) ingress(ctx context.Context, host, port string) (entry, error) {
 	}
 	for i := range istios {
 		g, ok := typed[networkingv1.Gateway](&istios[i], "networking.istio.io/v1", "Gateway")
-		if ok && w.selectsIngress(g.Spec.GetSelector()) {
+		if !ok {
+			continue
+		}
+		if w.selectsIngress(g.Spec.GetSelector()) {
 			rank = max(rank, config.ServerRank(&g.Spec, host, number))
+		}
+		for _, b := range own {
+			if len(g.Spec.GetSelector()) > 0 && labels.SelectorFromSet(g.Spec.GetSelector()).Matches(b.pod) {
+				b.rank = max(b.rank, config.ServerRank(&g.Spec, host, number))
+			}
+		}
+	}
+	for _, b := range own {
+		if b.rank > rank {
+			best, rank = b.entry, b.rank
 		}
 	}
 	slices.SortStableFunc(apis, func(a, b unstructured.Unstructured) int {
@@ -76,6 +91,41 @@ func (w *World) ingress(ctx context.Context, host, port string) (entry, error) {
 		}
 	}
 	return best, nil
+}
+
+// balancer is a Service of the scenario's that clients outside reach, with the labels of one
+// of its Pods: it may be before a gateway that people deployed.
+type balancer struct {
+	entry
+	pod  labels.Set
+	rank int
+}
+
+// ownBalancers are the Services of types that clients outside reach, by name.
+func (w *World) ownBalancers(ctx context.Context) ([]*balancer, error) {
+	services, err := w.client.List(ctx, kube.Resource("v1", "Service"), "", "")
+	if err != nil {
+		return nil, err
+	}
+	var list []*balancer
+	for i := range services {
+		u := &services[i]
+		kind, _, _ := unstructured.NestedString(u.Object, "spec", "type")
+		selector, _, _ := unstructured.NestedStringMap(u.Object, "spec", "selector")
+		if !w.mine(u.GetNamespace()) || len(selector) == 0 || kind != string(corev1.ServiceTypeLoadBalancer) && kind != string(corev1.ServiceTypeNodePort) {
+			continue
+		}
+		for _, p := range w.pods() {
+			if p.Namespace == u.GetNamespace() && labels.SelectorFromSet(selector).Matches(labels.Set(p.Labels)) {
+				list = append(list, &balancer{entry: entry{u.GetNamespace(), u.GetName()}, pod: p.Labels})
+				break
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b *balancer) int {
+		return cmp.Or(cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.name, b.name))
+	})
+	return list, nil
 }
 
 // outside tells whether clients outside of a cluster could reach a Service. Those of the

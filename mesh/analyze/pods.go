@@ -6,6 +6,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
@@ -50,7 +51,19 @@ func (a *analysis) templates() {
 			a.applicationUser(o, t)
 			a.imageAuto(o, t)
 		}
+		if g, ok := o.Value.(*gatewayv1.Gateway); ok && a.ours(g) {
+			a.found = append(a.found, inject.Check(o, nil, inject.Options{ProxyImage: "auto"})...)
+		}
 	}
+}
+
+// ours tells whether the mesh serves a Gateway of the Gateway API.
+func (a *analysis) ours(g *gatewayv1.Gateway) bool {
+	var class *gatewayv1.GatewayClass
+	if o := a.view.Get("GatewayClass", "", string(g.Spec.GatewayClassName)); o != nil {
+		class, _ = o.Value.(*gatewayv1.GatewayClass)
+	}
+	return config.GatewayClassOurs(string(g.Spec.GatewayClassName), class)
 }
 
 // injected tells whether Pods of a template get a sidecar, and why or why not.

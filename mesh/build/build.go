@@ -58,6 +58,7 @@ var processors = []struct {
 	name string
 	run  func(*builder)
 }{
+	{"discovery", (*builder).discovery},
 	{"what is not supported", (*builder).unsupported},
 	{"settings", (*builder).settings},
 	{"workloads", (*builder).workloads},

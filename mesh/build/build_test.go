@@ -131,8 +131,8 @@ func TestMeshConfigDefaultsAreAccepted(t *testing.T) {
 }
 
 func TestMeshConfigIsRefusedByName(t *testing.T) {
-	_, found := made(t, services, &meshpb.MeshConfig{DiscoverySelectors: []*meshpb.LabelSelector{{}}})
-	if len(found) != 1 || !strings.Contains(found[0].Message, "meshConfig.discoverySelectors") {
+	_, found := made(t, services, &meshpb.MeshConfig{CaCertificates: []*meshpb.MeshConfig_CertificateData{{}}})
+	if len(found) != 1 || !strings.Contains(found[0].Message, "meshConfig.caCertificates") {
 		t.Errorf("found %v", found)
 	}
 }

@@ -249,6 +249,7 @@ func (b *builder) selectors() {
 		}
 	}
 	b.authorizationSelectors()
+	b.proxyConfigSelectors()
 }
 
 func (b *builder) noWorkload(o *config.Object, path, namespace string, labels map[string]string) {

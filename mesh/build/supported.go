@@ -136,8 +136,9 @@ var supportedFields = []messageFieldNames{
 	{"EnvoyFilter.Patch", "operation value"},
 
 	// MeshConfig.
-	{"MeshConfig", "proxy_listen_port proxy_inbound_listen_port connect_timeout protocol_detection_timeout tcp_keepalive enable_tracing access_log_file access_log_format access_log_encoding default_config outbound_traffic_policy inbound_traffic_policy enable_auto_mtls trust_domain trust_domain_aliases default_service_export_to default_virtual_service_export_to default_destination_rule_export_to root_namespace locality_lb_setting dns_refresh_rate h2_upgrade_policy extension_providers default_providers path_normalization default_http_retry_policy mesh_mTLS default_traffic_policy ingress_class ingress_service ingress_controller_mode ingress_selector"},
+	{"MeshConfig", "proxy_listen_port proxy_inbound_listen_port connect_timeout protocol_detection_timeout tcp_keepalive enable_tracing access_log_file access_log_format access_log_encoding default_config outbound_traffic_policy inbound_traffic_policy enable_auto_mtls trust_domain trust_domain_aliases default_service_export_to default_virtual_service_export_to default_destination_rule_export_to root_namespace locality_lb_setting dns_refresh_rate h2_upgrade_policy extension_providers default_providers path_normalization default_http_retry_policy mesh_mTLS default_traffic_policy ingress_class ingress_service ingress_controller_mode ingress_selector discovery_selectors"},
 	{"ProxyConfig", "tracing gateway_topology drain_duration termination_drain_duration hold_application_until_proxy_starts interception_mode concurrency proxy_metadata"},
+	{"ProxyConfig", "metadata spec selector environment_variables"},
 	{"Topology", "num_trusted_proxies forward_client_cert_details proxy_protocol"},
 	{"Tracing", "sampling zipkin max_path_tag_length"},
 	{"Tracing.Zipkin", "address"},
@@ -238,7 +239,7 @@ var supportedFields = []messageFieldNames{
 	{"RouteNamespaces", "from selector"},
 	{"RouteGroupKind", "group kind"},
 	{"GatewaySpecAddress", "type value"},
-	{"GatewayInfrastructure", "labels"},
+	{"GatewayInfrastructure", "labels annotations"},
 	{"HTTPRoute", "metadata spec"},
 	{"HTTPRouteSpec", "parentRefs hostnames rules"},
 	{"ParentReference", "group kind namespace name sectionName port"},
@@ -423,6 +424,7 @@ var elsewhereFields = []struct{ message, fields, why string }{
 	{"AuthorizationPolicy", "status", "written by a cluster"},
 	{"RequestAuthentication", "status", "written by a cluster"},
 	{"Telemetry", "status", "written by a cluster"},
+	{"ProxyConfig", "status", "written by a cluster"},
 	{"EnvoyFilter", "status", "written by a cluster"},
 
 	{"Service", "status", "written by a cluster"},

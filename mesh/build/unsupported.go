@@ -10,6 +10,7 @@ import (
 
 	meshpb "istio.io/api/mesh/v1alpha1"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	networkingv1beta1 "istio.io/client-go/pkg/apis/networking/v1beta1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
@@ -17,7 +18,7 @@ import (
 
 // refusedKinds change behaviour in ways that the control plane does not have yet.
 var refusedKinds = []string{
-	"WasmPlugin", "ProxyConfig",
+	"WasmPlugin",
 	"UDPRoute", "BackendTLSPolicy", "ListenerSet",
 }
 
@@ -69,7 +70,6 @@ var refusedFields = []fieldNote{
 	{"MeshConfig.certificates", "certificates of control planes"},
 	{"MeshConfig.ca_certificates", "further roots of the mesh"},
 	{"MeshConfig.ca", "certificate authorities outside"},
-	{"MeshConfig.discovery_selectors", "namespaces that the control plane does not see"},
 	{"MeshConfig.service_scope_configs", "several clusters"},
 	{"MeshConfig.service_settings", "several clusters"},
 	{"MeshConfig.service_entry_visibility", "visibility of ServiceEntries beyond exportTo"},
@@ -126,7 +126,6 @@ var refusedFields = []fieldNote{
 	{"GatewaySpec.allowedListeners", "ListenerSets"},
 	{"GatewaySpec.tls", "client certificates; the option gateway.istio.io/tls-terminate-mode of a listener asks for them"},
 	{"GatewaySpec.defaultScope", "Gateways for routes without parents"},
-	{"GatewayInfrastructure.annotations", "annotations of what is deployed"},
 	{"GatewayInfrastructure.parametersRef", "deployments of one's own design"},
 	{"HTTPRouteSpec.useDefaultGateways", "Gateways for routes without parents"},
 	{"TCPRouteSpec.useDefaultGateways", "Gateways for routes without parents"},
@@ -185,7 +184,7 @@ func (b *builder) unsupported() {
 		}
 	}
 	b.unsupportedFields()
-	for _, kind := range []string{"ServiceEntry", "Sidecar", "EndpointSlice"} {
+	for _, kind := range []string{"ServiceEntry", "Sidecar", "EndpointSlice", "ProxyConfig"} {
 		for _, o := range b.view.Of(kind) {
 			b.unsupportedValues(o)
 		}
@@ -247,6 +246,8 @@ func (b *builder) unsupportedValues(o *config.Object) {
 		b.report(o, config.Error, CodeUnsupported, path, message+" is not supported yet", "")
 	}
 	switch v := o.Value.(type) {
+	case *networkingv1beta1.ProxyConfig:
+		b.unsupportedProxyConfig(o, &v.Spec)
 	case *discoveryv1.EndpointSlice:
 		if v.AddressType == discoveryv1.AddressTypeFQDN {
 			refuse("addressType", "addressType FQDN")

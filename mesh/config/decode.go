@@ -307,14 +307,7 @@ func (d *document) finish(n *yaml.Node, h *head, raw []byte, value any) *Object 
 	}
 }
 
-func (d *document) failed() bool {
-	for _, f := range d.diags {
-		if f.Severity == Error {
-			return true
-		}
-	}
-	return false
-}
+func (d *document) failed() bool { return failed(d.diags) }
 
 // assign puts checked JSON into a typed value.
 func assign(tree, value any) error {

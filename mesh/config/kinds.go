@@ -74,7 +74,7 @@ var kinds = []kind{
 	{groupNetworking, []string{"v1", "v1beta1", "v1alpha3"}, "WorkloadGroup", false, of[networkingv1.WorkloadGroup], nil, nil},
 	{groupNetworking, []string{"v1", "v1beta1", "v1alpha3"}, "Sidecar", false, of[networkingv1.Sidecar], nil, validateSidecar},
 	{groupNetworking, []string{"v1alpha3"}, "EnvoyFilter", false, of[networkingv1alpha3.EnvoyFilter], nil, nil},
-	{groupNetworking, []string{"v1beta1"}, "ProxyConfig", false, of[networkingv1beta1.ProxyConfig], nil, nil},
+	{groupNetworking, []string{"v1beta1"}, "ProxyConfig", false, of[networkingv1beta1.ProxyConfig], nil, validateProxyConfig},
 
 	{groupSecurity, []string{"v1", "v1beta1"}, "PeerAuthentication", false, of[securityv1.PeerAuthentication], nil, validatePeerAuthentication},
 	{groupSecurity, []string{"v1", "v1beta1"}, "RequestAuthentication", false, of[securityv1.RequestAuthentication], nil, nil},
@@ -114,6 +114,12 @@ func (k *kind) apiVersion(version string) string {
 		return version
 	}
 	return k.group + "/" + version
+}
+
+// OfMesh reports whether an object configures the mesh: one of Istio's kinds, or of the
+// Gateway API's.
+func OfMesh(o *Object) bool {
+	return slices.Contains([]string{groupNetworking, groupSecurity, groupTelemetry, groupGateway}, o.Group)
 }
 
 // find returns the kind of a group and name, or nil.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -78,23 +79,36 @@ func defaultProviders() []*meshpb.MeshConfig_ExtensionProvider {
 // default, with the exceptions that Istio makes: defaultConfig and defaultProviders
 // are merged field by field and proxyMetadata key by key, extensionProviders by name.
 func DecodeMeshConfig(file string, firstLine int, data []byte) (*meshpb.MeshConfig, []Diagnostic) {
-	config, found := DefaultMeshConfig(), false
+	config := DefaultMeshConfig()
+	diags := single(file, firstLine, data, "a mesh configuration", func(d *document, n *yaml.Node) {
+		d.key = Key{Kind: "MeshConfig"}
+		if written := d.meshConfig(n, ""); written != nil && !d.failed() {
+			config = written
+		}
+	})
+	if failed(diags) {
+		return nil, diags
+	}
+	return config, diags
+}
+
+// single reads a text that is one document, and no object.
+func single(file string, firstLine int, data []byte, what string, read func(*document, *yaml.Node)) []Diagnostic {
 	var diags []Diagnostic
+	found := false
 	for _, c := range split(firstLine, data) {
 		if c.blank() {
 			continue
 		}
-		d := &document{schemas: newSchemas(), file: file, chunk: c, key: Key{Kind: "MeshConfig"}, at: make(map[string]Position)}
+		d := &document{schemas: newSchemas(), file: file, chunk: c, at: make(map[string]Position)}
 		nodes, err := c.parse()
 		for _, n := range nodes {
 			if found {
-				d.errorf(CodeNotAnObject, n, "", "a mesh configuration is one document, and this is another")
+				d.errorf(CodeNotAnObject, n, "", "%s is one document, and this is another", what)
 				break
 			}
 			found = true
-			if written := d.meshConfig(n, ""); written != nil && !d.failed() {
-				config = written
-			}
+			read(d, n)
 		}
 		diags = append(diags, d.diags...)
 		if err != nil {
@@ -102,16 +116,18 @@ func DecodeMeshConfig(file string, firstLine int, data []byte) (*meshpb.MeshConf
 		}
 	}
 	inOrder(diags)
-	if slices.ContainsFunc(diags, func(f Diagnostic) bool { return f.Severity == Error }) {
-		return nil, diags
-	}
-	return config, diags
+	return diags
+}
+
+func failed(diags []Diagnostic) bool {
+	return slices.ContainsFunc(diags, func(f Diagnostic) bool { return f.Severity == Error })
 }
 
 // meshConfig reads a mesh configuration over the defaults; nil where it has an error.
 func (d *document) meshConfig(n *yaml.Node, path string) *meshpb.MeshConfig {
 	config := DefaultMeshConfig()
 	tree, ok := d.message(n, config.ProtoReflect().Descriptor(), path)
+	d.emptied(tree, join(path, "defaultConfig"))
 	if d.failed() {
 		return nil
 	}
@@ -125,6 +141,26 @@ func (d *document) meshConfig(n *yaml.Node, path string) *meshpb.MeshConfig {
 	}
 	overlay(config.ProtoReflect(), written.ProtoReflect(), tree.(map[string]any))
 	return config
+}
+
+// needed are the fields of defaultConfig that proxies cannot do without: Istio's validation
+// refuses a configuration in which somebody has emptied one.
+var needed = []string{"binaryPath", "configPath", "discoveryAddress", "drainDuration", "proxyAdminPort", "serviceCluster", "statusPort"}
+
+// emptied reports those of them that are written, and written as nothing.
+func (d *document) emptied(tree any, path string) {
+	mesh, _ := tree.(map[string]any)
+	written, _ := mesh["defaultConfig"].(map[string]any)
+	for _, name := range needed {
+		value, ok := written[name]
+		if !ok || value != "" && value != json.Number("0") && value != seconds(0) {
+			continue
+		}
+		at := d.at[join(path, name)]
+		d.diags = append(d.diags, Diagnostic{Severity: Error, Code: CodeValue, Object: d.key, Path: join(path, name), Position: at,
+			Message: join(path, name) + ": proxies cannot do without it", Hint: "leave it out: the default holds",
+			Excerpt: excerpt(d.chunk.lines, d.chunk.first, at.Line)})
+	}
 }
 
 // merged are the message fields of the mesh configuration that are merged field by

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -45,5 +46,25 @@ func TestMeshConfigEmptyAndWrong(t *testing.T) {
 	m, diags = DecodeMeshConfig("mesh.yaml", 1, []byte("accessLogFil: x\nconnectTimeout: 10\n"))
 	if m != nil || len(diags) != 2 || diags[0].Hint != `did you mean "accessLogFile"?` || diags[1].Position.String() != "mesh.yaml:2:17" {
 		t.Errorf("%v %v", m, diags)
+	}
+}
+
+// What proxies need cannot be taken from them: a zero that somebody wrote is no default.
+func TestMeshConfigEmptied(t *testing.T) {
+	m, diags := DecodeMeshConfig("mesh.yaml", 1, []byte(`
+defaultConfig:
+  concurrency: 0
+  statusPort: 0
+  discoveryAddress: ""
+  drainDuration: 0s
+  terminationDrainDuration: 0s
+`))
+	var got []string
+	for _, d := range diags {
+		got = append(got, d.Position.String()+" "+d.Path)
+	}
+	want := []string{"mesh.yaml:4:15 defaultConfig.statusPort", "mesh.yaml:5:21 defaultConfig.discoveryAddress", "mesh.yaml:6:18 defaultConfig.drainDuration"}
+	if m != nil || !slices.Equal(got, want) {
+		t.Errorf("found %q", got)
 	}
 }

@@ -150,7 +150,11 @@ func (g *gateways) gateway(ctx context.Context, o *config.Object, b basis) error
 	name, made := config.GatewayService(o.Name, spec)
 	var objects []*unstructured.Unstructured
 	if made {
-		for _, m := range inject.GatewayAPI(o.Name, o.Namespace, name, spec, g.inject) {
+		all, problems := inject.GatewayAPI(spec, o.Name, o.Namespace, name, g.inject)
+		if len(problems) > 0 { // what was made before stays as it is
+			return g.status(ctx, now, b, problems.Error())
+		}
+		for _, m := range all {
 			u, err := kube.From(m)
 			if err != nil {
 				return err

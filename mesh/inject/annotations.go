@@ -1,7 +1,6 @@
 package inject
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	"sigs.k8s.io/yaml"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/capture"
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
@@ -35,6 +33,7 @@ type settings struct {
 	resources    corev1.ResourceRequirements
 	probes       bool
 	readiness    timing
+	template     string
 	config       map[string]any // of proxy.istio.io/config, for the node's metadata
 }
 
@@ -118,37 +117,32 @@ var annotations = map[string]annotation{
 		return nil
 	}),
 
-	"inject.istio.io/templates": func(_ *settings, v string) error {
-		if v != "sidecar" {
-			return fmt.Errorf("template %q is not supported, only sidecar", v)
-		}
-		return nil
-	},
-	"proxy.istio.io/config": proxyConfig,
+	templatesKey: template,
+	configKey:    keep, // see settings.proxyConfigs
 }
 
 // families are the prefixes of annotations that speak to the injector.
 var families = []string{"sidecar.istio.io/", "status.sidecar.istio.io/", "readiness.status.sidecar.istio.io/",
 	"traffic.sidecar.istio.io/", "inject.istio.io/", "proxy.istio.io/", "prometheus.istio.io/"}
 
-// annotated applies a Pod's annotations and reports everything that is wrong with them.
-func (o *Options) annotated(pod *corev1.Pod) (*settings, error) {
+// annotated applies a Pod's annotations and the ProxyConfigs for it, and reports everything
+// that is wrong with them.
+func (o *Options) annotated(pod *corev1.Pod, namespace string) (*settings, Problems) {
 	c := *o.Capture
 	s := &settings{image: o.ProxyImage, hold: o.HoldApplication, drain: o.Drain, keepProbes: o.KeepProbes, capture: &c,
-		native: o.NativeSidecars, mergeMetrics: true, none: o.NoCapture,
+		native: o.NativeSidecars, mergeMetrics: true, none: o.NoCapture, template: sidecarTemplate,
 		listeners: o.ListenerDrain, concurrency: int(o.Concurrency), metadata: maps.Clone(o.Metadata),
 		probes: true, readiness: timing{period: 15, failures: 4}}
-	var errs []error
+	problems := s.proxyConfigs(o, pod, namespace)
 	for _, key := range slices.Sorted(maps.Keys(pod.Annotations)) {
-		value := pod.Annotations[key]
 		apply := annotations[key]
 		switch {
 		case apply != nil:
-			if err := apply(s, value); err != nil {
-				errs = append(errs, fmt.Errorf("annotation %s: %w", key, err))
+			if err := apply(s, pod.Annotations[key]); err != nil {
+				problems = append(problems, ofAnnotation(key, ": "+err.Error()))
 			}
 		case slices.ContainsFunc(families, func(family string) bool { return strings.HasPrefix(key, family) }):
-			errs = append(errs, fmt.Errorf("annotation %s is not supported", key))
+			problems = append(problems, ofAnnotation(key, " is not supported"))
 		}
 	}
 	if s.none {
@@ -157,7 +151,13 @@ func (o *Options) annotated(pod *corev1.Pod) (*settings, error) {
 	if s.resources.Requests == nil && s.resources.Limits == nil {
 		s.resources = defaultResources()
 	}
-	return s, errors.Join(errs...)
+	return s, problems
+}
+
+// ofAnnotation is what is wrong with an annotation as a whole.
+func ofAnnotation(key, message string) Problem {
+	return Problem{annotationsPath + key, config.Diagnostic{Severity: config.Error, Code: CodeRefused,
+		Message: "annotation " + key + message}}
 }
 
 func defaultResources() corev1.ResourceRequirements {
@@ -220,77 +220,4 @@ func more(ports *[]uint16, v string) error {
 	}
 	*ports = all
 	return err
-}
-
-// podConfig is what may stand in proxy.istio.io/config. What does holds instead of the
-// mesh's defaultConfig; the variables of proxyMetadata do so one by one.
-type podConfig struct {
-	HoldApplicationUntilProxyStarts *bool             `json:"holdApplicationUntilProxyStarts,omitempty"`
-	Concurrency                     *uint16           `json:"concurrency,omitempty"`
-	ProxyStatsMatcher               *statsMatcher     `json:"proxyStatsMatcher,omitempty"`
-	DrainDuration                   string            `json:"drainDuration,omitempty"`
-	TerminationDrainDuration        string            `json:"terminationDrainDuration,omitempty"`
-	InterceptionMode                string            `json:"interceptionMode,omitempty"`
-	ProxyMetadata                   map[string]string `json:"proxyMetadata,omitempty"`
-}
-
-// statsMatcher asks for more statistics than Istio's proxy keeps; ours keeps all.
-type statsMatcher struct {
-	InclusionPrefixes []string `json:"inclusionPrefixes,omitempty"`
-	InclusionRegexps  []string `json:"inclusionRegexps,omitempty"`
-	InclusionSuffixes []string `json:"inclusionSuffixes,omitempty"`
-}
-
-func proxyConfig(s *settings, v string) error {
-	var c podConfig
-	if err := yaml.UnmarshalStrict([]byte(v), &c); err != nil {
-		return fmt.Errorf("%w (supported are holdApplicationUntilProxyStarts, concurrency, proxyStatsMatcher, drainDuration, "+
-			"terminationDrainDuration, interceptionMode, and of proxyMetadata %s)", err, strings.Join(config.ProxyMetadata, " and "))
-	}
-	if c.HoldApplicationUntilProxyStarts != nil {
-		s.hold = *c.HoldApplicationUntilProxyStarts
-	}
-	if c.Concurrency != nil {
-		s.concurrency = int(*c.Concurrency)
-	}
-	if c.InterceptionMode != "" {
-		if err := interceptionMode(s, c.InterceptionMode); err != nil {
-			return err
-		}
-	}
-	if err := s.ending(&c); err != nil {
-		return err
-	}
-	return yaml.Unmarshal([]byte(v), &s.config)
-}
-
-// ending takes over how connections and the proxy are to end.
-func (s *settings) ending(c *podConfig) error {
-	if v := c.DrainDuration; v != "" {
-		d, err := time.ParseDuration(v)
-		if err != nil {
-			return fmt.Errorf("drainDuration %q: expected a duration, such as 45s", v)
-		}
-		if err := config.CheckDrain(d); err != nil {
-			return err
-		}
-		s.listeners = &d
-	}
-	if v := c.TerminationDrainDuration; v != "" {
-		d, err := time.ParseDuration(v)
-		if err != nil || d < 0 || d%time.Second != 0 {
-			return fmt.Errorf("terminationDrainDuration %q: expected whole seconds, such as 30s", v)
-		}
-		s.drain = &d
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.ProxyMetadata)) {
-		if err := config.CheckProxyMetadata(name, c.ProxyMetadata[name]); err != nil {
-			return fmt.Errorf("proxyMetadata: %w", err)
-		}
-		if s.metadata == nil {
-			s.metadata = map[string]string{}
-		}
-		s.metadata[name] = c.ProxyMetadata[name]
-	}
-	return nil
 }

@@ -171,7 +171,7 @@ func (o *Options) metadata(b bootstrapOf) object {
 	}
 	var names []string
 	ports := []corev1.ContainerPort{}
-	for _, c := range b.pod.Spec.Containers {
+	for _, c := range applications(b.pod) {
 		names = append(names, c.Name)
 		ports = append(ports, c.Ports...)
 	}

@@ -25,8 +25,11 @@ type GatewayOptions struct {
 	Namespace string // istio-system
 	// Labels select the gateway's Pods; by default app: NAME and istio: NAME without
 	// "istio-", as Gateways select them.
-	Labels   map[string]string
-	Replicas int32 // 1
+	Labels map[string]string
+	// Annotations are those of all that is made, the Pods included: they say how proxies are
+	// configured.
+	Annotations map[string]string
+	Replicas    int32 // 1
 	// Account is the Pods' ServiceAccount: NAME-service-account by default.
 	Account string
 	// ServiceType is LoadBalancer, and ClusterIP for names that end in "egressgateway".
@@ -71,9 +74,19 @@ func (g *GatewayOptions) setDefaults() {
 }
 
 // Gateway makes a gateway's ServiceAccount, Service and Deployment. Its Pods are the
-// proxy alone, of type router, and are not injected. It panics without a name and a
-// proxy image: these are the program's, not a user's.
+// proxy alone, of type router, and are not injected. It panics where deployed refuses:
+// what is in the options is the program's, not a user's.
 func Gateway(g GatewayOptions, o Options) []Object {
+	objects, problems := deployed(g, o)
+	if len(problems) > 0 {
+		panic(problems)
+	}
+	return objects
+}
+
+// deployed makes a gateway's objects, unless there are problems with its annotations. It
+// panics without a name and a proxy image.
+func deployed(g GatewayOptions, o Options) ([]Object, Problems) {
 	if g.Name == "" {
 		panic("inject: a gateway without a name")
 	}
@@ -82,7 +95,11 @@ func Gateway(g GatewayOptions, o Options) []Object {
 	}
 	g.setDefaults()
 	meta := func() metav1.ObjectMeta {
-		return metav1.ObjectMeta{Name: g.Name, Namespace: g.Namespace, Labels: maps.Clone(g.Labels)}
+		return metav1.ObjectMeta{Name: g.Name, Namespace: g.Namespace, Labels: maps.Clone(g.Labels), Annotations: maps.Clone(g.Annotations)}
+	}
+	template, problems := g.template(&o)
+	if len(problems) > 0 {
+		return nil, problems
 	}
 	account := &corev1.ServiceAccount{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"}, ObjectMeta: meta()}
 	account.Name = g.Account
@@ -95,24 +112,24 @@ func Gateway(g GatewayOptions, o Options) []Object {
 		Spec: appsv1.DeploymentSpec{
 			Replicas: &g.Replicas,
 			Selector: &metav1.LabelSelector{MatchLabels: maps.Clone(g.Labels)},
-			Template: g.template(account.Name, &o),
+			Template: template,
 		},
 	}
-	return []Object{account, service, deployment}
+	return []Object{account, service, deployment}, nil
 }
 
-func (g *GatewayOptions) template(account string, o *Options) corev1.PodTemplateSpec {
-	w := workload{namespace: g.Namespace, name: g.Name, account: account,
+func (g *GatewayOptions) template(o *Options) (corev1.PodTemplateSpec, Problems) {
+	w := workload{namespace: g.Namespace, name: g.Name, account: g.Account,
 		owner: fmt.Sprintf("kubernetes://apis/apps/v1/namespaces/%s/deployments/%s", g.Namespace, g.Name)}
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: maps.Clone(g.Labels)}}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: maps.Clone(g.Labels), Annotations: maps.Clone(g.Annotations)}}
 	pod.Labels = addLabels(pod.Labels, w)
 	pod.Labels[injectKey] = "false"
 	// A gateway's ports speak what its servers say: clients must not take them for a
 	// sidecar's, which ends mutual TLS on all.
 	delete(pod.Labels, tlsModeKey)
-	s, err := o.annotated(pod)
-	if err != nil {
-		panic(err) // the Pod has no annotations
+	s, problems := o.annotated(pod, g.Namespace)
+	if len(problems) > 0 {
+		return corev1.PodTemplateSpec{}, problems
 	}
 	proxy, err := o.proxy(bootstrapOf{"router", pod, w, s})
 	if err != nil {
@@ -130,11 +147,11 @@ func (g *GatewayOptions) template(account string, o *Options) corev1.PodTemplate
 	return corev1.PodTemplateSpec{
 		ObjectMeta: pod.ObjectMeta,
 		Spec: corev1.PodSpec{
-			ServiceAccountName: account,
+			ServiceAccountName: g.Account,
 			Containers:         []corev1.Container{*proxy},
 			Volumes:            volumes(),
 			SecurityContext: &corev1.PodSecurityContext{
 				RunAsUser: pointer(ProxyUser), RunAsGroup: pointer(ProxyUser), RunAsNonRoot: pointer(true)},
 		},
-	}
+	}, nil
 }

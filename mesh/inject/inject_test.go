@@ -245,7 +245,7 @@ func TestMistakesAreReportedByName(t *testing.T) {
 		"prometheus.istio.io/merge-metrics":               "perhaps",
 		"traffic.sidecar.istio.io/excludeInboundPorts":    "80,http",
 		"traffic.sidecar.istio.io/kubevirtInterfaces":     "eth1",
-		"inject.istio.io/templates":                       "gateway",
+		"inject.istio.io/templates":                       "waypoint",
 		"proxy.istio.io/config":                           "holdApplication: true",
 		"status.sidecar.istio.io/port":                    "80",
 		"readiness.status.sidecar.istio.io/periodSeconds": "-1",
@@ -258,7 +258,7 @@ func TestMistakesAreReportedByName(t *testing.T) {
 		}
 	}
 	pod := details(t)
-	pod.Spec.Containers[0].Name = ProxyContainer
+	pod.Spec.Containers[0].Name = InitContainer
 	if _, _, err := Pod(pod, enabled, options); err == nil || !strings.Contains(err.Error(), "of its own") {
 		t.Errorf("error %v", err)
 	}

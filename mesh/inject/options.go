@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/capture"
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 )
 
 // Names and places that the injector and what starts the containers agree on.
@@ -72,8 +73,12 @@ type Options struct {
 	Concurrency uint16
 	// NoCapture is the interception mode NONE: nothing is captured, whatever Capture says.
 	NoCapture bool
-	// Metadata are variables of proxyMetadata, of those in config.ProxyMetadata.
+	// Metadata are variables of proxyMetadata, which config.CheckProxyMetadata has let pass.
 	Metadata map[string]string
+	// ProxyConfigs are those of the cluster, as objects; RootNamespace has those for the whole
+	// mesh, istio-system.
+	ProxyConfigs  []*config.Object
+	RootNamespace string
 	// NativeSidecars makes the proxy an init container that keeps running: it starts before
 	// the application and ends after it. Kubernetes has them since 1.29.
 	NativeSidecars bool
@@ -96,6 +101,7 @@ func (o Options) Under(mesh *meshpb.MeshConfig) Options {
 	o.Concurrency = uint16(c.GetConcurrency().GetValue())
 	o.NoCapture = c.GetInterceptionMode() == meshpb.ProxyConfig_NONE
 	o.Metadata = c.GetProxyMetadata()
+	o.RootNamespace = mesh.GetRootNamespace()
 	return o
 }
 
@@ -106,7 +112,7 @@ func (o *Options) setDefaults() error {
 	for _, d := range []struct {
 		value *string
 		is    string
-	}{{&o.Revision, "default"}, {&o.SystemNamespace, "istio-system"}, {&o.ClusterDomain, "cluster.local"},
+	}{{&o.Revision, "default"}, {&o.SystemNamespace, "istio-system"}, {&o.RootNamespace, "istio-system"}, {&o.ClusterDomain, "cluster.local"},
 		{&o.ClusterID, "Kubernetes"}, {&o.MeshID, "cluster.local"}, {&o.Version, "1.31.0"}} {
 		if *d.value == "" {
 			*d.value = d.is

@@ -2,7 +2,6 @@ package inject
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,12 +22,9 @@ func Pod(pod *corev1.Pod, ns *corev1.Namespace, o Options) (result *corev1.Pod, 
 	if err := o.setDefaults(); err != nil {
 		return nil, false, err
 	}
-	s, err := o.annotated(pod)
-	if err != nil {
-		return nil, false, err
-	}
-	if err := conflicts(pod); err != nil {
-		return nil, false, err
+	s, problems := o.annotated(pod, namespaceOf(pod, ns))
+	if problems = append(problems, conflicts(pod, s)...); len(problems) > 0 {
+		return nil, false, problems
 	}
 	if err := o.add(result, ns, s); err != nil {
 		return nil, false, err
@@ -36,29 +32,37 @@ func Pod(pod *corev1.Pod, ns *corev1.Namespace, o Options) (result *corev1.Pod, 
 	return result, true, nil
 }
 
-// conflicts finds containers and volumes of the Pod's own under the sidecar's names.
-func conflicts(pod *corev1.Pod) error {
-	var errs []error
-	for _, c := range allContainers(pod) {
-		if c.Name == InitContainer || c.Name == ProxyContainer {
-			errs = append(errs, fmt.Errorf("the Pod has a container %s of its own: merging is not supported", c.Name))
-		}
-	}
-	for _, v := range pod.Spec.Volumes {
-		if v.Name == tokenVolume || v.Name == rootVolume {
-			errs = append(errs, fmt.Errorf("the Pod has a volume %s of its own", v.Name))
-		}
-	}
-	return errors.Join(errs...)
-}
-
+// add puts the proxy into a Pod. A gateway is the proxy alone: nothing is captured, nobody
+// waits for it, and clients must not take its ports for a sidecar's.
 func (o *Options) add(pod *corev1.Pod, ns *corev1.Namespace, s *settings) error {
 	w := workloadOf(pod, ns)
+	_, ownMode := pod.Labels[tlsModeKey]
 	pod.Labels = addLabels(pod.Labels, w)
-	proxy, err := o.proxy(bootstrapOf{"sidecar", pod, w, s})
+	kind := "sidecar"
+	if s.template == gatewayTemplate {
+		kind, s.capture, s.hold, s.native = "router", nil, false, false
+		openLowPorts(&pod.Spec)
+		if !ownMode {
+			delete(pod.Labels, tlsModeKey)
+		}
+	}
+	proxy, err := o.proxy(bootstrapOf{kind, pod, w, s})
 	if err != nil {
 		return err
 	}
+	if err := s.serve(pod, proxy); err != nil {
+		return err
+	}
+	for _, key := range []string{"kubectl.kubernetes.io/default-container", "kubectl.kubernetes.io/default-logs-container"} {
+		if apps := applications(pod); pod.Annotations[key] == "" && len(apps) > 0 {
+			pod.Annotations[key] = apps[0].Name
+		}
+	}
+	return o.place(pod, proxy, s)
+}
+
+// serve has the proxy answer for the applications: their probes, their metrics.
+func (s *settings) serve(pod *corev1.Pod, proxy *corev1.Container) error {
 	if !s.keepProbes {
 		probers, err := rewriteProbes(pod)
 		if err != nil {
@@ -76,9 +80,20 @@ func (o *Options) add(pod *corev1.Pod, ns *corev1.Namespace, s *settings) error 
 			proxy.Env = append(proxy.Env, corev1.EnvVar{Name: AppMetricsEnv, Value: escape(where)})
 		}
 	}
-	for _, key := range []string{"kubectl.kubernetes.io/default-container", "kubectl.kubernetes.io/default-logs-container"} {
-		if pod.Annotations[key] == "" && len(pod.Spec.Containers) > 0 {
-			pod.Annotations[key] = pod.Spec.Containers[0].Name
+	return nil
+}
+
+// place puts the proxy's containers and volumes into a Pod, and notes which these are. A
+// container that the Pod has for the proxy already is completed where it stands.
+func (o *Options) place(pod *corev1.Pod, proxy *corev1.Container, s *settings) error {
+	own := slices.IndexFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == ProxyContainer })
+	if own >= 0 {
+		var err error
+		if proxy, err = completed(proxy, &pod.Spec.Containers[own]); err != nil {
+			return err
+		}
+		if s.native || s.hold {
+			pod.Spec.Containers = slices.Delete(pod.Spec.Containers, own, own+1)
 		}
 	}
 	added := status{Containers: []string{ProxyContainer}, Revision: o.Revision}
@@ -94,9 +109,13 @@ func (o *Options) add(pod *corev1.Pod, ns *corev1.Namespace, s *settings) error 
 		pod.Spec.InitContainers = append(pod.Spec.InitContainers, *proxy)
 		added.InitContainers, added.Containers = append(added.InitContainers, ProxyContainer), nil
 	case s.hold:
-		proxy.Lifecycle = &corev1.Lifecycle{PostStart: &corev1.LifecycleHandler{
-			Exec: &corev1.ExecAction{Command: []string{"meshproxy", "wait"}}}}
+		if proxy.Lifecycle == nil {
+			proxy.Lifecycle = &corev1.Lifecycle{}
+		}
+		proxy.Lifecycle.PostStart = &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"meshproxy", "wait"}}}
 		pod.Spec.Containers = slices.Insert(pod.Spec.Containers, 0, *proxy)
+	case own >= 0:
+		pod.Spec.Containers[own] = *proxy
 	default:
 		pod.Spec.Containers = append(pod.Spec.Containers, *proxy)
 	}

@@ -15,6 +15,9 @@ func rewriteProbes(pod *corev1.Pod) (string, error) {
 	original := make(map[string]*corev1.Probe)
 	for i := range pod.Spec.Containers {
 		c := &pod.Spec.Containers[i]
+		if c.Name == ProxyContainer {
+			continue
+		}
 		for _, p := range []struct {
 			name  string
 			probe *corev1.Probe

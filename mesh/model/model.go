@@ -131,6 +131,9 @@ type Node struct {
 	Version  string // ISTIO_VERSION
 	Locality Locality
 	Host     string // the Kubernetes node that it runs on
+	// Topology is what the proxy's own configuration says of what is in front of it; nil:
+	// what the mesh's does.
+	Topology *GatewayTopology
 }
 
 // The types of nodes.

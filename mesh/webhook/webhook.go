@@ -108,7 +108,9 @@ func (o Options) inject(q *admissionv1.AdmissionRequest) *admissionv1.AdmissionR
 	if found := o.Source.View().Get("Namespace", "", q.Namespace); found != nil {
 		ns, _ = found.Value.(*corev1.Namespace)
 	}
-	after, injected, err := inject.Pod(&pod, ns, o.Inject)
+	settings := o.Inject
+	settings.ProxyConfigs = o.Source.View().Of("ProxyConfig")
+	after, injected, err := inject.Pod(&pod, ns, settings)
 	if err != nil {
 		return refused(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid,
 			fmt.Sprintf("the sidecar cannot be injected into %s: %v", podName(&pod), err))

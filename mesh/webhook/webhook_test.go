@@ -149,7 +149,7 @@ func TestValidate(t *testing.T) {
 		{"good", route(`reviews"}`), admissionv1.Create, "", ""},
 		{"unknown field", route(`reviews"},"wieght":1`), admissionv1.Create, "did you mean", ""},
 		{"unknown host", route(`review"}`), admissionv1.Update, "", "spec.http[0].route[0].destination.host: "},
-		{"not supported", `{"apiVersion":"networking.istio.io/v1beta1","kind":"ProxyConfig","metadata":{"name":"a","namespace":"books"},"spec":{"concurrency":1}}`, admissionv1.Create, "ProxyConfig", ""},
+		{"not supported", `{"apiVersion":"networking.istio.io/v1beta1","kind":"ProxyConfig","metadata":{"name":"a","namespace":"books"},"spec":{"environmentVariables":{"ISTIO_META_NETWORK":"n"}}}`, admissionv1.Create, "ISTIO_META_NETWORK is not supported", ""},
 		{"without effect", `{"apiVersion":"networking.istio.io/v1","kind":"WorkloadGroup","metadata":{"name":"a","namespace":"books"},"spec":{"template":{}}}`, admissionv1.Create, "", "register"},
 		{"unknown version", `{"apiVersion":"networking.istio.io/v2","kind":"VirtualService","metadata":{"name":"a"},"spec":{}}`, admissionv1.Create, "no version", ""},
 		{"being deleted", `{}`, admissionv1.Delete, "", ""},

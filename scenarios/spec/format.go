@@ -90,6 +90,7 @@ func meshConfig() kind[Scenario] {
 				return
 			}
 			s.MeshPosition = d.at(n)
+			s.MeshSource = &MeshSource{n, d.first, d.lines[min(d.first-1, len(d.lines)):]}
 			if err := n.Decode(&s.Mesh); err != nil {
 				d.problem(n, "MeshConfig cannot be read: %v", err)
 			}

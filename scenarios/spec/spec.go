@@ -6,6 +6,8 @@ package spec
 import (
 	"fmt"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // The format's identity.
@@ -34,12 +36,21 @@ type Scenario struct {
 	Timeout      time.Duration  // 0: the world's default
 	Mesh         map[string]any // MeshConfig as written
 	MeshPosition Position
+	MeshSource   *MeshSource // of Mesh in the scenario's file; nil: it is from elsewhere
 	Network      Network
 	Behaviours   []Behaviour
 	Resources    []Document // applied before the first step, in order
 	Steps        []Step
 	Position     Position
 	Dir          string // of the file, for relative paths
+}
+
+// MeshSource is a mesh configuration as it stands in a scenario: its node, and the document
+// around it, which begins at a line of the file.
+type MeshSource struct {
+	Node  *yaml.Node
+	Line  int
+	Lines []string
 }
 
 // Document is one YAML document that is not a scenario.

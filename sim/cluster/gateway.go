@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -21,7 +22,7 @@ type deployed struct {
 // Istio's classes gets a ServiceAccount, a Service and a Deployment, called NAME-CLASS,
 // unless it names the Service that it is served by. They go with it. Objects of these
 // names that somebody applied are left alone.
-func (c *Cluster) deployGateways() {
+func (c *Cluster) deployGateways() error {
 	wanted := map[config.Key]bool{}
 	for _, k := range c.keys("Gateway") {
 		g, ok := c.objects[k].Value.(*gatewayv1.Gateway)
@@ -34,7 +35,9 @@ func (c *Cluster) deployGateways() {
 		}
 		wanted[k] = true
 		if d := c.gateways[k]; d == nil || d.from != c.objects[k] {
-			c.deployGateway(c.objects[k], name, g)
+			if err := c.deployGateway(c.objects[k], name, g); err != nil {
+				return fmt.Errorf("deploy %s: %w", k, err)
+			}
 		}
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(c.gateways), compareKeys) {
@@ -43,6 +46,7 @@ func (c *Cluster) deployGateways() {
 			delete(c.gateways, k)
 		}
 	}
+	return nil
 }
 
 func (c *Cluster) serves(g *gatewayv1.Gateway) bool {
@@ -55,13 +59,17 @@ func (c *Cluster) serves(g *gatewayv1.Gateway) bool {
 }
 
 // deployGateway makes or changes what follows from a Gateway. Replicas stay as scaled.
-func (c *Cluster) deployGateway(from *config.Object, name string, g *gatewayv1.Gateway) {
+func (c *Cluster) deployGateway(from *config.Object, name string, g *gatewayv1.Gateway) error {
+	objects, problems := inject.GatewayAPI(g, from.Name, from.Namespace, name, c.o.Inject)
+	if len(problems) > 0 {
+		return problems
+	}
 	before := c.gateways[from.Key()]
 	if before == nil {
 		before = &deployed{}
 	}
 	d := &deployed{from: from}
-	for _, made := range inject.GatewayAPI(from.Name, from.Namespace, name, g, c.o.Inject) {
+	for _, made := range objects {
 		kind := made.GetObjectKind().GroupVersionKind()
 		o := derived(kind.Kind, kind.Group, kind.Version, made.GetNamespace(), made.GetName(), made)
 		old := c.objects[o.Key()]
@@ -76,6 +84,7 @@ func (c *Cluster) deployGateway(from *config.Object, name string, g *gatewayv1.G
 	}
 	c.undeploy(before, d.keys)
 	c.gateways[from.Key()] = d
+	return nil
 }
 
 // undeploy removes what followed from a Gateway, some of it excepted.

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
@@ -139,7 +140,7 @@ func (c *Cluster) namedPod(o owner, name string) (*Pod, error) {
 	if err != nil {
 		return nil, err
 	}
-	injected, _, err := inject.Pod(pod, c.namespace(o.key.Namespace), c.o.Inject)
+	injected, _, err := inject.Pod(pod, c.namespace(o.key.Namespace), c.injection())
 	if err != nil {
 		return nil, fmt.Errorf("inject %s: %w", o.key, err)
 	}
@@ -149,6 +150,33 @@ func (c *Cluster) namedPod(o owner, name string) (*Pod, error) {
 	injected.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: ip.String(), HostIP: NodeAddress.String(),
 		PodIPs: []corev1.PodIP{{IP: ip.String()}}}
 	return &Pod{Pod: injected, Owner: o.key, hash: o.hash, created: time.Now()}, nil
+}
+
+// injection is the injector's configuration, with the ProxyConfigs that there are.
+func (c *Cluster) injection() inject.Options {
+	o := c.o.Inject
+	for _, k := range c.keys("ProxyConfig") {
+		o.ProxyConfigs = append(o.ProxyConfigs, c.objects[k])
+	}
+	return o
+}
+
+// Uninjectable finds what the injector would refuse of objects, if they were applied.
+func (c *Cluster) Uninjectable(objects []*config.Object) []config.Diagnostic {
+	var found []config.Diagnostic
+	for _, o := range objects {
+		if g, ok := o.Value.(*gatewayv1.Gateway); ok && !c.serves(g) {
+			continue
+		}
+		ns := c.namespace(o.Namespace)
+		for _, other := range objects {
+			if other.Key() == (config.Key{Kind: "Namespace", Name: o.Namespace}) {
+				ns = other.Value.(*corev1.Namespace)
+			}
+		}
+		found = append(found, inject.Check(o, ns, c.injection())...)
+	}
+	return found
 }
 
 // suffix is the random end of a Pod's name, in Kubernetes' alphabet.

@@ -60,7 +60,9 @@ func scaled(v *intstr.IntOrString, replicas int, up bool) int {
 // from them are available, or their rollouts have exceeded the deadline for progress.
 func (c *Cluster) reconcile(ctx context.Context) error {
 	c.stalled = nil
-	c.deployGateways()
+	if err := c.deployGateways(); err != nil {
+		return err
+	}
 	c.publish()
 	if err := c.recreate(ctx); err != nil {
 		return err

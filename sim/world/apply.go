@@ -34,7 +34,7 @@ func (w *World) Apply(ctx context.Context, docs []spec.Document) (*run.Applied, 
 		}
 		sortInto(applied, f)
 	}
-	for _, f := range w.checkCanaries(objects) {
+	for _, f := range slices.Concat(w.checkCanaries(objects), w.cluster.Uninjectable(objects)) {
 		objects = slices.DeleteFunc(objects, func(o *config.Object) bool { return o.Key() == f.Object })
 		sortInto(applied, f)
 	}

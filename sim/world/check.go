@@ -7,12 +7,11 @@ import (
 	"strings"
 
 	meshpb "istio.io/api/mesh/v1alpha1"
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/build"
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
+	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
 	"github.com/windtunnel-mesh/windtunnel/mesh/meshd"
 	"github.com/windtunnel-mesh/windtunnel/mesh/store"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
@@ -39,27 +38,18 @@ func Check(s *spec.Scenario, docs []spec.Document) []config.Diagnostic {
 
 // checkImages finds containers whose image nobody can play.
 func checkImages(catalogue *images.Catalogue, o *config.Object) []config.Diagnostic {
-	var pod corev1.PodSpec
-	field := "spec.template.spec.containers"
-	switch w := o.Value.(type) {
-	case *appsv1.Deployment:
-		pod = w.Spec.Template.Spec
-	case *appsv1.StatefulSet:
-		pod = w.Spec.Template.Spec
-	case *appsv1.ReplicaSet:
-		pod = w.Spec.Template.Spec
-	case *appsv1.DaemonSet:
-		pod = w.Spec.Template.Spec
-	case *corev1.Pod:
-		pod, field = w.Spec, "spec.containers"
-	default:
+	pod, path := inject.PodOf(o)
+	if pod == nil {
 		return nil
 	}
 	var findings []config.Diagnostic
-	for i, c := range pod.Containers {
+	for i, c := range pod.Spec.Containers {
+		if c.Name == inject.ProxyContainer { // what is no proxy's image there is the injector's to replace
+			continue
+		}
 		var unknown *images.UnknownError
 		if _, err := catalogue.Find(o.Name, c.Image); errors.As(err, &unknown) {
-			findings = append(findings, o.Diagnose(config.Error, config.CodeUnknownImage, fmt.Sprintf("%s[%d].image", field, i), err.Error(), unknown.Hint()))
+			findings = append(findings, o.Diagnose(config.Error, config.CodeUnknownImage, fmt.Sprintf("%sspec.containers[%d].image", path, i), err.Error(), unknown.Hint()))
 		}
 	}
 	return findings
@@ -76,7 +66,7 @@ func refusals(mesh *meshpb.MeshConfig, objects []*config.Object) []config.Diagno
 // CheckMesh reads the scenario's MeshConfig, and asks the control plane what it
 // refuses of it or does not follow.
 func CheckMesh(s *spec.Scenario) []config.Diagnostic {
-	mesh, findings := MeshConfig(s)
+	written, mesh, findings := meshConfigOf(s)
 	if mesh == nil {
 		return findings
 	}
@@ -85,16 +75,32 @@ func CheckMesh(s *spec.Scenario) []config.Diagnostic {
 		if d.Code == build.CodeUnknownHost { // what there will be is not known yet
 			continue
 		}
-		d.Position = meshPosition(s)
-		findings = append(findings, d)
+		if written == nil {
+			d.Position = meshPosition(s)
+		}
+		findings = append(findings, written.PlaceMesh(d))
 	}
 	return findings
 }
 
 // MeshConfig is Istio's default MeshConfig with the scenario's on top.
 func MeshConfig(s *spec.Scenario) (*meshpb.MeshConfig, []config.Diagnostic) {
+	_, mesh, findings := meshConfigOf(s)
+	return mesh, findings
+}
+
+// meshConfigOf is MeshConfig with the object that knows where it stands; nil: the scenario's
+// file does not have it.
+func meshConfigOf(s *spec.Scenario) (*config.Object, *meshpb.MeshConfig, []config.Diagnostic) {
 	if len(s.Mesh) == 0 {
-		return config.DefaultMeshConfig(), nil
+		return nil, config.DefaultMeshConfig(), nil
+	}
+	if from := s.MeshSource; from != nil {
+		written, findings := config.DecodeMeshNode(s.MeshPosition.File, from.Line, from.Lines, from.Node)
+		if written == nil {
+			return nil, nil, findings
+		}
+		return written, written.Value.(*config.IstioOperator).MeshConfig, findings
 	}
 	text, err := yaml.Marshal(s.Mesh)
 	if err != nil { // it was YAML before
@@ -104,7 +110,7 @@ func MeshConfig(s *spec.Scenario) (*meshpb.MeshConfig, []config.Diagnostic) {
 	for i := range findings { // the text was written again: only its beginning has a place
 		findings[i].Position, findings[i].Excerpt = meshPosition(s), ""
 	}
-	return mesh, findings
+	return nil, mesh, findings
 }
 
 func meshPosition(s *spec.Scenario) config.Position {

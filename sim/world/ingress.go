@@ -26,7 +26,8 @@ type loadBalancer struct {
 // ingressAddress is where a client outside finds a host and port, as if the hosts of
 // all Gateways were published in DNS: at the load balancer with the server that names
 // the host most exactly. Where several do, and where none does, it is the ingress
-// gateway; of other Services the one of the oldest Gateway.
+// gateway; of others those that people deployed for Istio's Gateways, by name, and then
+// that of the oldest Gateway of the Gateway API.
 func (w *World) ingressAddress(addr string) (netip.AddrPort, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -37,6 +38,11 @@ func (w *World) ingressAddress(addr string) (netip.AddrPort, error) {
 		return netip.AddrPort{}, fmt.Errorf("port %q: %w", port, err)
 	}
 	best := loadBalancer{namespace: systemNamespace, name: ingressGateway, rank: w.ingressRank(host, uint32(number))}
+	for _, l := range w.ownBalancers(host, uint32(number)) {
+		if l.rank > best.rank {
+			best = l
+		}
+	}
 	gateways := slices.SortedStableFunc(slices.Values(w.store.View().Of("gateway.networking.k8s.io/Gateway")),
 		func(a, b *config.Object) int { return a.Created.Compare(b.Created) })
 	for _, o := range gateways {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	networkingpb "istio.io/api/networking/v1alpha3"
 	corev1 "k8s.io/api/core/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -118,12 +119,16 @@ func (w *World) served(p *ServicePlace) {
 			}
 		}
 	}
+	var gateways []*networkingpb.Gateway
 	if p.Namespace == systemNamespace && p.Name == ingressGateway {
-		for _, g := range w.ingressGateways() {
-			for _, s := range g.GetServers() {
-				for _, h := range s.GetHosts() {
-					serve(h, s.GetPort().GetNumber())
-				}
+		gateways = w.ingressGateways()
+	} else if o := w.store.View().Get("Service", p.Namespace, p.Name); o != nil {
+		gateways = w.gatewaysBehind(o.Value.(*corev1.Service))
+	}
+	for _, g := range gateways {
+		for _, s := range g.GetServers() {
+			for _, h := range s.GetHosts() {
+				serve(h, s.GetPort().GetNumber())
 			}
 		}
 	}

@@ -120,7 +120,9 @@ func ParseNode(id string, metadata map[string]any) (model.Node, error) {
 		}
 		n.Labels[k] = s
 	}
-	return n, nil
+	var err error
+	n.Topology, err = topology(metadata)
+	return n, err
 }
 
 func text(metadata map[string]any, key string) string {

@@ -127,7 +127,7 @@ func (p *proxy) gatewayListener(name string, list []served) error {
 	if len(l.FilterChains) == 0 {
 		return nil // nothing that could be served is left
 	}
-	if p.mesh.Settings.Topology.ProxyProtocol {
+	if p.inFront().ProxyProtocol {
 		l.ListenerFilters = slices.Insert(l.ListenerFilters, 0, &listenerpb.ListenerFilter{Name: "envoy.filters.listener.proxy_protocol",
 			ConfigType: &listenerpb.ListenerFilter_TypedConfig{TypedConfig: toAny(&proxyprotocolpb.ProxyProtocol{})}})
 	}
@@ -146,13 +146,21 @@ func (p *proxy) gatewayChain(listener, route string) *listenerpb.FilterChain {
 	m.ServerName = "istio-envoy"
 	m.UseRemoteAddress = wrapperspb.Bool(true)
 	m.HttpProtocolOptions = &corepb.Http1ProtocolOptions{}
-	topology, forward := p.mesh.Settings.Topology, hcmpb.HttpConnectionManager_SANITIZE_SET
+	topology, forward := p.inFront(), hcmpb.HttpConnectionManager_SANITIZE_SET
 	if topology.ForwardCert > 0 {
 		forward = hcmpb.HttpConnectionManager_ForwardClientCertDetails(topology.ForwardCert - 1)
 	}
 	m.XffNumTrustedHops = topology.TrustedProxies
 	clientCertificates(m, forward, true)
 	return &listenerpb.FilterChain{Filters: []*listenerpb.Filter{managerFilter(m)}, TransportSocketConnectTimeout: handshake()}
+}
+
+// inFront is what is in front of this gateway, by its own configuration or the mesh's.
+func (p *proxy) inFront() model.GatewayTopology {
+	if p.node.Topology != nil {
+		return *p.node.Topology
+	}
+	return p.mesh.Settings.Topology
 }
 
 // gatewayTable merges the routes of all VirtualServices on the servers of one port,
