@@ -107,7 +107,7 @@ func (p *proxy) outboundListeners() ([]*listenerpb.Listener, error) {
 // the wildcard address, as the Host header tells services apart; the rest needs the
 // service's own address, a server name, or the port for itself.
 func (p *proxy) bind(at func(string, uint32) *binding, s *model.Service, port *model.Port) error {
-	vips := plainAddresses(s)
+	vips := p.families.addresses(s)
 	switch {
 	case port.Protocol.IsHTTP() || port.Protocol == model.Auto && len(vips) == 0:
 		if port.Protocol == model.Auto && s.Headless && len(s.Endpoints.On(port)) == 0 {
@@ -350,7 +350,7 @@ func (p *proxy) domains(s *model.Service) []string {
 			}
 		}
 	}
-	for _, a := range plainAddresses(s) {
+	for _, a := range p.families.addresses(s) {
 		list = append(list, inURL(a))
 	}
 	return list
