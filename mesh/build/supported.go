@@ -76,7 +76,7 @@ var supportedFields = []messageFieldNames{
 
 	// Sidecar.
 	{"Sidecar", "workload_selector ingress egress inbound_connection_pool outbound_traffic_policy"},
-	{"IstioIngressListener", "port connection_pool"},
+	{"IstioIngressListener", "port bind capture_mode connection_pool"},
 	{"SidecarPort", "number protocol name"},
 	{"IstioEgressListener", "port hosts bind capture_mode"},
 	{"OutboundTrafficPolicy", "mode"},
@@ -319,7 +319,6 @@ var supportedFields = []messageFieldNames{
 var partlySupported = []fieldNote{
 	{"HTTPMatchRequest.headers", "`@request.auth.claims.NAME` and `@request.auth.claims[NAME][NAME]` are claims of a token that a RequestAuthentication of the gateway checks"},
 	{"WorkloadEntry.address", "not Unix sockets"},
-	{"IstioIngressListener.capture_mode", "not `NONE`"},
 	{"IstioIngressListener.default_endpoint", "not Unix sockets"},
 	{"IstioEgressListener.hosts", "no exclusion of single hosts with `~`"},
 	{"IstioEgressListener.port", "not of the protocols `HTTP_PROXY` and `UDP`"},

@@ -46,7 +46,6 @@ var refusedFields = []fieldNote{
 	{"ServerTLSSettings.ca_crl", "revocation lists"},
 	{"ServerTLSSettings.tls_certificates", "certificates come from Secrets, by credentialNames"},
 	{"ServerTLSSettings.insecure_skip_verify", "clients whose certificates nobody checks"},
-	{"IstioIngressListener.bind", "addresses of one's own for inbound traffic"},
 	{"IstioIngressListener.tls", "TLS that a sidecar terminates for applications"},
 	{"OutboundTrafficPolicy.egress_proxy", "a gateway for all unknown traffic"},
 	{"WorkloadEntry.network", "several networks"},

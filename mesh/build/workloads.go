@@ -84,10 +84,7 @@ func (b *builder) ingress(o *config.Object, l *networkingpb.IstioIngressListener
 		b.report(o, config.Error, CodeUnsupported, path+"."+field, what+" is not supported yet", "")
 	}
 	m := model.IngressListener{Port: l.GetPort().GetNumber(), Protocol: declaredProtocol(l.GetPort().GetProtocol()),
-		Name: l.GetPort().GetName(), Pool: pool(l.GetConnectionPool())}
-	if l.GetCaptureMode() == networkingpb.CaptureMode_NONE {
-		refuse("captureMode", "captureMode NONE")
-	}
+		Name: l.GetPort().GetName(), Bind: l.GetBind(), Open: l.GetCaptureMode() == networkingpb.CaptureMode_NONE, Pool: pool(l.GetConnectionPool())}
 	switch endpoint := l.GetDefaultEndpoint(); {
 	case strings.HasPrefix(endpoint, "unix:"):
 		refuse("defaultEndpoint", "a Unix socket as an endpoint")

@@ -102,6 +102,8 @@ type IngressListener struct {
 	Instance bool
 	// IPv6 is the family of the address that somebody wrote.
 	IPv6 bool
+	Bind string // an address; empty: the workload's own
+	Open bool   // nobody redirects connections: the proxy itself listens, at Bind
 	Pool *Pool
 }
 
