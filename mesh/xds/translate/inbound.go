@@ -47,7 +47,7 @@ func (p *proxy) inbound() error {
 		}
 	}
 	for _, l := range listeners {
-		p.withTCPMetrics(l, true)
+		p.withTCPMetrics(p.withLog(l, true), true)
 	}
 	m, err = finish(listeners)
 	return p.put(resource.Listener, m, err)

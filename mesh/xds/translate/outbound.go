@@ -229,7 +229,7 @@ func (p *proxy) virtualOutbound() *listenerpb.Listener {
 		l.ListenerFilters = append(l.ListenerFilters, httpInspector(nil))
 		p.inspected(l)
 	}
-	return l
+	return p.withLog(l, false)
 }
 
 // outboundRoutes makes a table per HTTP port, and one per service port that is sniffed.
