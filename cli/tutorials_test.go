@@ -68,7 +68,7 @@ var tutorials = []tutorial{
 	// What kubectl and the API server refuse.
 	{"dots for what is left out behind metadata", []string{"cli/testdata/tutorials/reviews-jason-dots.yaml"}, []string{
 		"cli/testdata/tutorials/reviews-jason-dots.yaml:1:1 error: spec: one of http, tls and tcp is required",
-		"cli/testdata/tutorials/reviews-jason-dots.yaml:5:1 error: not valid YAML"}},
+		"cli/testdata/tutorials/reviews-jason-dots.yaml:6:1 error: not valid YAML: \"...\" ended the document"}},
 	{"dots for a spec", []string{"cli/testdata/tutorials/reviews-dots.yaml"}, []string{
 		`cli/testdata/tutorials/reviews-dots.yaml:9:3 error: spec: expected a mapping, got the string "..."`,
 		`cli/testdata/tutorials/reviews-dots.yaml:19:3 error: spec: expected a mapping, got the string "..."`,
@@ -80,7 +80,7 @@ var tutorials = []tutorial{
 		"scenarios/weather/manifests/forecast-as-written.yaml:31:11 error: not valid YAML",
 		"scenarios/weather/manifests/forecast-as-written.yaml:53:11 error: not valid YAML"}},
 	{"a destination that is no element of its route", []string{"scenarios/resilience/manifests/nginx.yaml", "scenarios/resilience/manifests/tomcat.yaml", "scenarios/resilience/manifests/timeout-as-written.yaml"},
-		[]string{"scenarios/resilience/manifests/timeout-as-written.yaml:8:3 error: not valid YAML"}},
+		[]string{"scenarios/resilience/manifests/timeout-as-written.yaml:11:5 error: not valid YAML"}},
 }
 
 // TestTutorialsHaveNoFalseAlarms: what the tutorials write is taken as they write it, or

@@ -118,6 +118,8 @@ func (c *checker) sidecarEgress(path string, l *networkingpb.IstioEgressListener
 		}
 		switch namespace {
 		case "*", ".", "~":
+		case "":
+			c.errorf(CodeHost, at, `write ".`+h+`" for the Sidecar's namespace, "*`+h+`" for all`, "%q has no namespace in front of the slash; expected NAMESPACE/HOST", clip(h))
 		default:
 			c.named(at, strings.TrimPrefix(namespace, "~"), validation.IsDNS1123Label)
 		}
