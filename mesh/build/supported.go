@@ -79,7 +79,7 @@ var supportedFields = []messageFieldNames{
 	{"IstioIngressListener", "port bind capture_mode connection_pool"},
 	{"SidecarPort", "number protocol name"},
 	{"IstioEgressListener", "port hosts bind capture_mode"},
-	{"OutboundTrafficPolicy", "mode"},
+	{"OutboundTrafficPolicy", "mode egress_proxy"},
 
 	// PeerAuthentication.
 	{"PeerAuthentication", "selector mtls port_level_mtls"},

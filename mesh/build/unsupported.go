@@ -47,7 +47,6 @@ var refusedFields = []fieldNote{
 	{"ServerTLSSettings.tls_certificates", "certificates come from Secrets, by credentialNames"},
 	{"ServerTLSSettings.insecure_skip_verify", "clients whose certificates nobody checks"},
 	{"IstioIngressListener.tls", "TLS that a sidecar terminates for applications"},
-	{"OutboundTrafficPolicy.egress_proxy", "a gateway for all unknown traffic"},
 	{"WorkloadEntry.network", "several networks"},
 	{"Tracing.disable_context_propagation", "spans without a context"},
 	{"Metrics.reporting_interval", "metrics of connections count when these open and close"},

@@ -37,6 +37,9 @@ func (b *builder) sidecars() {
 		}
 		if p := s.Spec.GetOutboundTrafficPolicy(); p != nil {
 			m.AllowAny = new(p.GetMode() == networkingpb.OutboundTrafficPolicy_ALLOW_ANY)
+			if p.GetEgressProxy() != nil {
+				m.EgressProxy = b.destination(o, p.GetEgressProxy(), "spec.outboundTrafficPolicy.egressProxy")
+			}
 		}
 		b.parts.Sidecars = append(b.parts.Sidecars, m)
 	}

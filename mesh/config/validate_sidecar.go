@@ -50,6 +50,9 @@ func validateSidecar(c *checker) {
 		if p.Mode != networkingpb.OutboundTrafficPolicy_ALLOW_ANY {
 			c.errorf(CodeExclusive, at, "set mode: ALLOW_ANY", "an egress proxy is for mode ALLOW_ANY")
 		}
+		if p.EgressProxy.Port == nil {
+			c.errorf(CodeMissing, at, "", "port is required")
+		}
 		c.destination(at, p.EgressProxy)
 	}
 }

@@ -369,7 +369,7 @@ func (s *scope) catchAll() *routepb.VirtualHost {
 	} else if s.allowAny {
 		h.Name, r.Name = "allow_any", "allow_any"
 		a := forward()
-		a.ClusterSpecifier = &routepb.RouteAction_Cluster{Cluster: names.Passthrough}
+		a.ClusterSpecifier = &routepb.RouteAction_Cluster{Cluster: s.unknown()}
 		r.Action = &routepb.Route_Route{Route: a}
 	}
 	h.Routes = []*routepb.Route{r}
