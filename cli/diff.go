@@ -3,7 +3,10 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +25,7 @@ func newDiffCommand(s Streams) *cobra.Command {
 		Short: "Tell how behaviour changes between two configurations",
 		Long: "Tell which requests change between two configurations, and how: destinations and their shares, answers, timeout, retries, faults, mirrors,\n" +
 			"mutual TLS, authorization. The requests are derived from both configurations: one for each port of each Service, and some for each match\n" +
-			"of routes and policies and its boundaries; each is explained in both, from every workload (or through the gateway), and sent in none.",
+			"of routes and policies and its boundaries, with tokens where issuers are known; each is explained in both, from every workload (or through the gateway), and sent in none.",
 		Example: "  windtunnel diff -f bookinfo/manifests/bookinfo.yaml,bookinfo/manifests/destination-rule-all.yaml,bookinfo/manifests/virtual-service-all-v1.yaml \\\n" +
 			"    --with bookinfo/manifests/bookinfo.yaml,bookinfo/manifests/destination-rule-all.yaml,bookinfo/manifests/virtual-service-reviews-test-v2.yaml",
 		Args: cobra.NoArgs,
@@ -73,6 +76,9 @@ func compareMeshes(old, new *world.Offline) (*diff.Report, error) {
 	}
 	theirs := new.Clients()
 	clients := slices.DeleteFunc(old.Clients(), func(c string) bool { return !slices.Contains(theirs, c) })
+	for _, mesh := range []*world.Offline{old, new} {
+		mesh.TakeTokens(diff.Keys())
+	}
 	report := &diff.Report{Version: "v1", Changes: []diff.Change{}}
 	for _, p := range probes {
 		from := clients
@@ -95,5 +101,23 @@ func compareMeshes(old, new *world.Offline) (*diff.Report, error) {
 }
 
 func way(mesh *world.Offline, p diff.Probe, from string) (*explain.Way, error) {
-	return mesh.Explain(&spec.Explain{From: from, Method: p.Method, URL: p.URL, Headers: p.Headers})
+	q := &spec.Explain{From: from, Method: p.Method, URL: p.URL, Headers: p.Headers}
+	if p.Token == nil {
+		return mesh.Explain(q)
+	}
+	text, err := p.Token.Signed()
+	if err != nil {
+		return nil, err
+	}
+	if p.Token.Param != "" {
+		before, query, _ := strings.Cut(p.URL, "?")
+		q.URL = before + "?" + strings.TrimSuffix(url.QueryEscape(p.Token.Param)+"="+text+"&"+query, "&")
+		return mesh.Explain(q)
+	}
+	q.Headers = maps.Clone(p.Headers)
+	if q.Headers == nil {
+		q.Headers = map[string]string{}
+	}
+	q.Headers[p.Token.Header] = p.Token.Prefix + text
+	return mesh.Explain(q)
 }

@@ -28,7 +28,7 @@ var groups = map[string][]string{
 	"connection": {"id", "mtls", "requested_server_name", "tls_version", "subject_peer_certificate", "uri_san_peer_certificate",
 		"uri_san_local_certificate", "dns_san_peer_certificate", "sha256_peer_certificate_digest"},
 	"upstream":        {"address", "port", "local_address", "transport_failure_reason", "request_attempt_count"},
-	"xds":             {"cluster_name", "route_name", "virtual_host_name", "listener_direction"},
+	"xds":             {"cluster_name", "route_name", "virtual_host_name", "listener_direction", "node"},
 	"metadata":        {"filter_metadata"},
 	"upstream_peer":   peer,
 	"downstream_peer": peer,
@@ -62,6 +62,9 @@ func Compile(text string) (*Program, error) {
 	parsed, issues := env.Compile(text)
 	if err := issues.Err(); err != nil {
 		first, _, _ := strings.Cut(issues.Errors()[0].Message, "\n")
+		if strings.HasPrefix(first, "undeclared reference to 'node'") {
+			first += "; Envoy calls it xds.node"
+		}
 		return nil, fmt.Errorf("%q: %s", text, first)
 	}
 	if err := known(parsed); err != nil {

@@ -12,6 +12,7 @@ func source(group string) map[string]any {
 		"response":   {"code": int64(503)},
 		"request":    {"method": "GET", "headers": map[string]string{"user": "jason"}, "url_path": "/a"},
 		"connection": {"mtls": true},
+		"xds":        {"node": map[string]any{"id": "sidecar~a", "metadata": map[string]any{"LABELS": map[string]any{"app": "shop"}}}},
 	}[group]
 }
 
@@ -40,6 +41,7 @@ func TestFilters(t *testing.T) {
 func TestTexts(t *testing.T) {
 	for text, want := range map[string]string{
 		"request.method": "GET", "response.code": "503", "connection.mtls": "true", "request.headers['user'] + '!'": "jason!",
+		"xds.node.id": "sidecar~a", "xds.node.metadata['LABELS'].app": "shop", "xds.node.metadata.NAME": "",
 		"request.host": "", "request.headers": "", "response.code >= 500 ? 'bad' : 'good'": "bad",
 	} {
 		p, err := attributes.Compile(text)
@@ -58,6 +60,7 @@ func TestMistakes(t *testing.T) {
 		"":                      "empty",
 		"response.coed >= 500":  "response.coed is not supported",
 		"respnse.code >= 500":   "undeclared reference to 'respnse'",
+		"node.id == ''":         "Envoy calls it xds.node",
 		"request.method + 1 ==": "Syntax error",
 		"1 + 2":                 "expected true or false",
 	} {

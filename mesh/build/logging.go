@@ -20,6 +20,7 @@ import (
 func (b *builder) meshLogs() {
 	c := b.options.MeshConfig
 	s := &b.parts.Settings
+	s.NoListenerLog = c.GetDisableEnvoyListenerLog()
 	names := c.GetDefaultProviders().GetAccessLogging()
 	for _, name := range names {
 		l := fileProvider(c, name)

@@ -35,6 +35,11 @@ func (b *builder) references() {
 		}
 		b.checkGatewayHosts(v)
 	}
+	for _, s := range b.parts.Sidecars {
+		if s.EgressProxy != nil {
+			b.checkDestination(s.EgressProxy)
+		}
+	}
 	for _, d := range b.parts.Policies {
 		b.checkPolicy(d)
 	}

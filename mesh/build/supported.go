@@ -76,10 +76,10 @@ var supportedFields = []messageFieldNames{
 
 	// Sidecar.
 	{"Sidecar", "workload_selector ingress egress inbound_connection_pool outbound_traffic_policy"},
-	{"IstioIngressListener", "port connection_pool"},
+	{"IstioIngressListener", "port bind capture_mode connection_pool"},
 	{"SidecarPort", "number protocol name"},
 	{"IstioEgressListener", "port hosts bind capture_mode"},
-	{"OutboundTrafficPolicy", "mode"},
+	{"OutboundTrafficPolicy", "mode egress_proxy"},
 
 	// PeerAuthentication.
 	{"PeerAuthentication", "selector mtls port_level_mtls"},
@@ -136,7 +136,7 @@ var supportedFields = []messageFieldNames{
 	{"EnvoyFilter.Patch", "operation value"},
 
 	// MeshConfig.
-	{"MeshConfig", "proxy_listen_port proxy_inbound_listen_port connect_timeout protocol_detection_timeout tcp_keepalive enable_tracing access_log_file access_log_format access_log_encoding default_config outbound_traffic_policy inbound_traffic_policy enable_auto_mtls trust_domain trust_domain_aliases default_service_export_to default_virtual_service_export_to default_destination_rule_export_to root_namespace locality_lb_setting dns_refresh_rate h2_upgrade_policy extension_providers default_providers path_normalization default_http_retry_policy mesh_mTLS default_traffic_policy ingress_class ingress_service ingress_controller_mode ingress_selector discovery_selectors"},
+	{"MeshConfig", "proxy_listen_port proxy_inbound_listen_port connect_timeout protocol_detection_timeout tcp_keepalive enable_tracing access_log_file access_log_format access_log_encoding disable_envoy_listener_log default_config outbound_traffic_policy inbound_traffic_policy enable_auto_mtls trust_domain trust_domain_aliases default_service_export_to default_virtual_service_export_to default_destination_rule_export_to root_namespace locality_lb_setting dns_refresh_rate h2_upgrade_policy extension_providers default_providers path_normalization default_http_retry_policy mesh_mTLS default_traffic_policy ingress_class ingress_service ingress_controller_mode ingress_selector discovery_selectors"},
 	{"ProxyConfig", "tracing gateway_topology drain_duration termination_drain_duration hold_application_until_proxy_starts interception_mode concurrency proxy_metadata"},
 	{"ProxyConfig", "metadata spec selector environment_variables"},
 	{"Topology", "num_trusted_proxies forward_client_cert_details proxy_protocol"},
@@ -320,7 +320,6 @@ var supportedFields = []messageFieldNames{
 var partlySupported = []fieldNote{
 	{"HTTPMatchRequest.headers", "`@request.auth.claims.NAME` and `@request.auth.claims[NAME][NAME]` are claims of a token that a RequestAuthentication of the gateway checks"},
 	{"WorkloadEntry.address", "not Unix sockets"},
-	{"IstioIngressListener.capture_mode", "not `NONE`"},
 	{"IstioIngressListener.default_endpoint", "not Unix sockets"},
 	{"IstioEgressListener.hosts", "no exclusion of single hosts with `~`"},
 	{"IstioEgressListener.port", "not of the protocols `HTTP_PROXY` and `UDP`"},
@@ -373,7 +372,6 @@ var ineffectiveFields = []fieldNote{
 	{"IngressSpec.defaultBackend", "Istio leaves what no rule is for to VirtualServices; a rule without host for the path / has the effect"},
 	{"IngressBackend.resource", "Istio leaves out paths whose backend is no Service"},
 	{"MeshConfig.hbone_idle_timeout", "it is of the ambient mode"},
-	{"MeshConfig.disable_envoy_listener_log", "listeners write no log of their own"},
 	{"MeshConfig.enable_prometheus_merge", "proxies' metrics are scraped without the applications'"},
 	{"ProxyConfig.config_path", "the proxy writes no files"},
 	{"ProxyConfig.binary_path", "the proxy is this program's own"},

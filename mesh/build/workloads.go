@@ -37,6 +37,9 @@ func (b *builder) sidecars() {
 		}
 		if p := s.Spec.GetOutboundTrafficPolicy(); p != nil {
 			m.AllowAny = new(p.GetMode() == networkingpb.OutboundTrafficPolicy_ALLOW_ANY)
+			if p.GetEgressProxy() != nil {
+				m.EgressProxy = b.destination(o, p.GetEgressProxy(), "spec.outboundTrafficPolicy.egressProxy")
+			}
 		}
 		b.parts.Sidecars = append(b.parts.Sidecars, m)
 	}
@@ -84,10 +87,7 @@ func (b *builder) ingress(o *config.Object, l *networkingpb.IstioIngressListener
 		b.report(o, config.Error, CodeUnsupported, path+"."+field, what+" is not supported yet", "")
 	}
 	m := model.IngressListener{Port: l.GetPort().GetNumber(), Protocol: declaredProtocol(l.GetPort().GetProtocol()),
-		Name: l.GetPort().GetName(), Pool: pool(l.GetConnectionPool())}
-	if l.GetCaptureMode() == networkingpb.CaptureMode_NONE {
-		refuse("captureMode", "captureMode NONE")
-	}
+		Name: l.GetPort().GetName(), Bind: l.GetBind(), Open: l.GetCaptureMode() == networkingpb.CaptureMode_NONE, Pool: pool(l.GetConnectionPool())}
 	switch endpoint := l.GetDefaultEndpoint(); {
 	case strings.HasPrefix(endpoint, "unix:"):
 		refuse("defaultEndpoint", "a Unix socket as an endpoint")

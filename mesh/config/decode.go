@@ -11,6 +11,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/windtunnel-mesh/windtunnel/spelling"
 )
 
 // Decode reads a YAML stream (JSON is YAML, too) into objects, and reports everything
@@ -132,7 +134,11 @@ func (s *stream) list(d *document, n *yaml.Node) {
 				d.wrong(items, "items", "a list", "")
 				continue
 			}
-			for _, item := range items.Content {
+			for i, item := range items.Content {
+				if isNull(item) {
+					d.errorf(CodeNotAnObject, item, "", "items[%d]: expected an object with apiVersion, kind and metadata, got nothing", i)
+					continue
+				}
 				s.decode(item, s.chunk.item(item))
 			}
 		default:
@@ -194,10 +200,20 @@ func (d *document) head(n *yaml.Node) *head {
 		if h.kind == "" {
 			missing = "kind"
 		}
-		d.errorf(CodeNotAnObject, n, "", "%q is required", missing)
+		d.errorf(CodeNotAnObject, n, misspelt(n, missing), "%q is required", missing)
 		return nil
 	}
 	return h
+}
+
+// misspelt is a hint at the key that somebody wrote in place of a required one; "": nobody did.
+func misspelt(n *yaml.Node, key string) string {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if k := n.Content[i].Value; k != key && spelling.Nearest(k, []string{key}) == key {
+			return fmt.Sprintf("write %s in place of %q in line %d", key, clip(k), n.Content[i].Line)
+		}
+	}
+	return ""
 }
 
 func (d *document) keyFrom(metadata *yaml.Node) {

@@ -230,6 +230,9 @@ func describe(n *yaml.Node) string {
 		return "the boolean " + clip(n.Value)
 	case "!!int", "!!float":
 		return "the number " + clip(n.Value)
+	case "!!str":
+	default:
+		return "a value with the tag " + clip(n.Tag)
 	}
 	return "the string " + strconv.Quote(clip(n.Value))
 }

@@ -25,8 +25,13 @@ func (d *document) text(n *yaml.Node, path string) (string, bool) {
 		return n.Value, true
 	}
 	hint := ""
-	if n.Kind == yaml.ScalarNode {
+	switch {
+	case n.Kind == yaml.ScalarNode && !strings.HasPrefix(tagOf(n), "!!"):
+		hint = "leave the tag out"
+	case n.Kind == yaml.ScalarNode:
 		hint = "put it in quotes: " + strconv.Quote(n.Value)
+	case n.Kind == yaml.MappingNode && len(n.Content) > 0 && n.Content[0].Kind == yaml.MappingNode: // {{ .Values.name }}
+		hint = "this looks like a template: render it first, as with helm template"
 	}
 	d.wrong(n, path, "a string", hint)
 	return "", false

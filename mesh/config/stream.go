@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"regexp"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/windtunnel-mesh/windtunnel/source"
 )
 
 // chunk is the text of one document of a stream.
@@ -91,43 +91,10 @@ func (c chunk) parse() ([]*yaml.Node, error) {
 	}
 }
 
-var syntaxLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
-
-// syntaxError turns the parser's error into a diagnostic. The parser tells lines only;
-// the column is that of the line's text.
+// syntaxError turns the parser's error into a diagnostic.
 func (c chunk) syntaxError(file string, err error) Diagnostic {
-	text := err.Error()
-	m := syntaxLine.FindStringSubmatch(text)
-	line := c.first
-	if m != nil {
-		text = text[len(m[0]):]
-		if n, e := strconv.Atoi(m[1]); e == nil {
-			line = min(c.first+max(n, 1)-1, c.first+max(len(c.lines), 1)-1)
-		}
-	}
-	if strings.Contains(text, "tab character") {
-		line = c.tabbed(line)
-	}
-	d := Diagnostic{Severity: Error, Code: CodeSyntax, Message: "not valid YAML: " + text,
-		Position: Position{File: file, Line: line}, Excerpt: excerpt(c.lines, c.first, line)}
-	if i := strings.IndexFunc(d.Excerpt, func(r rune) bool { return r != ' ' && r != '\t' }); i >= 0 {
-		d.Position.Col = i + 1
-	}
-	if tab := strings.IndexByte(d.Excerpt, '\t'); tab >= 0 && tab < d.Position.Col {
-		d.Position.Col = tab + 1
-		d.Hint = "YAML is indented with spaces, not tabs"
-	}
-	return d
-}
-
-// tabbed is the first line from a given one on that is indented with a tab: the parser
-// tells of a tab in the line before it.
-func (c chunk) tabbed(from int) int {
-	for i := max(from-c.first, 0); i < len(c.lines); i++ {
-		text := strings.TrimLeft(c.lines[i], " \t")
-		if strings.Contains(c.lines[i][:len(c.lines[i])-len(text)], "\t") {
-			return c.first + i
-		}
-	}
-	return from
+	m := source.Syntax(c.lines, err)
+	line := c.first + m.Line - 1
+	return Diagnostic{Severity: Error, Code: CodeSyntax, Message: "not valid YAML: " + m.Text, Hint: m.Hint,
+		Position: Position{File: file, Line: line, Col: m.Col}, Excerpt: excerpt(c.lines, c.first, line)}
 }

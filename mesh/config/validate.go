@@ -58,6 +58,9 @@ func validateMeta(c *checker, k *kind) {
 // named checks a string by one of Kubernetes' rules for names.
 func (c *checker) named(path, value string, rule func(string) []string) bool {
 	problems := rule(value)
+	if value == "" {
+		problems = []string{"expected a name, and it is empty"}
+	}
 	if len(problems) > 0 {
 		c.errorf(CodeName, path, "", "%q: %s", clip(value), problems[0])
 	}

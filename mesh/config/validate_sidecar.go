@@ -50,6 +50,9 @@ func validateSidecar(c *checker) {
 		if p.Mode != networkingpb.OutboundTrafficPolicy_ALLOW_ANY {
 			c.errorf(CodeExclusive, at, "set mode: ALLOW_ANY", "an egress proxy is for mode ALLOW_ANY")
 		}
+		if p.EgressProxy.Port == nil {
+			c.errorf(CodeMissing, at, "", "port is required")
+		}
 		c.destination(at, p.EgressProxy)
 	}
 }
@@ -118,6 +121,8 @@ func (c *checker) sidecarEgress(path string, l *networkingpb.IstioEgressListener
 		}
 		switch namespace {
 		case "*", ".", "~":
+		case "":
+			c.errorf(CodeHost, at, `write ".`+h+`" for the Sidecar's namespace, "*`+h+`" for all`, "%q has no namespace in front of the slash; expected NAMESPACE/HOST", clip(h))
 		default:
 			c.named(at, strings.TrimPrefix(namespace, "~"), validation.IsDNS1123Label)
 		}

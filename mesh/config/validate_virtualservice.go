@@ -65,6 +65,10 @@ func (c *checker) gateways(path string, names []string) {
 			c.named(at, g, validation.IsDNS1123Subdomain)
 			continue
 		}
+		if namespace == "" {
+			c.errorf(CodeName, at, "leave the slash out for the namespace of the VirtualService", "%q has no namespace in front of the slash; expected NAME or NAMESPACE/NAME", clip(g))
+			continue
+		}
 		if namespace != "." {
 			c.named(at, namespace, validation.IsDNS1123Label)
 		}

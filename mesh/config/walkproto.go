@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,7 +29,7 @@ func (d *document) message(n *yaml.Node, md protoreflect.MessageDescriptor, path
 		return v, ok
 	}
 	if n.Kind != yaml.MappingNode {
-		return d.wrong(n, path, "a mapping", "")
+		return d.wrong(n, path, "a mapping", inFull(n, md.Name()))
 	}
 	m := make(map[string]any, len(n.Content)/2)
 	given := make(map[protoreflect.FullName]pair)
@@ -187,6 +188,18 @@ func (d *document) protoField(n *yaml.Node, fd protoreflect.FieldDescriptor, pat
 		return d.list(n, path, func(item *yaml.Node, at string) (any, bool) { return d.protoSingle(item, fd, at) })
 	}
 	return d.protoSingle(n, fd, path)
+}
+
+// inFull is a hint for what people write in short, as if the mapping were its value.
+func inFull(n *yaml.Node, name protoreflect.Name) string {
+	switch {
+	case n.Kind != yaml.ScalarNode:
+	case name == "PortSelector":
+		return "write {number: " + clip(n.Value) + "}"
+	case name == "StringMatch":
+		return fmt.Sprintf("write {exact: %s}, or prefix or regex in the place of exact", clip(n.Value))
+	}
+	return ""
 }
 
 func (d *document) protoMap(n *yaml.Node, fd protoreflect.FieldDescriptor, path string) (any, bool) {

@@ -166,6 +166,7 @@ type Change struct {
 	Method      string            `json:"method"`
 	URL         string            `json:"url"`
 	Headers     map[string]string `json:"headers"`
+	Token       string            `json:"token,omitempty"` // its claims, as JSON
 	From        []string          `json:"from"`
 	Differences []Difference      `json:"differences"`
 }
@@ -204,12 +205,16 @@ type Report struct {
 // share an entry.
 func (r *Report) Add(p Probe, from string, list []Difference) {
 	r.Requests++
+	token := ""
+	if p.Token != nil {
+		token = p.Token.String()
+	}
 	if len(list) == 0 {
 		return
 	}
 	for i := range r.Changes {
 		c := &r.Changes[i]
-		if c.Method == p.Method && c.URL == p.URL && maps.Equal(c.Headers, p.Headers) && slices.Equal(c.Differences, list) {
+		if c.Method == p.Method && c.URL == p.URL && c.Token == token && maps.Equal(c.Headers, p.Headers) && slices.Equal(c.Differences, list) {
 			c.From = append(c.From, from)
 			return
 		}
@@ -218,5 +223,5 @@ func (r *Report) Add(p Probe, from string, list []Difference) {
 	if headers == nil {
 		headers = map[string]string{}
 	}
-	r.Changes = append(r.Changes, Change{p.Method, p.URL, headers, []string{from}, list})
+	r.Changes = append(r.Changes, Change{p.Method, p.URL, headers, token, []string{from}, list})
 }

@@ -153,3 +153,58 @@ func TestReportGathersClients(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// Tokens are those of the issuers' rules: their claims, their place, and who takes them.
+func TestTokens(t *testing.T) {
+	const text = `apiVersion: v1
+kind: Service
+metadata: {name: a}
+spec: {ports: [{name: http, port: 80}]}
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: r}
+spec:
+  jwtRules:
+  - {issuer: one, audiences: [books], fromParams: [token]}
+  - {issuer: two, fromCookies: [session]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: p}
+spec:
+  rules:
+  - from: [{source: {requestPrincipals: [two/ann]}}]
+  - when: [{key: "request.auth.claims[a][b]", values: ["v*"]}, {key: request.auth.presenter, values: [app]}]
+`
+	list, found := config.Decode("f.yaml", 1, []byte(text))
+	if len(found) > 0 {
+		t.Fatal(found)
+	}
+	probes, err := Probes(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for _, p := range probes {
+		if p.Token != nil {
+			got[p.Token.key()] = true
+			if text, err := p.Token.Signed(); err != nil || strings.Count(text, ".") != 2 {
+				t.Errorf("%q, %v", text, err)
+			}
+		}
+	}
+	for want, is := range map[string]bool{
+		`{"aud":"books","iss":"one","sub":"x"} "authorization" "Bearer " "token"`:                            true,
+		`{"iss":"two","sub":"ann"} "cookie" "session=" ""`:                                                   true,
+		`{"aud":"books","iss":"two","sub":"ann"} "authorization" "Bearer " "token"`:                          false, // another issuer's
+		`{"a":{"b":"vx"},"aud":"books","azp":"app","iss":"one","sub":"x"} "authorization" "Bearer " "token"`: true,
+		`{"a":{"b":"vxx"},"azp":"app","iss":"two","sub":"x"} "cookie" "session=" ""`:                         true,
+		`{"azp":"app","iss":"two","sub":"x"} "cookie" "session=" ""`:                                         true, // one claim less
+		`{"iss":"https://unknown.invalid","sub":"x"} "cookie" "session=" ""`:                                 true,
+	} {
+		if got[want] != is {
+			t.Errorf("%s: %v, want %v, of\n%v", want, got[want], is, got)
+		}
+	}
+}

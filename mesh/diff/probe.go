@@ -28,6 +28,7 @@ type Probe struct {
 	Method  string
 	URL     string
 	Headers map[string]string
+	Token   *Token // nil: none
 }
 
 // key tells probes apart.
@@ -36,6 +37,9 @@ func (p Probe) key() string {
 	fmt.Fprint(&b, p.Ingress, " ", p.Method, " ", p.URL)
 	for _, k := range slices.Sorted(maps.Keys(p.Headers)) {
 		fmt.Fprintf(&b, " %s: %s", k, p.Headers[k])
+	}
+	if p.Token != nil {
+		fmt.Fprintf(&b, " %s", p.Token.key())
 	}
 	return b.String()
 }
@@ -47,7 +51,10 @@ const limit = 5000
 // each Service, and one for each match and each of its boundaries, of routes and of
 // policies. The order is that of their text. An error says that there are too many.
 func Probes(objects []*config.Object) ([]Probe, error) {
-	d := &derivation{seen: map[string]bool{}, extras: []variant{{method: "GET", path: "/"}}}
+	d := &derivation{seen: map[string]bool{}, extras: []variant{{method: "GET", path: "/"}}, issuers: issuers(objects)}
+	if len(d.issuers) > 0 {
+		d.extras = append(d.extras, strangers()...)
+	}
 	for _, o := range objects {
 		switch v := o.Value.(type) {
 		case *securityv1.AuthorizationPolicy:
@@ -88,6 +95,7 @@ func Probes(objects []*config.Object) ([]Probe, error) {
 type variant struct {
 	method, path, authority string
 	headers                 map[string]string
+	claims                  []claim // of a token; nil: there is none
 }
 
 type derivation struct {
@@ -95,6 +103,8 @@ type derivation struct {
 	seen   map[string]bool
 	extras []variant // that every host is asked with
 	bases  []target
+	// issuers are the tokens that somebody looks at.
+	issuers []Token
 }
 
 // target is a host and port that workloads call.
@@ -114,6 +124,18 @@ func (d *derivation) add(ingress bool, base string, v variant) {
 		}
 		p.Headers["Host"] = v.authority
 	}
+	if v.claims == nil || len(d.issuers) == 0 {
+		d.once(p)
+		return
+	}
+	for _, issuer := range d.issuers {
+		if p.Token = issuer.with(v.claims, d.issuers); p.Token != nil {
+			d.once(p)
+		}
+	}
+}
+
+func (d *derivation) once(p Probe) {
 	if k := p.key(); !d.seen[k] {
 		d.seen[k] = true
 		d.probes = append(d.probes, p)
@@ -148,12 +170,17 @@ func (d *derivation) entry(e *networkingv1.ServiceEntry) {
 // policy makes variants of the operations of a policy, and of their neighbours.
 func (d *derivation) policy(p *securityv1.AuthorizationPolicy) {
 	for _, r := range p.Spec.GetRules() {
+		claims := ruleClaims(r)
+		if len(r.GetTo()) == 0 {
+			d.extras = append(d.extras, claimVariants(variant{method: "GET", path: "/"}, claims)...)
+		}
 		for _, t := range r.GetTo() {
 			methods := append(slices.Clone(t.GetOperation().GetMethods()), t.GetOperation().GetNotMethods()...)
 			for _, method := range append(methods, "GET", "POST") {
 				for _, path := range append(append([]string{"/"}, t.GetOperation().GetPaths()...), t.GetOperation().GetNotPaths()...) {
 					if path = strings.ReplaceAll(strings.ReplaceAll(path, "*", "x"), "{x}", "x"); strings.HasPrefix(path, "/") {
-						d.extras = append(d.extras, variant{method: method, path: path})
+						v := variant{method: method, path: path}
+						d.extras = append(append(d.extras, v), claimVariants(v, claims)...)
 					}
 				}
 			}

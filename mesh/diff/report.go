@@ -24,6 +24,9 @@ func (c *Change) head() string {
 	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
 		fmt.Fprintf(&b, " (%s: %s)", name, c.Headers[name])
 	}
+	if c.Token != "" {
+		fmt.Fprintf(&b, " (token: %s)", c.Token)
+	}
 	return b.String()
 }
 

@@ -69,6 +69,11 @@ func matchVariants(m *networkingpb.HTTPMatchRequest) []variant {
 		v.path = path
 		list = append(list, v)
 	}
+	claims := matchClaims(m.GetHeaders())
+	list = append(list, claimVariants(hit, claims)...)
+	if unwanted := matchClaims(m.GetWithoutHeaders()); unwanted != nil {
+		list = append(list, claimVariants(hit, append(claims, unwanted...))...)
+	}
 	return append(list, headerVariants(m, hit)...)
 }
 
@@ -105,8 +110,7 @@ func headerVariants(m *networkingpb.HTTPMatchRequest, hit variant) []variant {
 	return list
 }
 
-// headerNames are the names of headers in order. A claim is none: it takes a token, which
-// only its issuer can make.
+// headerNames are the names of headers in order. A claim is none: it is in a token.
 func headerNames(matches map[string]*networkingpb.StringMatch) []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(matches)), func(name string) bool {
 		_, claim := config.ClaimPath(name)

@@ -179,6 +179,9 @@ func (w *walk) connect(first connection) error {
 		}
 		w.way.Address.Captured = "no: " + orText(v.Rule, "no rule matches")
 	}
+	if (dst.Addr().IsLoopback() || dst.Addr() == c.Addr) && c.Snapshot != nil && listensAt(c.Snapshot, dst) {
+		return w.through(w.hop(c, "outbound"), c, dst.Port(), first)
+	}
 	endpoint, ok, err := w.Mesh.ServiceAddress(dst)
 	if err != nil {
 		w.way.Error = err.Error()
@@ -207,6 +210,9 @@ func (w *walk) arrive(c connection) error {
 			h := w.hop(p, "inbound")
 			h.Capture = v.Rule
 			return w.through(h, p, v.Redirect, c)
+		}
+		if listensAt(p.Snapshot, c.dst) {
+			return w.through(w.hop(p, "inbound"), p, c.dst.Port(), c)
 		}
 	}
 	w.answers(p)

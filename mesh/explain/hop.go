@@ -125,6 +125,15 @@ func findListener(p *snapshot.Proxy, port uint16, dst netip.AddrPort) *snapshot.
 	return p.Listeners[i]
 }
 
+// listensAt reports whether a proxy itself listens where nobody redirects connections to.
+func listensAt(p *snapshot.Proxy, dst netip.AddrPort) bool {
+	return slices.ContainsFunc(p.Listeners, func(l *snapshot.Listener) bool {
+		return l.BindToPort && slices.ContainsFunc(l.Addresses(), func(a netip.AddrPort) bool {
+			return a.Port() == dst.Port() && (a.Addr() == dst.Addr() || a.Addr().IsUnspecified())
+		})
+	})
+}
+
 func (s *stop) tcp(t *snapshot.TCPProxy) error {
 	s.h.Action = "tcp"
 	if t == nil {

@@ -183,4 +183,9 @@ func workload(b *bootstrap.Bootstrap) stats.Workload {
 	}
 }
 
+// node is what expressions of logs and metrics know of this proxy, as Envoy's xds.node.
+func node(b *bootstrap.Bootstrap) map[string]any {
+	return map[string]any{"id": b.Node.GetId(), "cluster": b.Node.GetCluster(), "metadata": b.Node.GetMetadata().AsMap()}
+}
+
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -65,7 +65,7 @@ func New(o Options) (*Proxy, error) {
 	}
 	options := proxy.Options{
 		Network: o.Network, Seed: o.Seed, AccessLog: o.AccessLog, LogHeader: o.LogHeader, OpenLog: o.OpenLog, Logger: o.Logger,
-		DrainTimeout: o.DrainTime, Workload: workload(p.boot), NodeID: p.boot.Node.GetId(), OnEvent: o.OnEvent,
+		DrainTimeout: o.DrainTime, Workload: workload(p.boot), NodeID: p.boot.Node.GetId(), Node: node(p.boot), OnEvent: o.OnEvent,
 		Service: p.boot.Node.GetCluster(), Zone: p.boot.Node.GetLocality().GetZone(), Getenv: o.Getenv,
 	}
 	if p.agent != nil {

@@ -63,6 +63,7 @@ type Settings struct {
 	Keepalive      *Keepalive
 	AccessLogs     []*AccessLog // of the default providers
 	FallbackLog    *AccessLog   // of accessLogFile: where no provider is named for a workload; nil: none
+	NoListenerLog  bool         // connections that no filter chain takes are in no log
 	Normalization  Normalization
 	UpgradeH2      bool
 	OutboundPolicy *TrafficPolicy // defaults below every DestinationRule; nil: none

@@ -84,6 +84,8 @@ type SidecarScope struct {
 	// Listeners are those of single ports, which know other hosts.
 	Listeners []EgressListener
 	AllowAny  *bool
+	// EgressProxy gets what no service matches, where that is let out; nil: it goes where it was to go.
+	EgressProxy *Destination
 	// Ingress, where it is set, are all ports that the workload takes requests on.
 	Ingress     []IngressListener
 	InboundPool *Pool // of ports without their own; nil: the DestinationRule's
@@ -102,6 +104,8 @@ type IngressListener struct {
 	Instance bool
 	// IPv6 is the family of the address that somebody wrote.
 	IPv6 bool
+	Bind string // an address; empty: the workload's own
+	Open bool   // nobody redirects connections: the proxy itself listens, at Bind
 	Pool *Pool
 }
 

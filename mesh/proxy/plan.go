@@ -248,6 +248,7 @@ func (p *Proxy) manager(config *snapshot.HTTPManager, routes map[string]*snapsho
 }
 
 func (p *Proxy) log(logs *accesslog.Logger, x *accesslog.Exchange) {
+	x.Node = p.o.Node
 	logs.Log(x)
 	if p.o.AccessLog != nil {
 		e := accesslog.FromExchange(x)

@@ -64,6 +64,8 @@ type Options struct {
 	Workload stats.Workload
 	// NodeID is the proxy's id, which it tells its peers.
 	NodeID string
+	// Node is what expressions know of this proxy: id, cluster, metadata.
+	Node map[string]any
 	// Service, Zone and Getenv are the node's cluster, its zone and the proxy's
 	// environment, for spans. A nil Getenv has nothing set.
 	Service, Zone string
@@ -111,7 +113,7 @@ func New(o Options) *Proxy {
 	p := &Proxy{o: o, apply: make(chan struct{}, 1), socket: map[netip.AddrPort]*listen.Socket{}, logs: map[string]io.Writer{}, draining: map[*drain]struct{}{}}
 	p.apply <- struct{}{}
 	if o.Stack == nil {
-		p.engine = engine.New(engine.Options{Network: o.Network, Seed: o.Seed, Secrets: o.Secrets, Logger: o.Logger, Workload: o.Workload, NodeID: o.NodeID, OnEvent: o.OnEvent,
+		p.engine = engine.New(engine.Options{Network: o.Network, Seed: o.Seed, Secrets: o.Secrets, Logger: o.Logger, Workload: o.Workload, NodeID: o.NodeID, Node: o.Node, OnEvent: o.OnEvent,
 			Service: o.Service, Zone: o.Zone, Getenv: o.Getenv})
 		p.o.Stack, p.o.Upstream = p.engine, p.engine
 	}

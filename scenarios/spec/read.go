@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -181,9 +180,6 @@ func sourceLines(data []byte) []string {
 	return lines
 }
 
-// yamlLine is where the YAML library says that an error is.
-var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(?s)(.*)$`)
-
 // parses reads a document's tree; where it is no YAML that is a problem and nil.
 func (d *decoder) parses(doc Document) *yaml.Node {
 	var root yaml.Node
@@ -191,18 +187,16 @@ func (d *decoder) parses(doc Document) *yaml.Node {
 	if err == nil && len(root.Content) == 1 {
 		return root.Content[0]
 	}
-	message, line := "the document is empty", doc.Line
-	if err != nil {
-		m := yamlLine.FindStringSubmatch(strings.TrimPrefix(err.Error(), "yaml: "))
-		message = "not YAML: " + m[2]
-		if strings.HasSuffix(message, "cannot start any token") || strings.Contains(message, "tab character") {
-			message += "; YAML is indented with spaces, not tabs"
-		}
-		if n, err := strconv.Atoi(m[1]); err == nil {
-			line += n - 1
-		}
+	if err == nil {
+		d.report(Position{File: doc.File, Line: doc.Line, Col: 1}, "the document is empty")
+		return nil
 	}
-	d.report(Position{File: doc.File, Line: line, Col: 1}, message)
+	m := source.Syntax(sourceLines(doc.Text), err)
+	message := "not YAML: " + m.Text
+	if m.Hint != "" {
+		message += "; " + m.Hint
+	}
+	d.report(Position{File: doc.File, Line: doc.Line + m.Line - 1, Col: max(m.Col, 1)}, message)
 	return nil
 }
 

@@ -39,7 +39,12 @@ type Offline struct {
 	translator *translate.Translator
 	meshConfig *meshpb.MeshConfig
 	snapshots  map[string]*snapshot.Proxy // by Pod
+	keys       []byte                     // of all issuers of tokens; nil: their own
 }
+
+// TakeTokens has proxies take tokens that are signed with one of some keys (a JSON Web Key
+// Set) for those of their issuers, whose own keys nothing here can fetch.
+func (o *Offline) TakeTokens(keys []byte) { o.keys, o.snapshots = keys, map[string]*snapshot.Proxy{} }
 
 // NewOffline applies documents to a mesh with its gateways. The mesh configuration is
 // that of the last IstioOperator among them, else Istio's default. Findings are what the
@@ -137,9 +142,31 @@ func (o *Offline) snapshot(n *node) (*snapshot.Proxy, error) {
 	c.ReadFile = func(string) ([]byte, error) { return nil, nil }
 	s, err := c.Compile(all)
 	if err == nil {
+		o.trust(s)
 		o.snapshots[n.pod.Name] = s
 	}
 	return s, err
+}
+
+// trust puts the keys in the place of those of the issuers.
+func (o *Offline) trust(s *snapshot.Proxy) {
+	if o.keys == nil {
+		return
+	}
+	for _, l := range s.Listeners {
+		for _, c := range append(slices.Clone(l.Chains), l.Default) {
+			if c == nil || c.HTTP == nil {
+				continue
+			}
+			for _, f := range c.HTTP.Filters {
+				if jwt, ok := f.(snapshot.JWT); ok {
+					for _, p := range jwt.Providers {
+						p.Keys = o.keys
+					}
+				}
+			}
+		}
+	}
 }
 
 // Clients are the workloads that requests can come from, as --from names them: those

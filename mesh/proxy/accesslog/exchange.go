@@ -18,6 +18,8 @@ type Exchange struct {
 	Status int
 	Stream *message.Stream
 	End    time.Time
+	// Node is what this proxy says of itself: id, cluster, metadata; nil: nothing.
+	Node map[string]any
 }
 
 // Of returns the exchange of a request and its answer, which may be nil.

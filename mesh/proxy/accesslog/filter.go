@@ -110,6 +110,9 @@ func (x *Exchange) Attributes(group string) map[string]any {
 		text("cluster_name", s.Cluster)
 		text("route_name", s.RouteName)
 		text("virtual_host_name", s.VirtualHost)
+		if x.Node != nil {
+			m["node"] = x.Node
+		}
 		m["listener_direction"] = int64(2)
 		if s.Conn != nil && s.Conn.Inbound {
 			m["listener_direction"] = int64(1)

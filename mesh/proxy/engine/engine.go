@@ -43,6 +43,8 @@ type Options struct {
 	Workload stats.Workload
 	// NodeID is the proxy's id, which it tells its peers.
 	NodeID string
+	// Node is what expressions know of this proxy: id, cluster, metadata.
+	Node map[string]any
 	// Service, Zone and Getenv are the node's cluster, its zone and the proxy's
 	// environment, for spans. A nil Getenv has nothing set.
 	Service, Zone string

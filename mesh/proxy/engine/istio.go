@@ -19,16 +19,18 @@ type recorder struct {
 	config   snapshot.IstioStats
 	upstream *upstream.Manager
 	shape    *shape // nil: nothing is changed
+	node     map[string]any
 }
 
 func (e *Engine) recorder(c snapshot.IstioStats) (*recorder, error) {
 	s, err := e.shapeOf(c)
-	return &recorder{istio: e.istio, self: e.options.Workload, config: c, upstream: e.upstream, shape: s}, err
+	return &recorder{istio: e.istio, self: e.options.Workload, config: c, upstream: e.upstream, shape: s, node: e.options.Node}, err
 }
 
 // shaped adds to a call what its configuration wants to have in labels.
 func (r *recorder) shaped(c *stats.Call, x *accesslog.Exchange) {
 	if r.shape != nil {
+		x.Node = r.node
 		c.Shape, c.Values = r.shape, r.shape.values(x, c)
 	}
 }

@@ -134,10 +134,15 @@ func TestNamesAndOriginalDestinations(t *testing.T) {
 		w.build()
 		for _, c := range []struct{ dst, want string }{{"10.0.0.11:80", "one"}, {"10.0.0.12:80", "two"}} {
 			r := w.request()
-			r.Stream.Conn = &message.Conn{Local: netip.MustParseAddrPort(c.dst)}
+			r.Stream.Conn = &message.Conn{Local: netip.MustParseAddrPort(c.dst), Restored: true}
 			if got := w.do(context.Background(), r); got.body != c.want {
 				t.Errorf("original destination %s got %+v", c.dst, got)
 			}
+		}
+		r := w.request()
+		r.Stream.Conn = &message.Conn{Local: netip.MustParseAddrPort("10.0.0.11:80")}
+		if got := w.do(context.Background(), r); got.status != 503 || r.Stream.Flags != message.NoHealthyUpstream {
+			t.Errorf("without an original destination got %+v, flags %v", got, r.Stream.Flags)
 		}
 	})
 }

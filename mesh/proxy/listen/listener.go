@@ -154,7 +154,7 @@ func (l *Listener) serve(c net.Conn) bool {
 	if l.o.Config.OriginalDst || l.o.Config.UseOriginalDst {
 		var dst netip.AddrPort
 		if dst, redirected = netx.OriginalDst(c); redirected {
-			facts.Local = dst
+			facts.Local, facts.Restored = dst, true
 		}
 	}
 	if l.o.Config.UseOriginalDst && redirected {

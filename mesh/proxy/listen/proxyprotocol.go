@@ -145,6 +145,7 @@ func unwrap(c *peekConn, l *snapshot.Listener, facts *message.Conn) error {
 		case err == nil:
 			c.ahead = c.ahead[p.length:]
 			if p.source.IsValid() {
+				facts.Restored = facts.Restored || p.destination != facts.Local
 				facts.Peer, facts.Remote, facts.Local = facts.Remote, p.source, p.destination
 			}
 			return nil

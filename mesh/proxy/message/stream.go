@@ -99,6 +99,8 @@ type Conn struct {
 	Start    time.Time
 	Remote   netip.AddrPort
 	Local    netip.AddrPort // the original destination where the connection was redirected
+	// Restored tells that Local is not this proxy's, but where the client meant to go.
+	Restored bool
 	// Peer is who made the connection, where that is not Remote: a proxy that told of
 	// Remote by the PROXY protocol. Direct is what to ask.
 	Peer netip.AddrPort

@@ -54,9 +54,10 @@ func (c *Cluster) dropUnused(now time.Time) []*Host {
 	return stale
 }
 
-// OriginalDst is where the client of a downstream connection meant to go.
+// OriginalDst is where the client of a downstream connection meant to go; invalid where
+// that is this proxy, to whom nobody redirected it: a way on would lead back here.
 func OriginalDst(d *message.Conn) netip.AddrPort {
-	if d == nil {
+	if d == nil || !d.Restored {
 		return netip.AddrPort{}
 	}
 	return d.Local

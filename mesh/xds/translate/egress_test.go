@@ -56,3 +56,26 @@ func TestEgressListeners(t *testing.T) {
 		}
 	}
 }
+
+// An egress proxy gets what no service matches: HTTP on the ports of services, and all
+// other connections.
+func TestEgressProxy(t *testing.T) {
+	const proxy = "outbound|9080||details.default.svc.cluster.local"
+	for mode, want := range map[string]string{
+		"mode: ALLOW_ANY, egressProxy: {host: details, port: {number: 9080}}": proxy,
+		"mode: ALLOW_ANY":     "PassthroughCluster",
+		"mode: REGISTRY_ONLY": "BlackHoleCluster",
+	} {
+		set := translated(t, productpage, bookinfo()+
+			"apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: default}\nspec: {outboundTrafficPolicy: {"+mode+"}}\n")
+		for name, chain := range map[string]string{"virtualOutbound": " -> " + want, "0.0.0.0_9080": "else -> " + want} {
+			if got := strings.Join(connectionChains(t, listener(t, set, name)), "; "); !strings.HasSuffix(got, chain) {
+				t.Errorf("%s: the chains of %s are %s", mode, name, got)
+			}
+		}
+		all := host(t, set, "9080", map[bool]string{false: "allow_any", true: "block_all"}[want == "BlackHoleCluster"])
+		if got := all.GetRoutes()[0].GetRoute().GetCluster(); got != want && want != "BlackHoleCluster" {
+			t.Errorf("%s: HTTP goes to %s", mode, got)
+		}
+	}
+}

@@ -115,6 +115,26 @@ func (f families) reaches(address string) bool {
 	return f.six
 }
 
+// addresses are a service's that are not prefixes, of the proxy's families. As in istiod
+// those of a ServiceEntry are taken as they are, and so are a Service's where none is of a
+// family of the proxy: a port of every address would take what others are meant to get.
+func (f families) addresses(s *model.Service) []string {
+	all := plainAddresses(s)
+	if !s.Kubernetes {
+		return all
+	}
+	var list []string
+	for _, a := range all {
+		if f.reaches(a) {
+			list = append(list, a)
+		}
+	}
+	if list == nil {
+		return all
+	}
+	return list
+}
+
 // listens gives a listener its addresses: one, or the same of each family.
 func listens(l *listenerpb.Listener, hosts []string, port uint32) {
 	l.Address = address(hosts[0], port)

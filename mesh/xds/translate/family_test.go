@@ -21,7 +21,7 @@ import (
 const twoFamilies = `apiVersion: v1
 kind: Service
 metadata: {name: web, namespace: default}
-spec: {clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9, "fd96::9"], ports: [{name: http, port: 80, targetPort: 8080}, {name: http-own, port: 7000}], selector: {app: web}}
+spec: {clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9, "fd96::9"], ports: [{name: http, port: 80, targetPort: 8080}, {name: http-own, port: 7000}, {name: tcp, port: 90}], selector: {app: web}}
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
@@ -41,6 +41,16 @@ apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: far, namespace: default}
 spec: {hosts: [far.example.com], location: MESH_EXTERNAL, resolution: DNS, ports: [{number: 443, name: tls, protocol: TLS}]}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: four, namespace: default}
+spec: {hosts: [four.example.com], addresses: [10.9.9.9], resolution: STATIC, endpoints: [{address: 10.9.9.10}], ports: [{number: 91, name: tcp, protocol: TCP}]}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: six, namespace: default}
+spec: {hosts: [six.example.com], addresses: ["fd99::9"], resolution: STATIC, endpoints: [{address: "fd99::10"}], ports: [{number: 92, name: tcp, protocol: TCP}]}
 ---
 apiVersion: networking.istio.io/v1
 kind: Sidecar
@@ -133,11 +143,18 @@ func TestFamilies(t *testing.T) {
 				t.Errorf("look-ups: %v", got)
 			}
 			inbound := listener(t, set, "virtualInbound")
-			if !slices.ContainsFunc(inbound.GetFilterChains(), func(f *listenerpb.FilterChain) bool { return f.GetName() == c.first+"_9000" }) {
+			if !slices.ContainsFunc(inbound.GetFilterChains(), func(f *listenerpb.FilterChain) bool { return f.GetName() == c.own+"_9000" }) {
 				t.Errorf("chains: %v", chains(inbound))
 			}
-			if d := host(t, set, "80", "web.default.svc.cluster.local:80").GetDomains(); !slices.Contains(d, "[fd96::9]") || !slices.Contains(d, "10.96.0.9") {
+			four, six := strings.Contains(c.wildcards, "0.0.0.0"), strings.Contains(c.wildcards, "::")
+			if d := host(t, set, "80", "web.default.svc.cluster.local:80").GetDomains(); slices.Contains(d, "10.96.0.9") != four || slices.Contains(d, "[fd96::9]") != six {
 				t.Errorf("domains: %v", d)
+			}
+			if l := set[resource.Listener]; (l["10.96.0.9_90"] != nil) != four || (l["fd96::9_90"] != nil) != six {
+				t.Error("listeners of the service's addresses do not have the proxy's families")
+			}
+			if l := set[resource.Listener]; l["10.9.9.9_91"] == nil || l["fd99::9_92"] == nil {
+				t.Error("a ServiceEntry's addresses are taken as they are")
 			}
 			if _, err := compile.Compile(set); err != nil {
 				t.Errorf("the data plane: %v", err)

@@ -131,7 +131,7 @@ func (p *proxy) gatewayListener(name string, list []served) error {
 		l.ListenerFilters = slices.Insert(l.ListenerFilters, 0, &listenerpb.ListenerFilter{Name: "envoy.filters.listener.proxy_protocol",
 			ConfigType: &listenerpb.ListenerFilter_TypedConfig{TypedConfig: toAny(&proxyprotocolpb.ProxyProtocol{})}})
 	}
-	m, err := finish([]*listenerpb.Listener{p.withTCPMetrics(l, false)})
+	m, err := finish([]*listenerpb.Listener{p.withTCPMetrics(p.withLog(l, false), false)})
 	return p.put(resource.Listener, m, err)
 }
 

@@ -40,7 +40,16 @@ func (p *proxy) inbound() error {
 	if err := p.put(resource.Cluster, m, err); err != nil {
 		return err
 	}
-	m, err = finish([]*listenerpb.Listener{p.withTCPMetrics(p.virtualInbound(ports, effective), true)})
+	listeners := []*listenerpb.Listener{p.virtualInbound(ports, effective)}
+	for _, in := range ports {
+		if in.open() {
+			listeners = append(listeners, p.openInbound(in, effective))
+		}
+	}
+	for _, l := range listeners {
+		p.withTCPMetrics(p.withLog(l, true), true)
+	}
+	m, err = finish(listeners)
 	return p.put(resource.Listener, m, err)
 }
 
@@ -202,6 +211,9 @@ func (p *proxy) virtualInbound(ports []*inboundPort, effective model.Effective) 
 	covered := map[uint32]bool{}
 	for _, in := range ports {
 		covered[in.target] = true
+		if in.open() {
+			continue
+		}
 		for _, k := range chainKinds(effective.On(in.target), in.protocol) {
 			l.FilterChains = append(l.FilterChains, p.inboundChain(k, in, in.target, effective))
 		}
@@ -236,7 +248,7 @@ func (p *proxy) inboundChain(k chainKind, in *inboundPort, port uint32, effectiv
 	cluster := names.InboundPassthrough
 	switch {
 	case in != nil:
-		cluster, c.Name = names.Inbound(in.target), names.Listener(p.families.wildcard(), in.target)
+		cluster, c.Name = names.Inbound(in.target), p.inboundName(in)
 	case k.http:
 		c.Name = "virtualInbound-catchall-http"
 	}
@@ -260,7 +272,7 @@ func (p *proxy) inboundManager(in *inboundPort) *hcmpb.HttpConnectionManager {
 	grpc := false
 	if in != nil {
 		s := in.service()
-		cluster, stat, port = names.Inbound(in.target), "inbound_"+names.Listener(p.families.wildcard(), in.target)+";", in.target
+		cluster, stat, port = names.Inbound(in.target), "inbound_"+p.inboundName(in)+";", in.target
 		operation = names.VirtualHost(s.Host, in.number) + "/*"
 		source = model.Source{File: s.Source.File, Line: s.Source.Line}
 		grpc = in.protocol == model.GRPC || in.protocol == model.GRPCWeb

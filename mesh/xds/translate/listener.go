@@ -189,10 +189,14 @@ func weighted(to []*model.Destination) []*model.Destination {
 
 // unknown is the cluster of connections that no service matches.
 func (s *scope) unknown() string {
-	if s.allowAny {
-		return names.Passthrough
+	switch {
+	case !s.allowAny:
+		return names.BlackHole
+	case s.sidecar != nil && s.sidecar.EgressProxy != nil:
+		to := s.sidecar.EgressProxy
+		return names.Outbound(to.Port, to.Subset, to.Host)
 	}
-	return names.BlackHole
+	return names.Passthrough
 }
 
 // prefixRange is an address or prefix of a filter chain match.

@@ -5,6 +5,7 @@ import (
 
 	accesslogpb "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerpb "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	filelogpb "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
 	celpb "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -55,6 +56,26 @@ func (p *proxy) accessLogs(inbound bool) []*accesslogpb.AccessLog {
 		list = append(list, log)
 	}
 	return list
+}
+
+// withLog has a listener tell of the connections that no filter chain takes (NR), in the
+// logs of its side. As in istiod the captured connections' listeners and a gateway's do.
+func (p *proxy) withLog(l *listenerpb.Listener, inbound bool) *listenerpb.Listener {
+	if p.mesh.Settings.NoListenerLog {
+		return l
+	}
+	unmatched := &accesslogpb.AccessLogFilter{FilterSpecifier: &accesslogpb.AccessLogFilter_ResponseFlagFilter{
+		ResponseFlagFilter: &accesslogpb.ResponseFlagFilter{Flags: []string{"NR"}}}}
+	for _, log := range p.accessLogs(inbound) {
+		if log.Filter == nil {
+			log.Filter = unmatched
+		} else {
+			log.Filter = &accesslogpb.AccessLogFilter{FilterSpecifier: &accesslogpb.AccessLogFilter_AndFilter{
+				AndFilter: &accesslogpb.AndFilter{Filters: []*accesslogpb.AccessLogFilter{unmatched, log.Filter}}}}
+		}
+		l.AccessLog = append(l.AccessLog, log)
+	}
+	return l
 }
 
 func logFormat(l *model.AccessLog) *corepb.SubstitutionFormatString {

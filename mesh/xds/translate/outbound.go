@@ -107,7 +107,7 @@ func (p *proxy) outboundListeners() ([]*listenerpb.Listener, error) {
 // the wildcard address, as the Host header tells services apart; the rest needs the
 // service's own address, a server name, or the port for itself.
 func (p *proxy) bind(at func(string, uint32) *binding, s *model.Service, port *model.Port) error {
-	vips := plainAddresses(s)
+	vips := p.families.addresses(s)
 	switch {
 	case port.Protocol.IsHTTP() || port.Protocol == model.Auto && len(vips) == 0:
 		if port.Protocol == model.Auto && s.Headless && len(s.Endpoints.On(port)) == 0 {
@@ -229,7 +229,7 @@ func (p *proxy) virtualOutbound() *listenerpb.Listener {
 		l.ListenerFilters = append(l.ListenerFilters, httpInspector(nil))
 		p.inspected(l)
 	}
-	return l
+	return p.withLog(l, false)
 }
 
 // outboundRoutes makes a table per HTTP port, and one per service port that is sniffed.
@@ -350,7 +350,7 @@ func (p *proxy) domains(s *model.Service) []string {
 			}
 		}
 	}
-	for _, a := range plainAddresses(s) {
+	for _, a := range p.families.addresses(s) {
 		list = append(list, inURL(a))
 	}
 	return list
@@ -369,7 +369,7 @@ func (s *scope) catchAll() *routepb.VirtualHost {
 	} else if s.allowAny {
 		h.Name, r.Name = "allow_any", "allow_any"
 		a := forward()
-		a.ClusterSpecifier = &routepb.RouteAction_Cluster{Cluster: names.Passthrough}
+		a.ClusterSpecifier = &routepb.RouteAction_Cluster{Cluster: s.unknown()}
 		r.Action = &routepb.Route_Route{Route: a}
 	}
 	h.Routes = []*routepb.Route{r}

@@ -191,7 +191,7 @@ func collectLabels(v *model.VirtualService, labels map[string]bool) {
 // nameScope hashes the numbers of everything that the scope has.
 func (t *Translator) nameScope(s *scope) {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s %v %v %v\n", s.namespace, s.router, s.allowAny, s.anyByName)
+	fmt.Fprintf(h, "%s %v %v %v %s\n", s.namespace, s.router, s.allowAny, s.anyByName, s.unknown())
 	for _, service := range s.services {
 		fmt.Fprint(h, t.id(service))
 		if d := s.policies[service]; d != nil {
