@@ -210,17 +210,18 @@ func evaluate(c cell, found *load.Result, sidecars []proxy, before, after []usag
 		m["rate"] = m["throughput"]
 		delete(m, "throughput")
 	}
+	latency, service := found.Latency(), found.Service()
 	for name, q := range map[string]float64{"p50": 50, "p90": 90, "p99": 99, "p999": 99.9} {
-		m["latency-"+name] = seconds(found.Latency, q)
+		m["latency-"+name] = seconds(latency, q)
 		if name == "p50" || name == "p99" {
-			m["service-"+name] = seconds(found.Service, q)
+			m["service-"+name] = seconds(service, q)
 		}
 	}
 	costs(&s, calls, sidecars, before, after)
 	var err error
 	s.Fortio = found.Fortio()
-	if s.Latency, err = encode(found.Latency); err == nil {
-		s.Service, err = encode(found.Service)
+	if s.Latency, err = encode(latency); err == nil {
+		s.Service, err = encode(service)
 	}
 	return s, err
 }

@@ -85,10 +85,6 @@ type Answer struct {
 type Result struct {
 	Records []Record
 	First   *Answer // nil where nothing was answered
-	// Latency is from the intended start, Service from the send; nanoseconds, three
-	// significant digits. The first is what a user sees: a late call waited, too.
-	Latency *hdrhistogram.Histogram
-	Service *hdrhistogram.Histogram
 	// Sockets are the connections that carried a call.
 	Sockets int
 	fortio  []byte
@@ -260,9 +256,9 @@ func (r *request) requestID(thread int, iter int64) string {
 	return r.target.RequestID(thread, iter)
 }
 
-// collect orders the records of all callers and fills the histograms.
+// collect orders the records of all callers.
 func collect(callers []*caller) *Result {
-	res := &Result{Latency: hdrhistogram.New(1, int64(24*time.Hour), 3), Service: hdrhistogram.New(1, int64(24*time.Hour), 3)}
+	res := new(Result)
 	var first *caller
 	sockets := map[int64]bool{}
 	for _, c := range callers {
@@ -276,8 +272,6 @@ func collect(callers []*caller) *Result {
 	}
 	sort.SliceStable(res.Records, func(i, j int) bool { return res.Records[i].Sent.Before(res.Records[j].Sent) })
 	for _, r := range res.Records {
-		record(res.Latency, r.Done.Sub(r.Intended))
-		record(res.Service, r.Done.Sub(r.Sent))
 		if r.Socket != 0 {
 			sockets[r.Socket] = true
 		}
@@ -286,8 +280,23 @@ func collect(callers []*caller) *Result {
 	return res
 }
 
-func record(h *hdrhistogram.Histogram, d time.Duration) {
-	_ = h.RecordValue(int64(min(max(d, 0), 24*time.Hour))) // cannot fail: in range
+// Latency is the distribution of the calls' times from their intended starts, in
+// nanoseconds with three significant digits. It is what a user sees: a late call waited, too.
+func (r *Result) Latency() *hdrhistogram.Histogram {
+	return distribution(r.Records, func(c *Record) time.Duration { return c.Done.Sub(c.Intended) })
+}
+
+// Service is the same from the calls' sends.
+func (r *Result) Service() *hdrhistogram.Histogram {
+	return distribution(r.Records, func(c *Record) time.Duration { return c.Done.Sub(c.Sent) })
+}
+
+func distribution(records []Record, took func(*Record) time.Duration) *hdrhistogram.Histogram {
+	h := hdrhistogram.New(1, int64(24*time.Hour), 3)
+	for i := range records {
+		_ = h.RecordValue(int64(min(max(took(&records[i]), 0), 24*time.Hour))) // cannot fail: in range
+	}
+	return h
 }
 
 // Restore makes a result out of records that were made elsewhere, in any order, and the

@@ -75,13 +75,13 @@ func TestRateIsExactAndDeterministic(t *testing.T) {
 		})
 	}
 	a, b := results[0], results[1]
-	if len(a.Records) != 6000 || a.Latency.TotalCount() != 6000 {
+	if len(a.Records) != 6000 || a.Latency().TotalCount() != 6000 {
 		t.Errorf("%d calls, want 6000", len(a.Records))
 	}
 	if !slices.Equal(a.Records, b.Records) {
 		t.Error("two runs of one seed differ")
 	}
-	if !a.Latency.Equals(b.Latency) || !a.Service.Equals(b.Service) {
+	if !a.Latency().Equals(b.Latency()) || !a.Service().Equals(b.Service()) {
 		t.Error("the histograms of two runs of one seed differ")
 	}
 	for i, r := range a.Records[:100] {
@@ -115,10 +115,10 @@ func TestCoordinatedOmission(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s := time.Duration(r.Service.ValueAtQuantile(99)); s < 40*time.Millisecond || s > 41*time.Millisecond {
+		if s := time.Duration(r.Service().ValueAtQuantile(99)); s < 40*time.Millisecond || s > 41*time.Millisecond {
 			t.Errorf("p99 from the send is %v", s)
 		}
-		if l := time.Duration(r.Latency.Max()); l < 2*time.Second {
+		if l := time.Duration(r.Latency().Max()); l < 2*time.Second {
 			t.Errorf("the last call waited %v, want two seconds", l)
 		}
 	})
@@ -138,15 +138,15 @@ func TestAStallShowsFromTheIntendedStart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s := time.Duration(r.Service.ValueAtQuantile(99)); s > time.Millisecond {
+		if s := time.Duration(r.Service().ValueAtQuantile(99)); s > time.Millisecond {
 			t.Errorf("p99 from the send is %v: one call of a thousand stalled", s)
 		}
-		if most := time.Duration(r.Service.Max()); most < 200*time.Millisecond || most > 201*time.Millisecond {
+		if most := time.Duration(r.Service().Max()); most < 200*time.Millisecond || most > 201*time.Millisecond {
 			t.Errorf("the stalled call took %v", most)
 		}
 		// 200 calls of 1000 were held up, the first for 200 ms, the last for none.
 		for q, want := range map[float64]time.Duration{99: 190 * time.Millisecond, 90: 100 * time.Millisecond} {
-			if l := time.Duration(r.Latency.ValueAtQuantile(q)); (l - want).Abs() > 3*time.Millisecond {
+			if l := time.Duration(r.Latency().ValueAtQuantile(q)); (l - want).Abs() > 3*time.Millisecond {
 				t.Errorf("p%v from the intended start is %v, want about %v", q, l, want)
 			}
 		}
@@ -171,7 +171,7 @@ func TestKnownPercentiles(t *testing.T) {
 		r := collect([]*caller{c})
 		for _, q := range []float64{1, 25, 50, 90, 95, 99, 99.9} {
 			want := inverse(q / 100)
-			for what, got := range map[string]float64{"latency": float64(r.Latency.ValueAtPercentile(q)), "service": 2 * float64(r.Service.ValueAtPercentile(q))} {
+			for what, got := range map[string]float64{"latency": float64(r.Latency().ValueAtPercentile(q)), "service": 2 * float64(r.Service().ValueAtPercentile(q))} {
 				if math.Abs(got-want)/want > 0.0015 {
 					t.Errorf("%s: p%v of %s is %.0f, want %.0f", name, q, what, got, want)
 				}

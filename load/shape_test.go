@@ -92,8 +92,8 @@ func TestShapedLoad(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if warmed != 40 || len(r.Records) != 140 || told != 140 || calls != 180 || r.Latency.TotalCount() != 140 || r.Sockets != 4 {
-			t.Errorf("%d calls warmed up, %d counted, %d told of, %d made, %d latencies, %d sockets", warmed, len(r.Records), told, calls, r.Latency.TotalCount(), r.Sockets)
+		if warmed != 40 || len(r.Records) != 140 || told != 140 || calls != 180 || r.Latency().TotalCount() != 140 || r.Sockets != 4 {
+			t.Errorf("%d calls warmed up, %d counted, %d told of, %d made, %d latencies, %d sockets", warmed, len(r.Records), told, calls, r.Latency().TotalCount(), r.Sockets)
 		}
 		begun := r.Records[0].Intended
 		if d := begun.Sub(start); d < 1900*time.Millisecond {
@@ -154,7 +154,7 @@ func TestAStallShowsInAShapedLoad(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		service, latency := time.Duration(r.Service.ValueAtQuantile(99)), time.Duration(r.Latency.ValueAtQuantile(99))
+		service, latency := time.Duration(r.Service().ValueAtQuantile(99)), time.Duration(r.Latency().ValueAtQuantile(99))
 		if service > time.Millisecond || latency < 180*time.Millisecond {
 			t.Errorf("p99 is %v from the send and %v from the intended start", service, latency)
 		}

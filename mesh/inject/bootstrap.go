@@ -197,25 +197,40 @@ func ownAnnotations(all map[string]string) map[string]string {
 // text writes YAML. Strings with references are quoted: what is put in their place
 // must stay a string, whatever it looks like.
 func text(v object) (string, error) {
-	var doc yaml.Node
-	if err := doc.Encode(v); err != nil {
-		return "", err
-	}
-	quote(&doc)
 	var b bytes.Buffer
 	e := yaml.NewEncoder(&b)
 	e.SetIndent(2)
-	if err := e.Encode(&doc); err != nil {
+	if err := e.Encode(quote(v)); err != nil {
 		return "", err
 	}
 	return b.String(), e.Close()
 }
 
-func quote(n *yaml.Node) {
-	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" && strings.Contains(n.Value, "$(") {
-		n.Style = yaml.DoubleQuotedStyle
+// quote replaces the strings with references by what is written in quotes.
+func quote(v any) any {
+	switch v := v.(type) {
+	case string:
+		if strings.Contains(v, "$(") {
+			return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.DoubleQuotedStyle, Value: v}
+		}
+	case list:
+		quoted := make(list, len(v))
+		for i := range v {
+			quoted[i] = quote(v[i])
+		}
+		return quoted
+	case object:
+		quoted := make(object, len(v))
+		for key, field := range v {
+			quoted[key] = quote(field)
+		}
+		return quoted
+	case map[string]string:
+		quoted := make(object, len(v))
+		for key, field := range v {
+			quoted[key] = quote(field)
+		}
+		return quoted
 	}
-	for _, c := range n.Content {
-		quote(c)
-	}
+	return v
 }

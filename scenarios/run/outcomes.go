@@ -3,14 +3,11 @@ package run
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"maps"
 	"math"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/windtunnel-mesh/windtunnel/reports/result"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/run/expect"
@@ -143,31 +140,7 @@ func latencyOf(exchanges []Exchange) *result.Latency {
 	for _, e := range exchanges {
 		d.add(e.Done.Sub(e.Intended))
 	}
-	if d.count == 0 {
-		return nil
-	}
-	p := d.percentiles()
-	return &result.Latency{Count: d.count, Min: p.Min.Seconds(), Mean: p.Avg.Seconds(), P50: p.P50.Seconds(), P90: p.P90.Seconds(),
-		P99: p.P99.Seconds(), P999: p.P999.Seconds(), Max: p.Max.Seconds(), Histogram: encoded(&d)}
-}
-
-// encoded is the histogram as other tools of HdrHistogram read it. It is made again
-// with a range that fits, because an encoded one begins with its range.
-func encoded(d *distribution) string {
-	h := hdrhistogram.New(1, max(int64(d.top), 2), 3)
-	for _, b := range d.histogram.Distribution() {
-		if b.Count > 0 {
-			_ = h.RecordValues(min(b.To, max(int64(d.top), 2)), b.Count) // cannot fail: in range
-		}
-	}
-	data, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
-	if err != nil {
-		return ""
-	}
-	if _, err := base64.StdEncoding.DecodeString(string(data)); err != nil {
-		return ""
-	}
-	return string(data)
+	return d.latency()
 }
 
 // heatRows is how many rows of a heat map cover a factor of ten.

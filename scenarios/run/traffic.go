@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"github.com/windtunnel-mesh/windtunnel/scenarios/run/expect"
 )
 
@@ -208,7 +206,7 @@ func (x *index) traffic(exchanges []Exchange) (*expect.Traffic, []answer) {
 		answers = append(answers, a)
 	}
 	t.Sockets = int64(len(sockets))
-	t.Latency, t.Service = latency.percentiles(), service.percentiles()
+	t.Latency, t.Service = latency.summary(), service.summary()
 	t.Seconds = span(exchanges).Seconds()
 	if t.Seconds > 0 {
 		t.QPS = float64(t.Count) / t.Seconds
@@ -298,37 +296,4 @@ func span(exchanges []Exchange) time.Duration {
 		}
 	}
 	return to.Sub(from)
-}
-
-// distribution is an HDR histogram of nanoseconds with three significant digits,
-// beside what it would round: the least, the most and the sum.
-type distribution struct {
-	histogram  *hdrhistogram.Histogram
-	sum        time.Duration
-	least, top time.Duration
-	count      int64
-}
-
-func (d *distribution) add(v time.Duration) {
-	if d.histogram == nil {
-		d.histogram = hdrhistogram.New(1, int64(24*time.Hour), 3)
-		d.least = v
-	}
-	v = min(max(v, 0), 24*time.Hour)
-	_ = d.histogram.RecordValue(int64(v)) // cannot fail: v is in range
-	d.least, d.top = min(d.least, v), max(d.top, v)
-	d.sum += v
-	d.count++
-}
-
-// percentiles never leave the range of what was recorded, though the histogram
-// rounds up within its buckets.
-func (d *distribution) percentiles() expect.Percentiles {
-	if d.count == 0 {
-		return expect.Percentiles{}
-	}
-	at := func(q float64) time.Duration {
-		return min(max(time.Duration(d.histogram.ValueAtQuantile(q)), d.least), d.top)
-	}
-	return expect.Percentiles{Min: d.least, Avg: d.sum / time.Duration(d.count), P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: d.top}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -180,8 +181,9 @@ func address(a netip.AddrPort) string {
 // describe is an exchange's line in the trace: all that has to be the same on
 // every run of a seed.
 func describe(e *accesslog.Entry) string {
-	return fmt.Sprintf("%s %s %s%s %d %s %s %s -> %s %s in=%t attempts=%d %d/%d", e.RequestID, e.Method, e.Authority, e.Path,
-		e.Status, e.Flags, e.Details, e.DownstreamRemote.Addr(), e.UpstreamHost, e.Duration, e.Inbound, e.Attempts, e.BytesReceived, e.BytesSent)
+	return e.RequestID + " " + e.Method + " " + e.Authority + e.Path + " " + strconv.Itoa(e.Status) + " " + e.Flags + " " + e.Details + " " +
+		e.DownstreamRemote.Addr().String() + " -> " + e.UpstreamHost.String() + " " + e.Duration.String() + " in=" + strconv.FormatBool(e.Inbound) +
+		" attempts=" + strconv.Itoa(e.Attempts) + " " + strconv.FormatInt(e.BytesReceived, 10) + "/" + strconv.FormatInt(e.BytesSent, 10)
 }
 
 // ejection notes that a proxy ejects a host, or takes it back.

@@ -23,9 +23,9 @@ func (r *Registry) Gather(f func(Sample)) {
 	for _, m := range r.sorted() {
 		switch {
 		case m.counter != nil:
-			f(Sample{Series: SeriesID{m, 0}, Name: m.family, Labels: m.pairs, Value: float64(m.counter.Value())})
+			f(Sample{Series: SeriesID{m, 0}, Name: m.family, Labels: m.labels, Value: float64(m.counter.Value())})
 		case m.gauge != nil:
-			f(Sample{Series: SeriesID{m, 0}, Name: m.family, Labels: m.pairs, Value: float64(m.gauge.Value())})
+			f(Sample{Series: SeriesID{m, 0}, Name: m.family, Labels: m.labels, Value: float64(m.gauge.Value())})
 		default:
 			m.gatherHistogram(f)
 		}
@@ -39,8 +39,8 @@ func (m *metric) gatherHistogram(f func(Sample)) {
 		if i < len(bounds) {
 			le = format(bounds[i])
 		}
-		f(Sample{Series: SeriesID{m, i}, Name: m.family + "_bucket", Labels: m.pairs, Bucket: le, Value: float64(n)})
+		f(Sample{Series: SeriesID{m, i}, Name: m.family + "_bucket", Labels: m.labels, Bucket: le, Value: float64(n)})
 	}
-	f(Sample{Series: SeriesID{m, -1}, Name: m.family + "_sum", Labels: m.pairs, Value: sum})
-	f(Sample{Series: SeriesID{m, -2}, Name: m.family + "_count", Labels: m.pairs, Value: float64(cumulative[len(cumulative)-1])})
+	f(Sample{Series: SeriesID{m, -1}, Name: m.family + "_sum", Labels: m.labels, Value: sum})
+	f(Sample{Series: SeriesID{m, -2}, Name: m.family + "_count", Labels: m.labels, Value: float64(cumulative[len(cumulative)-1])})
 }

@@ -2,6 +2,7 @@ package stats
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -63,20 +64,24 @@ func quantile(cumulative []uint64, q float64) float64 {
 // WritePrometheus writes all metrics in Prometheus' text format, families and
 // series sorted.
 func (r *Registry) WritePrometheus(w io.Writer) error {
-	all := r.sorted()
-	slices.SortStableFunc(all, func(a, b *metric) int {
-		if c := strings.Compare(a.family, b.family); c != 0 {
-			return c
-		}
-		return strings.Compare(a.labels, b.labels)
+	type series struct {
+		*metric
+		labels string
+	}
+	var all []series
+	for _, m := range r.sorted() {
+		all = append(all, series{m, renderLabels(m.labels)})
+	}
+	slices.SortStableFunc(all, func(a, b series) int {
+		return cmp.Or(strings.Compare(a.family, b.family), strings.Compare(a.labels, b.labels))
 	})
 	out, family := bufio.NewWriter(w), ""
-	for _, m := range all {
-		if m.family != family {
-			family = m.family
-			fmt.Fprintf(out, "# TYPE %s %s\n", family, m.kind())
+	for _, s := range all {
+		if s.family != family {
+			family = s.family
+			fmt.Fprintf(out, "# TYPE %s %s\n", family, s.kind())
 		}
-		m.write(out)
+		s.write(out, s.labels)
 	}
 	return out.Flush()
 }
@@ -92,16 +97,16 @@ func (m *metric) kind() string {
 	}
 }
 
-func (m *metric) write(out io.Writer) {
+func (m *metric) write(out io.Writer, labels string) {
 	switch {
 	case m.counter != nil:
-		fmt.Fprintf(out, "%s{%s} %d\n", m.family, m.labels, m.counter.Value())
+		fmt.Fprintf(out, "%s{%s} %d\n", m.family, labels, m.counter.Value())
 	case m.gauge != nil:
-		fmt.Fprintf(out, "%s{%s} %d\n", m.family, m.labels, m.gauge.Value())
+		fmt.Fprintf(out, "%s{%s} %d\n", m.family, labels, m.gauge.Value())
 	default:
 		cumulative, sum := m.histogram.Snapshot()
 		comma := ""
-		if m.labels != "" {
+		if labels != "" {
 			comma = ","
 		}
 		for i, n := range cumulative {
@@ -109,9 +114,9 @@ func (m *metric) write(out io.Writer) {
 			if i < len(bounds) {
 				le = format(bounds[i])
 			}
-			fmt.Fprintf(out, "%s_bucket{%s%sle=\"%s\"} %d\n", m.family, m.labels, comma, le, n)
+			fmt.Fprintf(out, "%s_bucket{%s%sle=\"%s\"} %d\n", m.family, labels, comma, le, n)
 		}
-		fmt.Fprintf(out, "%s_sum{%s} %s\n%s_count{%s} %d\n", m.family, m.labels, format(sum), m.family, m.labels, cumulative[len(cumulative)-1])
+		fmt.Fprintf(out, "%s_sum{%s} %s\n%s_count{%s} %d\n", m.family, labels, format(sum), m.family, labels, cumulative[len(cumulative)-1])
 	}
 }
 
@@ -119,12 +124,21 @@ func format(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 
 // sanitize replaces what a metric's name may not hold.
 func sanitize(name string) string {
-	return strings.Map(func(c rune) rune {
-		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == ':' {
-			return c
+	for i := range len(name) {
+		if !named(rune(name[i])) {
+			return strings.Map(func(c rune) rune {
+				if named(c) {
+					return c
+				}
+				return '_'
+			}, name)
 		}
-		return '_'
-	}, name)
+	}
+	return name // nearly always
+}
+
+func named(c rune) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == ':'
 }
 
 // escaped writes a label's value as the text format wants it.

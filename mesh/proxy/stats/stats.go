@@ -106,17 +106,18 @@ type Label struct{ Name, Value string }
 
 // metric is one series: its name at /stats, and its family and labels for Prometheus.
 type metric struct {
-	text, family, labels string
-	pairs                []Label
-	counter              *Counter
-	gauge                *Gauge
-	histogram            *Histogram
+	text, family string
+	labels       []Label
+	counter      *Counter
+	gauge        *Gauge
+	histogram    *Histogram
 }
 
 // Registry holds all metrics of one proxy. The zero value is ready to use.
 type Registry struct {
 	mu      sync.RWMutex
 	metrics map[string]*metric
+	order   []*metric // by text name; nil: not sorted since there is a new one, or one less
 }
 
 // get returns the metric of a text name, made at first use.
@@ -135,9 +136,9 @@ func (r *Registry) get(text, family string, labels []Label, fill func(*metric)) 
 	if r.metrics == nil {
 		r.metrics = map[string]*metric{}
 	}
-	m = &metric{text: text, family: sanitize(family), labels: renderLabels(labels), pairs: slices.Clone(labels)}
+	m = &metric{text: text, family: sanitize(family), labels: slices.Clone(labels)}
 	fill(m)
-	r.metrics[text] = m
+	r.metrics[text], r.order = m, nil
 	return m
 }
 
@@ -161,13 +162,17 @@ func (r *Registry) Remove(text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.metrics, text)
+	r.order = nil
 }
 
-// sorted returns all metrics by text name.
+// sorted returns all metrics by text name. Others have the same slice.
 func (r *Registry) sorted() []*metric {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return slices.SortedFunc(maps.Values(r.metrics), func(a, b *metric) int { return strings.Compare(a.text, b.text) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.order == nil {
+		r.order = slices.SortedFunc(maps.Values(r.metrics), func(a, b *metric) int { return strings.Compare(a.text, b.text) })
+	}
+	return r.order
 }
 
 // Values returns counters and gauges by text name, for tests and the admin port.
@@ -248,8 +253,12 @@ type Codes struct {
 	name    string
 	all     *Counter
 	classes [6]*Counter
-	codes   [600]atomic.Pointer[Counter]
+	codes   [6]atomic.Pointer[class]
 }
+
+// class are the counters of a class's codes, where they are needed: most clusters
+// never see most classes.
+type class [100]atomic.Pointer[Counter]
 
 // Codes returns the response counters under a name such as "upstream_rq".
 func (s Scope) Codes(name string) *Codes {
@@ -268,11 +277,19 @@ func (c *Codes) Inc(status int) {
 	}
 	c.all.Inc()
 	c.classes[status/100].Inc()
-	counter := c.codes[status].Load()
-	if counter == nil {
-		code := itoa(status)
-		counter = c.scope.registry.Counter(c.scope.prefix+c.name+"_"+code, c.scope.family+c.name, Label{"envoy_response_code", code}, c.scope.label)
-		c.codes[status].Store(counter)
+	c.of(status).Inc()
+}
+
+// of is the counter of one code.
+func (c *Codes) of(status int) *Counter {
+	codes := &c.codes[status/100]
+	if codes.Load() == nil {
+		codes.CompareAndSwap(nil, new(class))
 	}
-	counter.Inc()
+	counter := &codes.Load()[status%100]
+	if counter.Load() == nil {
+		code := itoa(status)
+		counter.Store(c.scope.registry.Counter(c.scope.prefix+c.name+"_"+code, c.scope.family+c.name, Label{"envoy_response_code", code}, c.scope.label))
+	}
+	return counter.Load()
 }

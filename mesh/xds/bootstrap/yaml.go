@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,8 +17,7 @@ import (
 type document struct {
 	file  string
 	text  strings.Builder
-	lines []origin          // by line of text, from 0
-	paths map[string]origin // by path in protojson's names
+	lines []origin // by line of text, from 0; their paths have protojson's names
 	nodes int
 	open  map[*yaml.Node]bool // aliased nodes that are being written
 }
@@ -40,7 +39,7 @@ func parseYAML(file string, data []byte) (*document, error) {
 	if err := yaml.Unmarshal(data, &root); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	d := &document{file: file, paths: map[string]origin{}, open: map[*yaml.Node]bool{}}
+	d := &document{file: file, open: map[*yaml.Node]bool{}}
 	node := &root
 	if root.Kind == yaml.DocumentNode {
 		node = root.Content[0]
@@ -76,11 +75,7 @@ func located(file string, o origin, text string) error {
 // newline begins a line of JSON that stands for a node.
 func (d *document) newline(n *yaml.Node, path string) {
 	d.text.WriteByte('\n')
-	o := origin{n.Line, n.Column, path}
-	d.lines = append(d.lines, o)
-	if _, known := d.paths[path]; !known {
-		d.paths[path] = o
-	}
+	d.lines = append(d.lines, origin{n.Line, n.Column, path})
 }
 
 func (d *document) write(n *yaml.Node, path string, depth int) error {
@@ -103,7 +98,7 @@ func (d *document) write(n *yaml.Node, path string, depth int) error {
 			if i > 0 {
 				d.text.WriteByte(',')
 			}
-			here := fmt.Sprintf("%s[%d]", path, i)
+			here := path + "[" + strconv.Itoa(i) + "]"
 			d.newline(item, here)
 			if err := d.write(item, here, depth+1); err != nil {
 				return err
@@ -150,7 +145,7 @@ func (d *document) writeMapping(n *yaml.Node, path string, depth int) error {
 // join appends a key to a path. Names of fields are written as protojson does;
 // keys of maps ("envoy.filters.http.fault", "@type") in brackets.
 func join(path, key string) string {
-	if !fieldName.MatchString(key) {
+	if !isFieldName(key) {
 		return fmt.Sprintf("%s[%q]", path, key)
 	}
 	if path == "" {
@@ -159,10 +154,20 @@ func join(path, key string) string {
 	return path + "." + camel(key)
 }
 
-var fieldName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+func isFieldName(s string) bool {
+	for i, c := range s {
+		if letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_'; !letter && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return s != ""
+}
 
 // camel converts snake_case.
 func camel(s string) string {
+	if strings.IndexByte(s, '_') < 0 {
+		return s
+	}
 	var out strings.Builder
 	upper := false
 	for _, r := range s {
@@ -182,7 +187,9 @@ func camel(s string) string {
 
 func (d *document) writeScalar(n *yaml.Node, path string) error {
 	var v any
-	if err := n.Decode(&v); err != nil {
+	if n.Tag == "!!str" {
+		v = n.Value // as nearly all are
+	} else if err := n.Decode(&v); err != nil {
 		return d.errorAt(n, path, "%v", err)
 	}
 	switch x := v.(type) {
@@ -211,8 +218,8 @@ func (d *document) writeScalar(n *yaml.Node, path string) error {
 // place finds a path, or the nearest parent of it that is in the document.
 func (d *document) place(path string) (origin, bool) {
 	for p := path; p != ""; p = parent(p) {
-		if o, ok := d.paths[p]; ok {
-			return o, true
+		if i := slices.IndexFunc(d.lines, func(o origin) bool { return o.path == p }); i >= 0 {
+			return d.lines[i], true
 		}
 	}
 	return origin{}, false

@@ -46,6 +46,13 @@ func (r *Resource) References(t Type) ([]Reference, error) {
 	return found, nil
 }
 
+// Learn takes over what was found of a resource of the same type, if it is the same.
+func (r *Resource) Learn(of *Resource) {
+	if of != nil && of.Version == r.Version {
+		r.references.CompareAndSwap(nil, of.references.Load())
+	}
+}
+
 func compareReferences(a, b Reference) int {
 	if c := slices.Index(Types, a.Type) - slices.Index(Types, b.Type); c != 0 {
 		return c

@@ -231,6 +231,11 @@ func (st *stream) generate(gen *generation) {
 		st.server.emit(Event{Kind: Failed, Node: st.who.ID, Revision: gen.revision, Text: err.Error()})
 		return
 	}
+	for _, t := range []resource.Type{resource.Cluster, resource.Listener} {
+		for name, r := range set[t] {
+			r.Learn(st.set[t][name])
+		}
+	}
 	st.set, st.failure = set, ""
 }
 
