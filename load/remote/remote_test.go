@@ -37,8 +37,8 @@ func TestAskHasTheCallsMadeElsewhere(t *testing.T) {
 				teapots++
 			}
 		}
-		if res.First == nil || res.First.Headers["served"] != "yes" || res.Latency.TotalCount() != int64(len(res.Records)) {
-			t.Errorf("first answer %+v, latencies of %d of %d", res.First, res.Latency.TotalCount(), len(res.Records))
+		if res.First == nil || res.First.Headers["served"] != "yes" || res.Latency().TotalCount() != int64(len(res.Records)) {
+			t.Errorf("first answer %+v, latencies of %d of %d", res.First, res.Latency().TotalCount(), len(res.Records))
 		}
 		if (c.Load != nil) != (res.Fortio() != nil) {
 			t.Errorf("fortio's JSON: %s", res.Fortio())
