@@ -60,8 +60,8 @@ func TestCapture(t *testing.T) {
 			t.Fatal(err)
 		}
 		s = accept(t, inbound)
-		check(t, "proxy", c, "10.0.0.1:32769", "10.0.0.2:80", "")
-		check(t, "inbound", s, "10.0.0.2:15006", "10.0.0.1:32769", "10.0.0.2:80")
+		check(t, "proxy", c, "10.0.0.1:32768", "10.0.0.2:80", "")
+		check(t, "inbound", s, "10.0.0.2:15006", "10.0.0.1:32768", "10.0.0.2:80")
 
 		// Within the host no Prerouting is passed.
 		c, err = f.b.Network(1337, 1337).DialFrom(context.Background(), netip.MustParseAddr("127.0.0.6"), "10.0.0.2:80")

@@ -52,7 +52,7 @@ func (h *Host) open(source netip.Addr, t fabric.Target) (*handshake, error) {
 	if h.closed {
 		return nil, fmt.Errorf("host %s is down: %w", h.Name(), net.ErrClosed)
 	}
-	port, err := h.ephemeral()
+	port, err := h.ephemeral(t.To)
 	if err != nil {
 		return nil, os.NewSyscallError("connect", err)
 	}
@@ -92,7 +92,7 @@ func (s *handshake) finish(err error) bool {
 	if err == nil {
 		h.conns[s.client] = struct{}{}
 	} else {
-		h.release(uint16(s.client.local.Port))
+		h.release(s.to, uint16(s.client.local.Port))
 	}
 	h.mu.Unlock()
 	s.traceOpen(err)

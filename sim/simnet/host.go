@@ -24,9 +24,8 @@ type Host struct {
 	mu        sync.Mutex
 	listeners map[uint16][]*Listener
 	conns     map[*Conn]struct{}
-	shakes    map[*handshake]struct{} // of its own dials
-	ports     map[uint16]int          // ephemeral ports in use
-	lastPort  uint16
+	shakes    map[*handshake]struct{}   // of its own dials
+	ports     map[netip.AddrPort]*ports // ephemeral ones, by what is dialled
 	closed    bool
 
 	// dead is set before anything of the host is taken down: what its processes still do,
@@ -36,16 +35,24 @@ type Host struct {
 
 var _ fabric.Wire = (*Host)(nil)
 
+// ports are the ephemeral ports in use towards one address. Each address has its own
+// order: a port has to be unique among connections to it only, and who dials another
+// one at the same instant must not change which port this one gets.
+type ports struct {
+	used map[uint16]bool
+	last uint16
+}
+
 // Linux's default ip_local_port_range.
 const firstPort, lastPort = 32768, 60999
 
 func newHost(n *Net, name string, addr netip.Addr) *Host {
 	h := &Host{
-		net: n, lastPort: lastPort,
+		net:       n,
 		listeners: make(map[uint16][]*Listener),
 		conns:     make(map[*Conn]struct{}),
 		shakes:    make(map[*handshake]struct{}),
-		ports:     make(map[uint16]int),
+		ports:     make(map[netip.AddrPort]*ports),
 	}
 	h.Init(name, addr, &n.Directory, h)
 	return h
@@ -111,27 +118,28 @@ func (h *Host) forget(c *Conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if _, ok := h.conns[c]; ok && c.dialler {
-		h.release(uint16(c.local.Port))
+		h.release(c.out.destination, uint16(c.local.Port))
 	}
 	delete(h.conns, c)
 }
 
 // release gives an ephemeral port back. The host is locked.
-func (h *Host) release(port uint16) {
-	if h.ports[port]--; h.ports[port] <= 0 {
-		delete(h.ports, port)
-	}
-}
+func (h *Host) release(to netip.AddrPort, port uint16) { delete(h.ports[to].used, port) }
 
-// ephemeral takes the next free port, in order. The host is locked.
-func (h *Host) ephemeral() (uint16, error) {
+// ephemeral takes the next free port towards an address, in order. The host is locked.
+func (h *Host) ephemeral(to netip.AddrPort) (uint16, error) {
+	p := h.ports[to]
+	if p == nil {
+		p = &ports{used: make(map[uint16]bool), last: lastPort}
+		h.ports[to] = p
+	}
 	for range lastPort - firstPort + 1 {
-		if h.lastPort++; h.lastPort > lastPort {
-			h.lastPort = firstPort
+		if p.last++; p.last > lastPort {
+			p.last = firstPort
 		}
-		if h.ports[h.lastPort] == 0 && len(h.listeners[h.lastPort]) == 0 {
-			h.ports[h.lastPort]++
-			return h.lastPort, nil
+		if !p.used[p.last] && len(h.listeners[p.last]) == 0 {
+			p.used[p.last] = true
+			return p.last, nil
 		}
 	}
 	return 0, syscall.EADDRNOTAVAIL
@@ -146,10 +154,10 @@ func (h *Host) Listen(_ context.Context, ip netip.Addr, port uint16) (net.Listen
 	}
 	if port == 0 {
 		var err error
-		if port, err = h.ephemeral(); err != nil {
+		if port, err = h.ephemeral(netip.AddrPort{}); err != nil {
 			return nil, os.NewSyscallError("bind", err)
 		}
-		h.release(port) // the listener's entry keeps it from now on
+		h.release(netip.AddrPort{}, port) // the listener's entry keeps it from now on
 	}
 	for _, l := range h.listeners[port] {
 		if !l.bound.IsValid() || !ip.IsValid() || l.bound == ip {

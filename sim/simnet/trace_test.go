@@ -30,7 +30,7 @@ func TestTraceOfConnections(t *testing.T) {
 		"conn-open a>b#1 10.0.0.1:32768 > 10.0.0.2:80",
 		"conn-close a>b#1 dialler fin",
 		"conn-close a>b#1 listener fin",
-		"conn-fail a>c#1 10.0.0.1:32769 > 10.0.0.3:80: connect: connection refused",
+		"conn-fail a>c#1 10.0.0.1:32768 > 10.0.0.3:80: connect: connection refused",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
