@@ -47,7 +47,7 @@ read stands here, each message once, below the first kind that has it. Of every 
 
 Objects of other kinds may stand in the same files. What says nothing about requests (permissions, volumes, custom resource definitions and the
 like) is passed over; what another controller would act on (Job, HorizontalPodAutoscaler, the resources of APIs that are neither Kubernetes' nor
-Istio's) too, with a warning, WT0112. Ingress, NetworkPolicy and WasmPlugin decide about requests, and are refused.
+Istio's) too, with a warning, WT0112. NetworkPolicy and WasmPlugin decide about requests, and are refused.
 
 `
 

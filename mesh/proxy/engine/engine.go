@@ -88,10 +88,20 @@ func New(o Options) *Engine {
 	return e
 }
 
-// send sends a request of the proxy's own.
+// send sends a request of the proxy's own and reads the answer away; what stays of it
+// are status, header and trailer.
 func (e *Engine) send(ctx context.Context, cluster string, r *message.Request, timeout time.Duration) (*message.Response, error) {
-	key := e.options.Seed.Sub("own").At(uint64(r.Stream.Start.UnixNano()))
-	return router.Send(ctx, router.Options{Upstream: e.upstream, Logger: e.options.Logger, SuppressEnvoyHeaders: true}, cluster, r, timeout, key)
+	key := e.options.Seed.Sub("own").At(uint64(time.Now().UnixNano()))
+	p, err := e.caller.Call(ctx, cluster, r, key, timeout)
+	if err != nil || p.Body == nil {
+		return p, err
+	}
+	defer p.Body.Close()
+	if _, err := io.Copy(io.Discard, p.Body); err != nil {
+		return nil, err
+	}
+	p.Header = append(p.Header, p.Body.Trailer()...)
+	return p, nil
 }
 
 // UpdateClusters puts a set of clusters in force. Where one asks for what is not

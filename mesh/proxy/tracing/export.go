@@ -135,8 +135,7 @@ func framed(b, message []byte) []byte {
 // request is the report of a batch.
 func (e *exporter) request(batch []*Span) *message.Request {
 	p := e.provider
-	r := &message.Request{Method: "POST", Scheme: "http", Authority: p.Host, Path: p.Path,
-		Stream: &message.Stream{Start: time.Now()}}
+	r := &message.Request{Method: "POST", Scheme: "http", Authority: p.Host, Path: p.Path}
 	var body []byte
 	switch p.Protocol {
 	case snapshot.Zipkin:
