@@ -12,11 +12,15 @@ import (
 var mergeKeys = map[string]string{"env": "name", "ports": "containerPort", "volumeMounts": "mountPath", "volumeDevices": "devicePath"}
 
 // completed is the template's container with what the Pod's own of that name says over it.
-// Its image may be "auto", which is the template's.
+// Its image may be "auto", which is the template's; the API server has made the pull
+// policy of an image without a tag Always by then, which nobody wrote.
 func completed(template, own *corev1.Container) (*corev1.Container, error) {
 	own = own.DeepCopy()
 	if own.Image == autoImage {
 		own.Image = ""
+		if own.ImagePullPolicy == corev1.PullAlways {
+			own.ImagePullPolicy = ""
+		}
 	}
 	template = template.DeepCopy()
 	for _, p := range []struct{ template, own *corev1.Probe }{

@@ -16,7 +16,7 @@ func gatewayPod() *corev1.Pod {
 		ObjectMeta: metav1.ObjectMeta{Name: "ingress", Namespace: "edge", Labels: map[string]string{"istio": "ingress", injectKey: "true"},
 			Annotations: map[string]string{templatesKey: gatewayTemplate}},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{
-			Name: ProxyContainer, Image: autoImage,
+			Name: ProxyContainer, Image: autoImage, ImagePullPolicy: corev1.PullAlways, // as the API server completes it
 			Ports: []corev1.ContainerPort{{ContainerPort: 8443}, {ContainerPort: MetricsPort, Name: "prom"}},
 			Env:   []corev1.EnvVar{{Name: "POD_NAME", Value: "mine"}, {Name: "OWN", Value: "1"}},
 			Resources: corev1.ResourceRequirements{
@@ -38,7 +38,7 @@ func TestGatewayTemplate(t *testing.T) {
 		t.Fatalf("a gateway is one container: %+v", result.Spec)
 	}
 	c := result.Spec.Containers[0]
-	if c.Image != options.ProxyImage || !strings.Contains(c.Args[1], "router~$(INSTANCE_IP)") || c.Lifecycle != nil {
+	if c.Image != options.ProxyImage || c.ImagePullPolicy != options.ImagePullPolicy || !strings.Contains(c.Args[1], "router~$(INSTANCE_IP)") || c.Lifecycle != nil {
 		t.Errorf("the container is %+v", c)
 	}
 	if _, ok := result.Labels[tlsModeKey]; ok || result.Labels[canonicalName] != "ingress" {
