@@ -223,6 +223,8 @@ func proxyName(id string) string {
 	return id
 }
 
+// typeState is what became of what a proxy was sent of one service. One that came back
+// with all that there is was sent nothing, and has everything.
 func typeState(proxy *serve.ProxyStatus, service string) (state, nack string) {
 	for _, d := range discoveries {
 		if d.name != service {
@@ -233,7 +235,7 @@ func typeState(proxy *serve.ProxyStatus, service string) (state, nack string) {
 			case t.Type != d.typ:
 			case t.Nack != "":
 				return "REJECTED", t.Nack
-			case t.Sent != "" && t.Sent == t.Acked:
+			case t.Sent == t.Acked && (t.Sent != "" || proxy.Synced):
 				return "SYNCED", ""
 			default:
 				return "STALE", ""
