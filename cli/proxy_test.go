@@ -17,7 +17,7 @@ func TestProxiesThatCameBackAreSynced(t *testing.T) {
 		{"", "", "", false, "STALE"}, {"", "", "", true, "SYNCED"},
 	} {
 		p := &serve.ProxyStatus{Synced: c.synced, Types: []serve.TypeStatus{{Type: cds, Sent: c.sent, Acked: c.acked, Nack: c.nack}}}
-		if got, _ := typeState(p, "CDS"); got != c.want {
+		if got, _ := typeState(p, "cds"); got != c.want {
 			t.Errorf("%+v is %s", c, got)
 		}
 	}
