@@ -7,11 +7,9 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/mesh/model"
@@ -189,23 +187,10 @@ func (a *gatewayAPI) allowed(o *config.Object, r *gatewayv1.AllowedRoutes) func(
 		if err != nil { // refused when it was decoded
 			return func(string) bool { return false }
 		}
-		return func(namespace string) bool { return selector.Matches(a.namespaceLabels(namespace)) }
+		return func(namespace string) bool { return selector.Matches(namespaceLabels(a.view, namespace)) }
 	default:
 		return func(namespace string) bool { return namespace == o.Namespace }
 	}
-}
-
-// namespaceLabels are a namespace's, with the one that the API server adds.
-func (a *gatewayAPI) namespaceLabels(name string) labels.Set {
-	set := labels.Set{corev1.LabelMetadataName: name}
-	if o := a.view.Get("Namespace", "", name); o != nil {
-		if n, ok := o.Value.(*corev1.Namespace); ok {
-			for k, v := range n.Labels {
-				set[k] = v
-			}
-		}
-	}
-	return set
 }
 
 // routeKinds are the kinds of routes that a listener's protocol takes; none where there is

@@ -26,7 +26,7 @@ func (b *builder) discovery() {
 		if known, ok := seen[name]; ok {
 			return known
 		}
-		all := b.namespaceLabels(name)
+		all := namespaceLabels(b.view, name)
 		seen[name] = slices.ContainsFunc(selectors, func(s labels.Selector) bool { return s.Matches(all) })
 		return seen[name]
 	}
@@ -69,9 +69,9 @@ func kubernetesSelector(s *meshpb.LabelSelector) *metav1.LabelSelector {
 }
 
 // namespaceLabels are a namespace's, with the name that the API server writes among them.
-func (b *builder) namespaceLabels(name string) labels.Set {
+func namespaceLabels(view *store.View, name string) labels.Set {
 	all := labels.Set{corev1.LabelMetadataName: name}
-	if o := b.view.Get("Namespace", "", name); o != nil {
+	if o := view.Get("Namespace", "", name); o != nil {
 		if ns, ok := o.Value.(*corev1.Namespace); ok {
 			for k, v := range ns.Labels {
 				all[k] = v
