@@ -18,11 +18,12 @@ import (
 
 // Entry is a host with its addresses.
 type Entry struct {
-	Host      string // in lower case; "*.example.com" stands for all names below
-	Addresses []string
+	Host      string   `json:"host"` // in lower case; "*.example.com" stands for all names below
+	Addresses []string `json:"addresses"`
 	// Kubernetes hosts have short names, too: Name in Namespace.
-	Kubernetes      bool
-	Name, Namespace string
+	Kubernetes bool   `json:"kubernetes,omitempty"`
+	Name       string `json:"name,omitempty"`
+	Namespace  string `json:"namespace,omitempty"`
 }
 
 // The registries that hosts come from.
