@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	listenerpb "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+
 	"github.com/windtunnel-mesh/windtunnel/mesh/model"
 	"github.com/windtunnel-mesh/windtunnel/mesh/xds/nds"
 	"github.com/windtunnel-mesh/windtunnel/mesh/xds/resource"
@@ -86,5 +88,31 @@ written.example.com [198.51.100.1]  `
 	names, _ = namesFor(t, node)
 	if got := strings.Join(names, "\n"); !strings.Contains(got, "one.example.com [240.240.0.1 2001:2::f0f0:1]") || !strings.Contains(got, "web.default.svc.cluster.local [10.96.0.1 fd96::1]") {
 		t.Errorf("with both families the table is\n%s", got)
+	}
+}
+
+// A wildcard whose names the proxy resolves has an address, too; what is sent there goes by
+// its server name, as it does anywhere else.
+func TestAllocatedForWildcard(t *testing.T) {
+	s := &model.Service{Host: "*.example.com", Name: "*.example.com", Namespace: "default", Export: model.Visibility{All: true}, External: true, Resolution: model.ByName,
+		Ports: []*model.Port{{Number: 443, Target: 443, Name: "tls", Protocol: model.TLS}}, Allocated: []string{"240.240.0.1", "2001:2::f0f0:1"},
+		Endpoints: &model.Endpoints{ByPort: map[uint32][]*model.Endpoint{}}}
+	settings := model.Settings{ClusterDomain: "cluster.local", ConnectTimeout: time.Second, DNSRefresh: time.Minute, OutboundPort: 15001, InboundPort: 15006, AllowAny: true}
+	set, err := New(model.New(model.Parts{Settings: settings, Services: []*model.Service{s}}), nil).Proxy(
+		model.Node{Type: model.Sidecar, ID: "a-1", Namespace: "default", IP: "10.244.0.2", DNSDomain: "default.svc.cluster.local", AnswersDNS: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := set[resource.Listener]["240.240.0.1_443"]
+	if r == nil {
+		t.Fatalf("listeners are %v", set.Names(resource.Listener))
+	}
+	m, err := r.Unmarshal(resource.Listener)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := m.(*listenerpb.Listener)
+	if got := l.GetFilterChains()[0].GetFilterChainMatch().GetServerNames(); len(got) != 1 || got[0] != "*.example.com" || len(l.GetListenerFilters()) != 1 {
+		t.Errorf("the chain is for %v, with the inspectors %v", got, l.GetListenerFilters())
 	}
 }
