@@ -82,7 +82,7 @@ func TestProxyStatus(t *testing.T) {
 	defer s.Close()
 	code, out, errs := windtunnel(t, "proxy-status", "--debug", strings.TrimPrefix(s.URL, "http://"))
 	line := strings.Join(strings.Fields(out), " ")
-	if code != 0 || !strings.Contains(line, "reviews-1.books REJECTED - - - - 127.0.0.1:") || !strings.HasSuffix(line, "cluster x: no") {
+	if code != 0 || !strings.Contains(line, "reviews-1.books REJECTED - - - - - 127.0.0.1:") || !strings.HasSuffix(line, "cluster x: no") {
 		t.Errorf("code %d\n%s\n%s", code, out, errs)
 	}
 }

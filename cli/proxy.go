@@ -194,12 +194,12 @@ func readPlane(name string, text []byte) (plane, error) {
 
 func printStatus(w io.Writer, planes []plane) error {
 	t := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
-	fmt.Fprintln(t, "PROXY\tCDS\tLDS\tEDS\tRDS\tSDS\tCONTROL PLANE\tPROBLEM")
+	fmt.Fprintln(t, "PROXY\tCDS\tLDS\tEDS\tRDS\tSDS\tNDS\tCONTROL PLANE\tPROBLEM")
 	for _, p := range planes {
 		for _, proxy := range p.Proxies {
 			cells := []string{proxyName(proxy.Node.ID)}
 			problem := proxy.Err
-			for _, name := range []string{"cds", "lds", "eds", "rds", "sds"} {
+			for _, name := range []string{"cds", "lds", "eds", "rds", "sds", "nds"} {
 				state, nack := typeState(&proxy, name)
 				cells = append(cells, state)
 				if problem == "" {

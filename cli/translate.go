@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/xds/nds"
 	"github.com/windtunnel-mesh/windtunnel/mesh/xds/resource"
 )
 
@@ -17,7 +18,7 @@ import (
 var discoveries = []struct {
 	name string
 	typ  resource.Type
-}{{"lds", resource.Listener}, {"rds", resource.Route}, {"cds", resource.Cluster}, {"eds", resource.Endpoint}, {"sds", resource.Secret}}
+}{{"lds", resource.Listener}, {"rds", resource.Route}, {"cds", resource.Cluster}, {"eds", resource.Endpoint}, {"sds", resource.Secret}, {"nds", resource.NameTable}}
 
 func newTranslateCommand(s Streams) *cobra.Command {
 	var files []string
@@ -35,7 +36,7 @@ func newTranslateCommand(s Streams) *cobra.Command {
 				names = append(names, d.name)
 			}
 			if only != "" && !slices.Contains(names, only) {
-				return &exit{codeUsage, fmt.Errorf("--type %s: expected lds, rds, cds, eds or sds", only)}
+				return &exit{codeUsage, fmt.Errorf("--type %s: expected lds, rds, cds, eds, sds or nds", only)}
 			}
 			if proxy == "" {
 				return &exit{codeUsage, errors.New("--proxy WORKLOAD is needed")}
@@ -53,7 +54,7 @@ func newTranslateCommand(s Streams) *cobra.Command {
 	}
 	c.Flags().StringSliceVarP(&files, "filename", "f", nil, "manifests: a `file`, a folder, or - for stdin; may be repeated")
 	c.Flags().StringVar(&proxy, "proxy", "", "`workload` whose sidecar it is; ingress is the gateway")
-	c.Flags().StringVar(&only, "type", "", "only this `service`: lds, rds, cds, eds or sds")
+	c.Flags().StringVar(&only, "type", "", "only this `service`: lds, rds, cds, eds, sds, or nds, the names that the sidecar answers DNS for")
 	return c
 }
 
@@ -68,24 +69,38 @@ func printResources(s Streams, node string, set resource.Set, only string) error
 		}
 		object.XDS[d.name] = []json.RawMessage{}
 		for _, name := range set.Names(d.typ) {
-			m, err := set[d.typ][name].Unmarshal(d.typ)
+			text, err := asJSON(d.typ, set[d.typ][name])
 			if err != nil {
 				return err
 			}
-			text, err := protojson.Marshal(m)
-			if err != nil {
-				return err
-			}
-			// protojson varies its spaces from build to build.
-			var plain bytes.Buffer
-			if err := json.Compact(&plain, text); err != nil {
-				return err
-			}
-			object.XDS[d.name] = append(object.XDS[d.name], plain.Bytes())
+			object.XDS[d.name] = append(object.XDS[d.name], text)
 		}
 	}
 	e := json.NewEncoder(s.Out)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	return e.Encode(object)
+}
+
+// asJSON is a resource as protojson; of the name table, which is no message here, the hosts.
+func asJSON(t resource.Type, r *resource.Resource) ([]byte, error) {
+	if t == resource.NameTable {
+		entries, err := nds.Read(r)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(entries)
+	}
+	m, err := r.Unmarshal(t)
+	if err != nil {
+		return nil, err
+	}
+	text, err := protojson.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	// protojson varies its spaces from build to build.
+	var plain bytes.Buffer
+	err = json.Compact(&plain, text)
+	return plain.Bytes(), err
 }

@@ -266,12 +266,14 @@ func (v *surroundings) peer(p *pod) (*explain.Peer, error) {
 	}
 	peer := &explain.Peer{Name: p.Name, Workload: p.workload, Addr: addr, UID: appUser,
 		Identity: "spiffe://" + v.world.trustDomain + "/ns/" + p.Namespace + "/sa/" + p.Spec.ServiceAccountName}
+	answersDNS := false
 	for _, c := range p.Spec.InitContainers {
 		if c.Name != inject.InitContainer || len(c.Args) == 0 {
 			continue
 		}
 		o, err := capture.ParseArgs(c.Args[1:]) // the first word names the program's part
 		if err == nil {
+			answersDNS = o.RedirectDNS
 			peer.Capture, err = capture.New(o)
 		}
 		if err != nil {
@@ -296,7 +298,10 @@ func (v *surroundings) peer(p *pod) (*explain.Peer, error) {
 		return nil, err
 	}
 	peer.IsEjected = found.ejected
-	return peer, nil
+	if answersDNS {
+		peer.Names, err = v.namesOf(p)
+	}
+	return peer, err
 }
 
 // snapshotOf is what a Pod's proxy runs, compiled as the proxy itself does.

@@ -10,6 +10,7 @@ package analyze
 import (
 	"cmp"
 	"slices"
+	"strconv"
 
 	meshpb "istio.io/api/mesh/v1alpha1"
 
@@ -45,6 +46,8 @@ type analysis struct {
 	mesh    *model.Mesh
 	root    string // the root namespace
 	found   []config.Diagnostic
+	// answersDNS: sidecars do, unless their own configuration says otherwise.
+	answersDNS bool
 
 	workloads []*model.Workload // of mesh
 }
@@ -95,6 +98,7 @@ func Analyze(in Input) []Finding {
 		written = in.View.All()
 	}
 	a := &analysis{view: in.View, written: written, mesh: mesh, root: mesh.Settings.RootNamespace, workloads: mesh.Workloads(), found: slices.Concat(in.Found, found)}
+	a.answersDNS, _ = strconv.ParseBool(in.MeshConfig.GetDefaultConfig().GetProxyMetadata()[config.DNSCapture]) // the build has checked it
 	for _, check := range checks {
 		check(a)
 	}

@@ -124,10 +124,10 @@ func (a *analysis) serviceEntries() {
 		for i, p := range e.Spec.GetPorts() {
 			protocol := strings.ToUpper(p.GetProtocol())
 			at := fmt.Sprintf("spec.ports[%d]", i)
-			if (protocol == "TCP" || protocol == "") && len(e.Spec.GetAddresses())+len(e.Status.GetAddresses()) == 0 {
+			if (protocol == "TCP" || protocol == "") && len(e.Spec.GetAddresses())+len(e.Status.GetAddresses()) == 0 && !a.allocated(o.Namespace, e.Spec.GetHosts()) {
 				a.report(o, config.Warning, CodeEntryAddresses, at,
 					fmt.Sprintf("port %d is TCP and the entry has no addresses: it takes the connections to any address on that port", p.GetNumber()),
-					"add addresses, or a protocol by which the host can be told (HTTP, TLS)")
+					"add addresses, or a protocol by which the host can be told (HTTP, TLS), or have sidecars answer DNS (ISTIO_META_DNS_CAPTURE)")
 			}
 			for _, h := range e.Spec.GetHosts() {
 				k := port{strings.ToLower(h), p.GetNumber()}
@@ -138,6 +138,15 @@ func (a *analysis) serviceEntries() {
 				seen[k] = append(seen[k], first{protocol, o.Namespace + "/" + o.Name, visible})
 			}
 		}
+	})
+}
+
+// allocated tells whether the hosts of a ServiceEntry have addresses by which all sidecars
+// tell them.
+func (a *analysis) allocated(namespace string, hosts []string) bool {
+	return a.answersDNS && !slices.ContainsFunc(hosts, func(h string) bool {
+		s := a.mesh.Service(strings.ToLower(h), namespace)
+		return s == nil || len(s.Allocated) == 0
 	})
 }
 

@@ -21,16 +21,17 @@ func (b *builder) serviceEntries() {
 			}
 		}
 	}
+	allocate(b.parts.Services)
 }
 
 func (b *builder) serviceEntry(o *config.Object, e *networkingpb.ServiceEntry, host int) *model.Service {
 	name := strings.ToLower(e.GetHosts()[host])
 	s := &model.Service{
 		Host: name, Name: name, Namespace: o.Namespace,
-		Addresses: e.GetAddresses(),
-		External:  e.GetLocation() == networkingpb.ServiceEntry_MESH_EXTERNAL,
-		Export:    visibility(e.GetExportTo(), b.options.MeshConfig.GetDefaultServiceExportTo(), o.Namespace),
-		Selector:  e.GetWorkloadSelector().GetLabels(), SubjectAltNames: e.GetSubjectAltNames(),
+		Addresses: e.GetAddresses(), NoAllocation: optsOut(o),
+		External: e.GetLocation() == networkingpb.ServiceEntry_MESH_EXTERNAL,
+		Export:   visibility(e.GetExportTo(), b.options.MeshConfig.GetDefaultServiceExportTo(), o.Namespace),
+		Selector: e.GetWorkloadSelector().GetLabels(), SubjectAltNames: e.GetSubjectAltNames(),
 		Created: o.Created, Source: sourceAt(o, fmt.Sprintf("spec.hosts[%d]", host)),
 	}
 	switch e.GetResolution() {

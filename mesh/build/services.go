@@ -162,7 +162,7 @@ func (b *builder) addSlice(byPort map[uint32][]*model.Endpoint, s *corev1.Servic
 			for _, e := range slice.Endpoints {
 				for _, address := range e.Addresses {
 					m := endpoint(address, uint32(*sp.Port), b.workloadOf(slice.Namespace, e.TargetRef, address))
-					m.Health = health(e.Conditions)
+					m.Health, m.Hostname = health(e.Conditions), deref(e.Hostname)
 					if e.Zone != nil && m.Locality == (model.Locality{}) {
 						m.Locality.Zone = *e.Zone
 					}

@@ -214,3 +214,39 @@ COMMIT
 		t.Errorf("rules are\n%s\nwant\n%s", ipv4, want)
 	}
 }
+
+func TestDNS(t *testing.T) {
+	query := func(user int, to string, udp bool) Packet {
+		p := out(user, pod, to)
+		p.UDP = udp
+		return p
+	}
+	o := Defaults()
+	o.RedirectDNS = true
+	o.DNSServers = NameServers([]byte("search a b\nnameserver 10.96.0.10\n# nameserver 1.1.1.1\nnameserver\nnameserver ten\noptions ndots:5\n nameserver 127.0.0.53\nnameserver 10.96.0.10"))
+	o.ExcludeInterfaces = []string{"net1"}
+	net1 := query(app, "10.96.0.10:53", true)
+	net1.Interface = "net1"
+	check(t, o, []flow{
+		{"by UDP", false, query(app, "10.96.0.10:53", true), DNSPort, "-A ISTIO_OUTPUT_DNS -d 10.96.0.10/32 -p udp -m udp --dport 53"},
+		{"by TCP", false, query(app, "10.96.0.10:53", false), DNSPort, "-A ISTIO_OUTPUT_DNS -d 10.96.0.10/32 -p tcp"},
+		{"the proxy's own", false, query(proxy, "10.96.0.10:53", true), 0, "-p udp -m owner --uid-owner 1337"},
+		{"the proxy's own by TCP", false, query(proxy, "10.96.0.10:53", false), 0, "-p tcp -m owner --uid-owner 1337"},
+		{"a name server of the pod", false, query(app, "127.0.0.53:53", true), DNSPort, "127.0.0.53"},
+		{"a name server of the pod by TCP", false, query(app, "127.0.0.53:53", false), DNSPort, "127.0.0.53"},
+		{"the proxy's own to a name server of the pod", false, query(proxy, "127.0.0.53:53", false), 0, "-o lo -p tcp -m tcp --dport 53 -m owner --uid-owner 1337"},
+		{"another name server", false, query(app, "8.8.8.8:53", true), 0, "-P OUTPUT ACCEPT"},
+		{"other datagrams", false, query(app, "10.96.0.10:54", true), 0, "-P OUTPUT ACCEPT"},
+		{"another interface", false, net1, 0, "-A OUTPUT -o net1 -p udp"},
+		{"what comes in", true, query(0, pod+":53", true), 0, "-P PREROUTING ACCEPT"},
+		{"the application to itself", false, query(app, pod+":9080", false), 0, "! --dport 53"},
+	})
+	o.DNSServers = nil
+	rules, err := New(o)
+	if err != nil || strings.Contains(rules.String(), OutputDNS) {
+		t.Errorf("without name servers the rules are %v, %v", rules, err)
+	}
+	if again, err := ParseArgs(o.Args()); err != nil || !again.RedirectDNS {
+		t.Errorf("%v, %v", again, err)
+	}
+}

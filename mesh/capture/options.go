@@ -39,7 +39,16 @@ type Options struct {
 	IncludeOutbound      Ranges   // destinations that are captured on the way out
 	ExcludeOutbound      []netip.Prefix
 	ExcludeInterfaces    []string // neither way
+
+	// RedirectDNS has the proxy answer what the pod's processes ask the name servers of
+	// its resolv.conf, by UDP and TCP, at DNSPort. Which these are is only known in the pod:
+	// DNSServers is no argument.
+	RedirectDNS bool
+	DNSServers  []netip.Addr
 }
+
+// DNSPort is where the proxy answers DNS queries, on the loopback addresses.
+const DNSPort = 15053
 
 // Defaults is what Istio's injector asks for: everything in and out, except the
 // ports where the proxy itself answers for health and metrics.
@@ -103,6 +112,7 @@ func (o *Options) flags() (*flag.FlagSet, *string) {
 	bind("o", "istio-local-outbound-ports-exclude", ports(&o.ExcludeOutboundPorts))
 	bind("i", "istio-service-cidr", func(s string) (err error) { o.IncludeOutbound, err = ParseRanges(s); return err })
 	bind("x", "istio-service-exclude-cidr", func(s string) (err error) { o.ExcludeOutbound, err = ParsePrefixes(s); return err })
+	fs.BoolVar(&o.RedirectDNS, "redirect-dns", false, "")
 	bind("c", "istio-exclude-interfaces", func(s string) error { o.ExcludeInterfaces = split(s); return nil })
 	return fs, &mode
 }
@@ -151,6 +161,9 @@ func (o Options) Args() []string {
 	}
 	if len(o.ExcludeInterfaces) > 0 {
 		args = append(args, "-c", strings.Join(o.ExcludeInterfaces, ","))
+	}
+	if o.RedirectDNS {
+		args = append(args, "--redirect-dns")
 	}
 	return args
 }

@@ -15,6 +15,8 @@ type Packet struct {
 	Destination netip.AddrPort
 	// Loopback tells that the packet leaves (Output) or arrives (Prerouting) on lo.
 	Loopback bool
+	// UDP tells that it is a datagram, not TCP's.
+	UDP bool
 	// Interface is the interface's name; where it is empty, "lo" or "eth0" by Loopback.
 	Interface string
 }

@@ -15,6 +15,7 @@ const (
 	OutputOwn  = "ISTIO_OUTPUT"
 	ToOutbound = "ISTIO_REDIRECT"
 	ToInbound  = "ISTIO_IN_REDIRECT"
+	OutputDNS  = "ISTIO_OUTPUT_DNS"
 
 	Return   = "RETURN"
 	Redirect = "REDIRECT"
@@ -28,8 +29,9 @@ type Chain struct {
 
 // Rule is one rule: all conditions that are set have to hold, then Target is what
 // happens: Return (to the calling chain, here always: accept), Redirect (to ToPort
-// on this host), or the name of a chain. All rules are for TCP.
+// on this host), or the name of a chain. A rule is for TCP, or for UDP.
 type Rule struct {
+	UDP     bool
 	In, Out string // interface; "" is any
 	// Source and Destination are prefixes; the zero value is any.
 	Source, Destination netip.Prefix
@@ -51,7 +53,8 @@ type Owner struct {
 func (o Owner) matches(id int) bool { return !o.Set || (o.ID == id) != o.Not }
 
 func (r *Rule) matches(p *Packet, in, out string) bool {
-	return (r.In == "" || r.In == in) &&
+	return r.UDP == p.UDP &&
+		(r.In == "" || r.In == in) &&
 		(r.Out == "" || r.Out == out) &&
 		(!r.Source.IsValid() || r.Source.Contains(p.Source.Addr())) &&
 		(!r.Destination.IsValid() || r.Destination.Contains(p.Destination.Addr()) != r.NotDestination) &&
@@ -75,9 +78,13 @@ func (r *Rule) text(chain string) string {
 	if r.Out != "" {
 		fmt.Fprintf(&b, " -o %s", r.Out)
 	}
-	b.WriteString(" -p tcp")
+	protocol := "tcp"
+	if r.UDP {
+		protocol = "udp"
+	}
+	b.WriteString(" -p " + protocol)
 	if r.Port != 0 {
-		fmt.Fprintf(&b, " -m tcp %s--dport %d", not(r.NotPort), r.Port)
+		fmt.Fprintf(&b, " -m %s %s--dport %d", protocol, not(r.NotPort), r.Port)
 	}
 	if r.UID.Set {
 		fmt.Fprintf(&b, " -m owner %s--uid-owner %d", not(r.UID.Not), r.UID.ID)

@@ -56,7 +56,7 @@ func (o *Options) chains(f family) []Chain {
 		prerouting = append(prerouting, Rule{Target: Inbound})
 	}
 	output = append(output, Rule{Target: OutputOwn})
-	return []Chain{
+	chains := []Chain{
 		{Prerouting, prerouting},
 		{Output, output},
 		{Inbound, o.inbound()},
@@ -64,6 +64,11 @@ func (o *Options) chains(f family) []Chain {
 		{ToOutbound, []Rule{{Target: Redirect, ToPort: o.OutboundPort}}},
 		{ToInbound, []Rule{{Target: Redirect, ToPort: o.InboundPort}}},
 	}
+	if servers := o.servers(f); servers != nil {
+		o.captureUDP(chains)
+		chains = append(chains, Chain{OutputDNS, toDNS(servers)})
+	}
+	return chains
 }
 
 func (o *Options) inbound() []Rule {
@@ -94,6 +99,9 @@ func (o *Options) output(f family) []Rule {
 	}
 	rules = append(rules, o.owned(f, captureLoopback, func(r *Rule, not bool) { r.UID = Owner{true, not, o.ProxyUID} })...)
 	rules = append(rules, o.owned(f, captureLoopback, func(r *Rule, not bool) { r.GID = Owner{true, not, o.ProxyGID} })...)
+	if len(o.servers(f)) > 0 {
+		rules = append(rules, Rule{Target: OutputDNS})
+	}
 	rules = append(rules, Rule{Destination: f.localhost, Target: Return})
 	for _, p := range f.of(o.ExcludeOutbound) {
 		rules = append(rules, Rule{Destination: p, Target: Return})
@@ -121,10 +129,22 @@ func (o *Options) owned(f family, captureLoopback bool, owner func(r *Rule, not 
 	owner(&others, true)
 	rest := Rule{Target: Return}
 	owner(&rest, false)
-	if captureLoopback {
-		return []Rule{self, rest}
+	dns := len(o.servers(f)) > 0
+	if dns {
+		// A name server may be on this host: what asks it is to be captured like any other,
+		// and what the proxy asks it is no call of the application to itself.
+		others.Port, others.NotPort = domain, true
 	}
-	return []Rule{self, others, rest}
+	rules := []Rule{self, others, rest}
+	if captureLoopback {
+		rules = []Rule{self, rest}
+	}
+	if dns {
+		own := Rule{Out: "lo", Port: domain, Target: Return}
+		owner(&own, false)
+		return append([]Rule{own}, rules...)
+	}
+	return rules
 }
 
 // Output decides about a connection that a process of the pod opens.

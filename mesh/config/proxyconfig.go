@@ -12,20 +12,23 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// Variables that say how proxies end.
+// Variables that say how proxies end, and whether they answer DNS.
 const (
 	exitOnZero   = "EXIT_ON_ZERO_ACTIVE_CONNECTIONS"
 	minimumDrain = "MINIMUM_DRAIN_DURATION"
+	// DNSCapture has a sidecar answer its application's DNS queries. ServiceEntries without
+	// addresses have some of their own then: Istio asked for these with dnsAutoAllocate
+	// once, and allocates in any case since 1.25.
+	DNSCapture      = "ISTIO_META_DNS_CAPTURE"
+	dnsAutoAllocate = "ISTIO_META_DNS_AUTO_ALLOCATE"
 )
 
 // switchedOff are variables of Istio's tasks that ask for what proxies do not have, and
 // may be there as long as they do not ask.
 var switchedOff = map[string]string{
-	"ISTIO_META_DNS_CAPTURE":       "proxies do not answer DNS: applications ask the cluster",
-	"ISTIO_META_DNS_AUTO_ALLOCATE": "proxies do not answer DNS: applications ask the cluster",
-	"BOOTSTRAP_XDS_AGENT":          "the bootstrap is the injector's",
-	"PROXY_CONFIG_XDS_AGENT":       "proxies ask the control plane themselves",
-	"PROXY_XDS_VIA_AGENT":          "proxies ask the control plane themselves",
+	"BOOTSTRAP_XDS_AGENT":    "the bootstrap is the injector's",
+	"PROXY_CONFIG_XDS_AGENT": "proxies ask the control plane themselves",
+	"PROXY_XDS_VIA_AGENT":    "proxies ask the control plane themselves",
 }
 
 // reserved are the beginnings of variables by which Istio's agent, or this one, is
@@ -44,7 +47,7 @@ func CheckProxyMetadata(name, value string) error {
 		if on, err := strconv.ParseBool(value); err != nil || on {
 			return fmt.Errorf("%s %q is not supported: %s", name, value, switchedOff[name])
 		}
-	case name == exitOnZero:
+	case name == exitOnZero, name == DNSCapture, name == dnsAutoAllocate:
 		if _, err := strconv.ParseBool(value); err != nil {
 			return fmt.Errorf("%s %q: expected true or false", name, value)
 		}
@@ -53,7 +56,8 @@ func CheckProxyMetadata(name, value string) error {
 			return fmt.Errorf("%s %q: expected a duration, such as 5s", name, value)
 		}
 	case slices.ContainsFunc(reserved, func(begins string) bool { return strings.HasPrefix(name, begins) }):
-		return fmt.Errorf("%s is not supported: of the variables that configure proxies only %s and %s are", name, exitOnZero, minimumDrain)
+		return fmt.Errorf("%s is not supported: of the variables that configure proxies only %s are", name,
+			strings.Join([]string{exitOnZero, minimumDrain, DNSCapture, dnsAutoAllocate}, ", "))
 	case len(validation.IsEnvVarName(name)) > 0:
 		return fmt.Errorf("%q is no name of a variable: %s", name, validation.IsEnvVarName(name)[0])
 	}

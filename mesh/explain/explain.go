@@ -17,6 +17,7 @@ import (
 
 	"github.com/windtunnel-mesh/windtunnel/mesh/capture"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/message"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/nametable"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
 )
 
@@ -38,6 +39,7 @@ type Peer struct {
 	Identity  string         // the name in its proxy's certificate: a SPIFFE id
 	Capture   *capture.Rules // nil: nothing is redirected
 	Snapshot  *snapshot.Proxy
+	Names     *nametable.Table                                   // answers its application's DNS queries first; nil: nothing does
 	IsEjected func(cluster string, endpoint netip.AddrPort) bool // nil: nothing is ejected
 }
 
@@ -118,6 +120,11 @@ func (w *walk) dialled(dst netip.AddrPort, host string) connection {
 func (w *walk) resolve(host string) ([]netip.Addr, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{ip}, nil
+	}
+	if w.Client.Names != nil {
+		if addrs := w.Client.Names.Resolve(host); len(addrs) > 0 {
+			return addrs, nil
+		}
 	}
 	addrs, err := w.Mesh.Resolve(w.Client, host)
 	if err == nil && len(addrs) == 0 {

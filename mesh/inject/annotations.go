@@ -145,6 +145,7 @@ func (o *Options) annotated(pod *corev1.Pod, namespace string) (*settings, Probl
 			problems = append(problems, ofAnnotation(key, " is not supported"))
 		}
 	}
+	s.capture.RedirectDNS, _ = strconv.ParseBool(s.metadata[config.DNSCapture]) // it has been checked
 	if s.none {
 		s.capture = nil
 	}

@@ -165,6 +165,9 @@ func (o *Options) metadata(b bootstrapOf) object {
 	if b.kind == "router" {
 		return m
 	}
+	if b.settings.capture != nil && b.settings.capture.RedirectDNS {
+		m["DNS_CAPTURE"] = "true"
+	}
 	m["INTERCEPTION_MODE"] = "REDIRECT"
 	if b.settings.capture == nil {
 		m["INTERCEPTION_MODE"] = "NONE"

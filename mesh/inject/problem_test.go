@@ -30,7 +30,7 @@ spec:
 		{"        proxy.istio.io/config: 'interceptionMode: TPROXY'\n", "10:51", "only REDIRECT and NONE", ""},
 		{"        proxy.istio.io/config: |\n          statusPort: 15021\n", "11:23", "it is 15020", ""},
 		{"        proxy.istio.io/config: |\n          binaryPath: /envoy\n", "11:23", "not supported for one Pod", "supported are concurrency, "},
-		{"        proxy.istio.io/config: |\n          proxyMetadata:\n            ISTIO_META_DNS_CAPTURE: \"true\"\n", "12:37", "proxies do not answer DNS", ""},
+		{"        proxy.istio.io/config: |\n          proxyMetadata:\n            ISTIO_META_DNS_CAPTURE: perhaps\n", "12:37", "expected true or false", ""},
 		{"        proxy.istio.io/config: |\n          a: [\n", "11:11", "not valid YAML", ""},
 		{"        proxy.istio.io/config: >\n          concurrency:\n          two\n", "10:32", "concurrency: expected", ""},
 		{"        proxy.istio.io/config: always\n", "10:32", "expected a mapping", ""},

@@ -113,7 +113,7 @@ func TestHowTheProxyEnds(t *testing.T) {
 		"proxyMetadata: {MINIMUM_DRAIN_DURATION: soon}":             "soon",
 		"drainDuration: 1500ms":                                     "whole seconds",
 		"interceptionMode: TPROXY":                                  "TPROXY",
-		"proxyMetadata: {ISTIO_META_DNS_CAPTURE: 'true'}":           "ISTIO_META_DNS_CAPTURE",
+		"proxyMetadata: {BOOTSTRAP_XDS_AGENT: 'true'}":              "BOOTSTRAP_XDS_AGENT",
 	} {
 		pod.Annotations = map[string]string{"proxy.istio.io/config": config}
 		if _, _, err := Pod(pod, enabled, options); err == nil || !strings.Contains(err.Error(), want) {

@@ -22,7 +22,7 @@ type metrics struct {
 
 // shortTypes are the words for types in pilot_xds_pushes.
 var shortTypes = map[resource.Type]string{
-	resource.Cluster: "cds", resource.Endpoint: "eds", resource.Listener: "lds", resource.Route: "rds", resource.Secret: "sds",
+	resource.Cluster: "cds", resource.Endpoint: "eds", resource.Listener: "lds", resource.Route: "rds", resource.Secret: "sds", resource.NameTable: "nds",
 }
 
 func (m *metrics) services(n int) { m.registry.Gauge("pilot_services", "pilot_services").Set(int64(n)) }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -28,6 +29,15 @@ func runCapture(_ context.Context, args []string, stdout, _ io.Writer) error {
 	o, err := capture.ParseArgs(args)
 	if err != nil {
 		return err
+	}
+	if o.RedirectDNS {
+		text, err := os.ReadFile(resolvConf)
+		if err != nil {
+			return fmt.Errorf("--redirect-dns: %w", err)
+		}
+		if o.DNSServers = capture.NameServers(text); len(o.DNSServers) == 0 {
+			return fmt.Errorf("--redirect-dns: %s names no server", resolvConf)
+		}
 	}
 	rules, err := capture.New(o)
 	if err != nil {

@@ -33,7 +33,7 @@ func TestWaitReturnsWhenTheProxyIsReady(t *testing.T) {
 }
 
 func TestCaptureRefusesWhatItDoesNotKnow(t *testing.T) {
-	for _, args := range []string{"capture --redirect-dns", "capture -m TPROXY", "capture -p x"} {
+	for _, args := range []string{"capture --capture-all-dns", "capture -m TPROXY", "capture -p x"} {
 		if err := Main(context.Background(), strings.Fields(args), io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "capture arguments") {
 			t.Errorf("%s: %v", args, err)
 		}

@@ -128,6 +128,7 @@ func (p *Proxy) newClient() error {
 	}
 	o := client.Options{
 		Conn: conn, Node: p.boot.Node, Delta: ads.Delta, OnUpdate: p.update, Static: p.boot.Static, Logger: p.o.Logger, Seed: p.o.Seed.Sub("ads"),
+		Names: p.resolver.captured,
 	}
 	if p.o.Shared != nil {
 		o.Same = p.o.Shared.Resource

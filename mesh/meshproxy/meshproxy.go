@@ -12,6 +12,7 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/identity"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/admin"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/nametable"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/stats"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/upstream"
 	"github.com/windtunnel-mesh/windtunnel/mesh/xds/bootstrap"
@@ -35,8 +36,11 @@ type Proxy struct {
 	ready     chan struct{}
 	started   time.Time
 
+	resolver resolver // of a pod whose queries the proxy answers
+
 	mu      sync.Mutex
 	applied bool
+	names   *nametable.Table // nil: the proxy answers no DNS
 }
 
 // New reads and checks the bootstrap. Nothing is opened before Run, but that the
@@ -70,6 +74,9 @@ func New(o Options) (*Proxy, error) {
 	}
 	if p.agent != nil {
 		options.Secrets = p.agent
+	}
+	if err := p.newResolver(); err != nil {
+		return nil, err
 	}
 	p.proxy = proxy.New(options)
 	if err := p.newStatus(); err != nil {
@@ -144,7 +151,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 		}
 	}
 	stop := func() {
-		for _, what := range []string{"configuration", "identity", "status", "admin"} {
+		for _, what := range []string{"configuration", "identity", "DNS", "status", "admin"} {
 			if s := stops[what]; s != nil {
 				s()
 			}
@@ -160,6 +167,9 @@ func (p *Proxy) Run(ctx context.Context) error {
 	err := p.serveAdmin(ctx, func() { cancel(nil) }, background)
 	if err == nil {
 		err = p.serveStatus(ctx, background)
+	}
+	if err == nil {
+		err = p.serveDNS(ctx, background)
 	}
 	if err == nil && p.client == nil {
 		err = p.update(p.boot.Static)
@@ -197,6 +207,9 @@ func (p *Proxy) update(set resource.Set) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.resolver.captured {
+		p.names = nametable.New(snapshot.Names, p.resolver.pod)
+	}
 	if !p.applied {
 		p.applied = true
 		close(p.ready)

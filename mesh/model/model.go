@@ -132,6 +132,8 @@ type Node struct {
 	Version  string // ISTIO_VERSION
 	Locality Locality
 	Host     string // the Kubernetes node that it runs on
+	// AnswersDNS is the metadata's DNS_CAPTURE: the proxy answers its application's queries.
+	AnswersDNS bool
 	// Topology is what the proxy's own configuration says of what is in front of it; nil:
 	// what the mesh's does.
 	Topology *GatewayTopology

@@ -50,8 +50,13 @@ type Service struct {
 	Name      string // "reviews"; of a ServiceEntry its host
 	Namespace string
 	Addresses []string // virtual ones; addresses or prefixes
-	Ports     []*Port  // as declared
-	Headless  bool
+	// Allocated are virtual addresses for the proxies that answer DNS: one of IPv4, one of
+	// IPv6. Only what has no other has them.
+	Allocated []string
+	// NoAllocation keeps a ServiceEntry without them.
+	NoAllocation bool
+	Ports        []*Port // as declared
+	Headless     bool
 	// External services are outside of the mesh: no mTLS is tried.
 	External        bool
 	Resolution      Resolution
@@ -105,6 +110,7 @@ type Endpoint struct {
 	Workload  string // of the controller
 	Namespace string
 	Account   string
+	Hostname  string // its own, below its headless Service's; empty: it has none
 	Locality  Locality
 	Host      string // the Kubernetes node; empty: unknown
 	Weight    uint32 // at least 1

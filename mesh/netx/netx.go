@@ -22,6 +22,12 @@ type Network interface {
 	LookupHost(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
+// Packets is implemented by networks that have datagrams. The simulator's has none: what is
+// asked by them in a real pod is asked of its owner there.
+type Packets interface {
+	ListenPacket(ctx context.Context, addr string) (net.PacketConn, error)
+}
+
 // Redirected is implemented by connections that a capture rule turned aside.
 // OriginalDst is the address that the client dialled.
 type Redirected interface {
@@ -54,7 +60,10 @@ func AddrPort(a net.Addr) netip.AddrPort {
 // System is the operating system's network. The zero value is ready to use.
 type System struct{}
 
-var _ Network = System{}
+var (
+	_ Network = System{}
+	_ Packets = System{}
+)
 
 // Listen implements Network.
 func (System) Listen(ctx context.Context, addr string) (net.Listener, error) {
@@ -64,6 +73,12 @@ func (System) Listen(ctx context.Context, addr string) (net.Listener, error) {
 		return nil, err
 	}
 	return sockets{l}, nil
+}
+
+// ListenPacket implements Packets.
+func (System) ListenPacket(ctx context.Context, addr string) (net.PacketConn, error) {
+	var lc net.ListenConfig
+	return lc.ListenPacket(ctx, "udp", addr)
 }
 
 // family keeps the sockets of 0.0.0.0 and :: apart, as Envoy's are: package net would give

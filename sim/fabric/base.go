@@ -66,6 +66,11 @@ type network struct {
 
 var _ netx.Network = (*network)(nil)
 
+// process is who asks.
+func (n *network) process() Process {
+	return Process{Host: n.host.wire, Capture: n.host.Rules(), UID: n.uid, GID: n.gid}
+}
+
 // Listen implements netx.Network.
 func (n *network) Listen(ctx context.Context, addr string) (net.Listener, error) {
 	ip, port, err := n.host.directory.ListenAddr(ctx, n.host.wire, addr)
@@ -81,7 +86,7 @@ func (n *network) Listen(ctx context.Context, addr string) (net.Listener, error)
 
 // LookupHost implements netx.Network.
 func (n *network) LookupHost(ctx context.Context, host string) ([]netip.Addr, error) {
-	return n.host.directory.LookupHost(ctx, n.host.wire, host)
+	return n.host.directory.LookupHost(ctx, n.process(), host)
 }
 
 // Dial implements netx.Network. What becomes of an address that does not answer is
@@ -93,8 +98,7 @@ func (n *network) Dial(ctx context.Context, addr string) (net.Conn, error) {
 // DialFrom implements netx.Network. A source is the host's address or one of
 // 127.0.0.0/8; the latter reaches the host itself only.
 func (n *network) DialFrom(ctx context.Context, source netip.Addr, addr string) (net.Conn, error) {
-	p := Process{Host: n.host.wire, Capture: n.host.Rules(), UID: n.uid, GID: n.gid}
-	return n.host.directory.Dial(ctx, p, source, addr, func(source netip.Addr, t Target) (net.Conn, error) {
+	return n.host.directory.Dial(ctx, n.process(), source, addr, func(source netip.Addr, t Target) (net.Conn, error) {
 		return n.host.wire.Connect(ctx, source, t)
 	})
 }

@@ -19,7 +19,7 @@ import (
 // zero value knows nothing.
 type Directory struct {
 	mu       sync.Mutex
-	resolver func(Host, string) ([]netip.Addr, error)
+	resolver func(Process, string) ([]netip.Addr, error)
 	service  func(Host, netip.AddrPort) (netip.AddrPort, bool, error)
 }
 
@@ -48,7 +48,7 @@ func Localhost() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 1}) }
 func Local(h Host, addr netip.Addr) bool { return addr == h.Addr() || addr.IsLoopback() }
 
 // SetResolver implements Fabric.
-func (d *Directory) SetResolver(f func(from Host, name string) ([]netip.Addr, error)) {
+func (d *Directory) SetResolver(f func(from Process, name string) ([]netip.Addr, error)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.resolver = f
@@ -61,9 +61,9 @@ func (d *Directory) SetServiceAddress(f func(from Host, dst netip.AddrPort) (net
 	d.service = f
 }
 
-// LookupHost resolves a name as seen from a host. Literals are themselves; what is
+// LookupHost resolves a name as seen from a process. Literals are themselves; what is
 // not known is a *net.DNSError.
-func (d *Directory) LookupHost(ctx context.Context, from Host, name string) ([]netip.Addr, error) {
+func (d *Directory) LookupHost(ctx context.Context, from Process, name string) ([]netip.Addr, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (d *Directory) ListenAddr(ctx context.Context, h Host, addr string) (netip.
 	if err != nil || name == "" {
 		return netip.Addr{}, port, err
 	}
-	ips, err := d.LookupHost(ctx, h, name)
+	ips, err := d.LookupHost(ctx, Process{Host: h}, name)
 	switch {
 	case err != nil:
 		return netip.Addr{}, 0, err
@@ -114,7 +114,7 @@ func (d *Directory) Dial(ctx context.Context, p Process, source netip.Addr, addr
 	if name == "" {
 		name = "localhost"
 	}
-	ips, err := d.LookupHost(ctx, p.Host, name)
+	ips, err := d.LookupHost(ctx, p, name)
 	if err != nil {
 		return nil, OpError("dial", addr, err)
 	}

@@ -13,8 +13,9 @@ import (
 type Fabric interface {
 	// AddHost adds a host. Names are unique among hosts that are up.
 	AddHost(name string, addr netip.Addr) (Host, error)
-	// SetResolver sets how names that are no literals resolve, as seen from a host.
-	SetResolver(func(from Host, name string) ([]netip.Addr, error))
+	// SetResolver sets how names that are no literals resolve, as seen from a process: a
+	// host's capture rules may lead its queries to the host's proxy.
+	SetResolver(func(from Process, name string) ([]netip.Addr, error))
 	// SetServiceAddress sets what kube-proxy does: a destination that is a Service's
 	// address becomes one of its endpoints. It is asked for connections that no
 	// capture rule turned aside. ok is false where the destination is no Service's;

@@ -127,7 +127,7 @@ func TestCapture(t *testing.T) {
 
 func TestServicesAndErrors(t *testing.T) {
 	n, a, b := fixture(t)
-	n.SetResolver(func(fabric.Host, string) ([]netip.Addr, error) {
+	n.SetResolver(func(fabric.Process, string) ([]netip.Addr, error) {
 		return []netip.Addr{netip.MustParseAddr("10.96.0.1")}, nil
 	})
 	n.SetServiceAddress(func(_ fabric.Host, dst netip.AddrPort) (netip.AddrPort, bool, error) {

@@ -96,8 +96,8 @@ func check(t *testing.T, what string, c net.Conn, local, remote, original string
 
 func TestNamesAndServices(t *testing.T) {
 	bubble(t, Options{}, func(f *fixture) {
-		f.SetResolver(func(from fabric.Host, name string) ([]netip.Addr, error) {
-			if from.Name() == "a" && name == "svc" {
+		f.SetResolver(func(from fabric.Process, name string) ([]netip.Addr, error) {
+			if from.Host.Name() == "a" && name == "svc" {
 				return []netip.Addr{netip.MustParseAddr("10.96.0.1")}, nil
 			}
 			return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}

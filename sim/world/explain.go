@@ -13,10 +13,10 @@ import (
 	"github.com/windtunnel-mesh/windtunnel/mesh/explain"
 	"github.com/windtunnel-mesh/windtunnel/mesh/identity"
 	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
+	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/nametable"
 	"github.com/windtunnel-mesh/windtunnel/mesh/proxy/snapshot"
 	"github.com/windtunnel-mesh/windtunnel/mesh/store"
 	"github.com/windtunnel-mesh/windtunnel/scenarios/spec"
-	"github.com/windtunnel-mesh/windtunnel/sim/fabric"
 )
 
 // Explain tells the way of a request through the mesh as it is now, without sending
@@ -99,7 +99,7 @@ func (w *World) peerOf(n *node, snapshots func(*node) (*snapshot.Proxy, error)) 
 		Identity: identity.ID{TrustDomain: w.trustDomain, Namespace: n.pod.Namespace, ServiceAccount: n.pod.Spec.ServiceAccountName}.String()}
 	for _, c := range n.pod.Spec.InitContainers {
 		if c.Name == inject.InitContainer {
-			if p.Capture, err = captureRules(c); err != nil {
+			if p.Capture, err = captureRules(n.pod.Namespace, c); err != nil {
 				return nil, fmt.Errorf("init container %s: %w", c.Name, err)
 			}
 		}
@@ -114,6 +114,10 @@ func (w *World) peerOf(n *node, snapshots func(*node) (*snapshot.Proxy, error)) 
 		return p, err
 	}
 	p.Gateway = p.Capture == nil
+	if p.Capture != nil && asksProxy(p.Capture, p.UID, p.UID) {
+		p.Names = nametable.New(p.Snapshot.Names, nametable.Pod{Namespace: n.pod.Namespace, Domain: "svc." + clusterDomain,
+			Search: []string{n.pod.Namespace + ".svc." + clusterDomain, "svc." + clusterDomain, clusterDomain}})
+	}
 	if n.proxy != nil {
 		p.IsEjected = func(cluster string, endpoint netip.AddrPort) bool {
 			for _, h := range n.proxy.Hosts(cluster) {
@@ -175,7 +179,11 @@ type named struct {
 
 // Resolve implements explain.Mesh.
 func (s *surroundings) Resolve(from *explain.Peer, name string) ([]netip.Addr, error) {
-	return s.resolve(asked{name: from.Name}, name)
+	namespace := "default"
+	if n := s.nodes[from.Name]; n != nil {
+		namespace = n.pod.Namespace
+	}
+	return s.clusterDNS(namespace, name)
 }
 
 // ServiceAddress implements explain.Mesh. Asking does not turn kube-proxy's wheel.
@@ -187,12 +195,3 @@ func (s *surroundings) ServiceAddress(dst netip.AddrPort) (netip.AddrPort, bool,
 
 // Peer implements explain.Mesh.
 func (s *surroundings) Peer(addr netip.Addr) *explain.Peer { return s.peers[addr] }
-
-// asked is a host that asks for a name, and does nothing else.
-type asked struct {
-	fabric.Host
-	name string
-}
-
-// Name implements fabric.Host.
-func (a asked) Name() string { return a.name }

@@ -116,7 +116,7 @@ func (w *World) startContainers(ctx context.Context, n *node) error {
 		if c.Name != inject.InitContainer {
 			continue
 		}
-		rules, err := captureRules(c)
+		rules, err := captureRules(n.pod.Namespace, c)
 		if err != nil {
 			return fmt.Errorf("init container %s: %w", c.Name, err)
 		}
@@ -137,11 +137,12 @@ func (w *World) startContainers(ctx context.Context, n *node) error {
 	return nil
 }
 
-func captureRules(c corev1.Container) (*capture.Rules, error) {
+func captureRules(namespace string, c corev1.Container) (*capture.Rules, error) {
 	o, err := capture.ParseArgs(c.Args[1:]) // the first word names the program's part
 	if err != nil {
 		return nil, err
 	}
+	o.DNSServers = capture.NameServers(resolvConf(namespace))
 	return capture.New(o)
 }
 
@@ -221,7 +222,7 @@ func (w *World) startProxy(ctx context.Context, n *node, c corev1.Container, env
 	}
 	options.AppProbes, options.AppMetrics = env[inject.AppProbersEnv], env[inject.AppMetricsEnv]
 	options.Network = n.host.Network(uid, uid)
-	options.ReadFile = mounts(token, w.ca.RootPEM())
+	options.ReadFile = mounts(token, w.ca.RootPEM(), resolvConf(n.pod.Namespace))
 	options.Seed = w.o.Seed.Sub("proxy/" + string(n.pod.UID))
 	options.KeyType = w.keyType()
 	options.Deterministic = w.o.Deterministic
@@ -408,8 +409,8 @@ func (n *node) close() error {
 }
 
 // mounts are the files of a Pod that its proxy reads.
-func mounts(token string, root []byte) func(string) ([]byte, error) {
-	files := map[string][]byte{inject.TokenPath: []byte(token), inject.RootCertPath: root}
+func mounts(token string, root, resolver []byte) func(string) ([]byte, error) {
+	files := map[string][]byte{inject.TokenPath: []byte(token), inject.RootCertPath: root, "/etc/resolv.conf": resolver}
 	return func(path string) ([]byte, error) {
 		if data, ok := files[path]; ok {
 			return data, nil

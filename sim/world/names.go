@@ -12,6 +12,7 @@ import (
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/capture"
 	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/sim/cluster"
 	"github.com/windtunnel-mesh/windtunnel/sim/fabric"
@@ -19,17 +20,47 @@ import (
 
 const clusterDomain = "cluster.local"
 
-// resolve is the cluster's DNS: the names of Services with the search domains of
-// the host that asks, then the names that are published outside. A headless Service has its ready Pods' addresses,
-// and Pods with a hostname and a subdomain have names of their own.
-func (w *World) resolve(from fabric.Host, name string) ([]netip.Addr, error) {
-	namespace := "default"
+// resolve is what a process finds: by its sidecar, where capture rules lead its queries
+// there, else by the cluster's DNS.
+func (w *World) resolve(from fabric.Process, name string) ([]netip.Addr, error) {
 	w.nodesMu.RLock()
-	n := w.nodes[from.Name()]
+	n := w.nodes[from.Host.Name()]
 	w.nodesMu.RUnlock()
+	namespace := "default"
 	if n != nil {
 		namespace = n.pod.Namespace
 	}
+	if n != nil && n.proxy != nil && from.Capture != nil && asksProxy(from.Capture, from.UID, from.GID) {
+		table := n.proxy.Names()
+		if table == nil {
+			return nil, &net.DNSError{Err: "server failure: the sidecar has no names yet", Name: name, IsTemporary: true}
+		}
+		if addrs := table.Resolve(name); len(addrs) > 0 {
+			return addrs, nil
+		}
+	}
+	return w.clusterDNS(namespace, name)
+}
+
+// nameServer is the one that Pods have in their resolv.conf.
+const nameServer = "10.96.0.10"
+
+// resolvConf is the file that kubelet writes for the Pods of a namespace.
+func resolvConf(namespace string) []byte {
+	return []byte("search " + namespace + ".svc." + clusterDomain + " svc." + clusterDomain + " " + clusterDomain + "\n" +
+		"nameserver " + nameServer + "\noptions ndots:5\n")
+}
+
+// asksProxy tells whether a user's queries to the cluster's DNS are redirected.
+func asksProxy(rules fabric.Capture, uid, gid int) bool {
+	query := capture.Packet{UDP: true, UID: uid, GID: gid, Destination: netip.AddrPortFrom(netip.MustParseAddr(nameServer), 53)}
+	return rules.Output(query).Redirect == capture.DNSPort
+}
+
+// clusterDNS is the cluster's DNS: the names of Services with the search domains of
+// the host that asks, then the names that are published outside. A headless Service has its ready Pods' addresses,
+// and Pods with a hostname and a subdomain have names of their own.
+func (w *World) clusterDNS(namespace, name string) ([]netip.Addr, error) {
 	name = strings.TrimSuffix(name, ".")
 	for _, search := range []string{"", "." + namespace + ".svc." + clusterDomain, ".svc." + clusterDomain, "." + clusterDomain} {
 		if addrs := w.lookup(name+search, maxAliases); len(addrs) > 0 {

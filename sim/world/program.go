@@ -18,9 +18,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/windtunnel-mesh/windtunnel/mesh/config"
 	"github.com/windtunnel-mesh/windtunnel/mesh/inject"
 	"github.com/windtunnel-mesh/windtunnel/mesh/netx"
 	"github.com/windtunnel-mesh/windtunnel/mesh/netx/broker"
+	"github.com/windtunnel-mesh/windtunnel/sim/fabric"
 )
 
 // Programs makes every proxy a process of its own, whose processor time and memory
@@ -76,6 +78,9 @@ const (
 // startProgram runs meshproxy as a process with the arguments that the injector wrote.
 func (w *World) startProgram(ctx context.Context, n *node, c corev1.Container, env map[string]string, token string) error {
 	host, ok := n.host.(lends)
+	if rules := n.host.(interface{ Rules() fabric.Capture }).Rules(); rules != nil && asksProxy(rules, appUser, appUser) {
+		return fmt.Errorf("container %s: %s is not supported where proxies are processes of their own: this world's network has no datagrams", c.Name, config.DNSCapture)
+	}
 	if !ok {
 		return fmt.Errorf("container %s: this world's network lends no sockets to other processes", c.Name)
 	}

@@ -28,8 +28,12 @@ func expressions(r *capture.Rule, family nftables.TableFamily) []expr.Any {
 	if family == nftables.TableFamilyIPv6 {
 		source, destination = source6, destination6
 	}
-	// The kernel compares the protocol before what only TCP has.
-	list := []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: register}, equal(false, []byte{unix.IPPROTO_TCP})}
+	protocol := byte(unix.IPPROTO_TCP)
+	if r.UDP {
+		protocol = unix.IPPROTO_UDP
+	}
+	// The kernel compares the protocol before what only headers with ports have.
+	list := []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: register}, equal(false, []byte{protocol})}
 	if r.In != "" {
 		list = append(list, &expr.Meta{Key: expr.MetaKeyIIFNAME, Register: register}, equal(false, device(r.In)))
 	}

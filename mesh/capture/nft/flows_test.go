@@ -32,6 +32,7 @@ type flow struct {
 	source   string
 	to       string
 	accepted string
+	udp      bool
 }
 
 // flowSet are flows under one set of rules.
@@ -44,70 +45,93 @@ type flowSet struct {
 var flowSets = []flowSet{
 	{"defaults", nil, []flow{
 		// Remote to local: the inbound listener, then from 127.0.0.6 the application.
-		{"remote to the application", 0, 0, "", pod4 + ":9080", "pod:15006"},
-		{"inbound listener to the application", proxy, 0, "127.0.0.6", pod4 + ":9080", "pod:9080"},
+		{"remote to the application", 0, 0, "", pod4 + ":9080", "pod:15006", false},
+		{"inbound listener to the application", proxy, 0, "127.0.0.6", pod4 + ":9080", "pod:9080", false},
 		// Local to remote: the outbound listener, then the endpoint.
-		{"application to a service", app, 0, "", service4 + ":9080", "pod:15001"},
-		{"outbound listener to the endpoint", proxy, 0, "", remote4 + ":9080", "remote:9080"},
-		{"application to a remote address", app, 0, "", remote4 + ":9080", "pod:15001"},
+		{"application to a service", app, 0, "", service4 + ":9080", "pod:15001", false},
+		{"outbound listener to the endpoint", proxy, 0, "", remote4 + ":9080", "remote:9080", false},
+		{"application to a remote address", app, 0, "", remote4 + ":9080", "pod:15001", false},
 		// Prometheus and kubelet to what the proxy itself answers.
-		{"Prometheus, merged metrics", 0, 0, "", pod4 + ":15020", "pod:15020"},
-		{"Prometheus, metrics of the proxy", 0, 0, "", pod4 + ":15090", "pod:15090"},
-		{"kubelet, readiness", 0, 0, "", pod4 + ":15021", "pod:15021"},
-		{"a tunnel", 0, 0, "", pod4 + ":15008", "pod:15008"},
+		{"Prometheus, merged metrics", 0, 0, "", pod4 + ":15020", "pod:15020", false},
+		{"Prometheus, metrics of the proxy", 0, 0, "", pod4 + ":15090", "pod:15090", false},
+		{"kubelet, readiness", 0, 0, "", pod4 + ":15021", "pod:15021", false},
+		{"a tunnel", 0, 0, "", pod4 + ":15008", "pod:15008", false},
 		// A pod to itself through its Service: out by 15001, in by 15006, then the application.
-		{"application to its own service", app, 0, "", service4 + ":9080", "pod:15001"},
-		{"outbound listener to its own pod", proxy, 0, "", pod4 + ":9080", "pod:15006"},
-		{"the same by the group alone", app, proxy, "", pod4 + ":9080", "pod:9080"},
-		{"inbound listener to the own application", proxy, 0, "127.0.0.6", pod4 + ":9080", "pod:9080"},
-		{"application to its own address", app, 0, "", pod4 + ":9080", "pod:9080"},
-		{"application to localhost", app, 0, "", "127.0.0.1:9080", "pod:9080"},
-		{"tunnel to its own pod", proxy, 0, "", pod4 + ":15008", "pod:15008"},
+		{"application to its own service", app, 0, "", service4 + ":9080", "pod:15001", false},
+		{"outbound listener to its own pod", proxy, 0, "", pod4 + ":9080", "pod:15006", false},
+		{"the same by the group alone", app, proxy, "", pod4 + ":9080", "pod:9080", false},
+		{"inbound listener to the own application", proxy, 0, "127.0.0.6", pod4 + ":9080", "pod:9080", false},
+		{"application to its own address", app, 0, "", pod4 + ":9080", "pod:9080", false},
+		{"application to localhost", app, 0, "", "127.0.0.1:9080", "pod:9080", false},
+		{"tunnel to its own pod", proxy, 0, "", pod4 + ":15008", "pod:15008", false},
 		// The proxy's own connections.
-		{"proxy to its admin port", proxy, 0, "", "127.0.0.1:15020", "pod:15020"},
-		{"proxy to the control plane", proxy, 0, "", service4 + ":15012", "remote:15012"},
-		{"a process of the proxy's group", app, proxy, "", remote4 + ":9080", "remote:9080"},
-		{"IPv6: remote to the application", 0, 0, "", "[" + pod6 + "]:9080", "pod:15006"},
-		{"IPv6: inbound listener to the application", proxy, 0, "::6", "[" + pod6 + "]:9080", "pod:9080"},
-		{"IPv6: application to a service", app, 0, "", "[" + service6 + "]:9080", "pod:15001"},
-		{"IPv6: proxy to the endpoint", proxy, 0, "", "[" + remote6 + "]:9080", "remote:9080"},
-		{"IPv6: Prometheus", 0, 0, "", "[" + pod6 + "]:15090", "pod:15090"},
-		{"IPv6: outbound listener to its own pod", proxy, 0, "", "[" + pod6 + "]:9080", "pod:15006"},
-		{"IPv6: application to localhost", app, 0, "", "[::1]:9080", "pod:9080"},
-		{"IPv6: proxy to the control plane", proxy, 0, "", "[" + service6 + "]:15012", "remote:15012"},
+		{"proxy to its admin port", proxy, 0, "", "127.0.0.1:15020", "pod:15020", false},
+		{"proxy to the control plane", proxy, 0, "", service4 + ":15012", "remote:15012", false},
+		{"a process of the proxy's group", app, proxy, "", remote4 + ":9080", "remote:9080", false},
+		{"IPv6: remote to the application", 0, 0, "", "[" + pod6 + "]:9080", "pod:15006", false},
+		{"IPv6: inbound listener to the application", proxy, 0, "::6", "[" + pod6 + "]:9080", "pod:9080", false},
+		{"IPv6: application to a service", app, 0, "", "[" + service6 + "]:9080", "pod:15001", false},
+		{"IPv6: proxy to the endpoint", proxy, 0, "", "[" + remote6 + "]:9080", "remote:9080", false},
+		{"IPv6: Prometheus", 0, 0, "", "[" + pod6 + "]:15090", "pod:15090", false},
+		{"IPv6: outbound listener to its own pod", proxy, 0, "", "[" + pod6 + "]:9080", "pod:15006", false},
+		{"IPv6: application to localhost", app, 0, "", "[::1]:9080", "pod:9080", false},
+		{"IPv6: proxy to the control plane", proxy, 0, "", "[" + service6 + "]:15012", "remote:15012", false},
 	}},
 	{"excluded ports", []string{"-o", "3306", "-d", "15090,15021,15020,2222"}, []flow{
-		{"excluded on the way out", app, 0, "", remote4 + ":3306", "remote:3306"},
-		{"another port", app, 0, "", remote4 + ":9080", "pod:15001"},
-		{"excluded on the way in", 0, 0, "", pod4 + ":2222", "pod:2222"},
-		{"another port in", 0, 0, "", pod4 + ":9080", "pod:15006"},
+		{"excluded on the way out", app, 0, "", remote4 + ":3306", "remote:3306", false},
+		{"another port", app, 0, "", remote4 + ":9080", "pod:15001", false},
+		{"excluded on the way in", 0, 0, "", pod4 + ":2222", "pod:2222", false},
+		{"another port in", 0, 0, "", pod4 + ":9080", "pod:15006", false},
 	}},
 	{"included inbound ports", []string{"-b", "9080"}, []flow{
-		{"included", 0, 0, "", pod4 + ":9080", "pod:15006"},
-		{"not included", 0, 0, "", pod4 + ":2222", "pod:2222"},
+		{"included", 0, 0, "", pod4 + ":9080", "pod:15006", false},
+		{"not included", 0, 0, "", pod4 + ":2222", "pod:2222", false},
 	}},
-	{"no inbound capture", []string{"-b", ""}, []flow{{"in", 0, 0, "", pod4 + ":9080", "pod:9080"}}},
+	{"no inbound capture", []string{"-b", ""}, []flow{{"in", 0, 0, "", pod4 + ":9080", "pod:9080", false}}},
 	{"excluded ranges", []string{"-x", "10.96.0.0/16,fd96::/64"}, []flow{
-		{"inside", app, 0, "", service4 + ":9080", "remote:9080"},
-		{"outside", app, 0, "", remote4 + ":9080", "pod:15001"},
-		{"IPv6: inside", app, 0, "", "[" + service6 + "]:9080", "remote:9080"},
-		{"IPv6: outside", app, 0, "", "[" + remote6 + "]:9080", "pod:15001"},
+		{"inside", app, 0, "", service4 + ":9080", "remote:9080", false},
+		{"outside", app, 0, "", remote4 + ":9080", "pod:15001", false},
+		{"IPv6: inside", app, 0, "", "[" + service6 + "]:9080", "remote:9080", false},
+		{"IPv6: outside", app, 0, "", "[" + remote6 + "]:9080", "pod:15001", false},
 	}},
 	{"included ranges and ports", []string{"-i", "10.96.0.0/13", "-q", "3306"}, []flow{
-		{"inside", app, 0, "", service4 + ":9080", "pod:15001"},
-		{"outside", app, 0, "", remote4 + ":9080", "remote:9080"},
-		{"included port", app, 0, "", remote4 + ":3306", "pod:15001"},
-		{"IPv6 has no range", app, 0, "", "[" + service6 + "]:9080", "remote:9080"},
+		{"inside", app, 0, "", service4 + ":9080", "pod:15001", false},
+		{"outside", app, 0, "", remote4 + ":9080", "remote:9080", false},
+		{"included port", app, 0, "", remote4 + ":3306", "pod:15001", false},
+		{"IPv6 has no range", app, 0, "", "[" + service6 + "]:9080", "remote:9080", false},
 	}},
 	{"excluded interface", []string{"-c", "eth0"}, []flow{
-		{"in", 0, 0, "", pod4 + ":9080", "pod:9080"},
-		{"out", app, 0, "", service4 + ":9080", "remote:9080"},
+		{"in", 0, 0, "", pod4 + ":9080", "pod:9080", false},
+		{"out", app, 0, "", service4 + ":9080", "remote:9080", false},
 	}},
+	{"DNS", []string{"--redirect-dns", "-o", "3306"}, dnsFlows()},
 	{"another user and group", []string{"-u", "4321", "-g", "4322"}, []flow{
-		{"user", 4321, 0, "", service4 + ":9080", "remote:9080"},
-		{"group", app, 4322, "", service4 + ":9080", "remote:9080"},
-		{"the usual one is nobody", proxy, 0, "", service4 + ":9080", "pod:15001"},
+		{"user", 4321, 0, "", service4 + ":9080", "remote:9080", false},
+		{"group", app, 4322, "", service4 + ":9080", "remote:9080", false},
+		{"the usual one is nobody", proxy, 0, "", service4 + ":9080", "pod:15001", false},
 	}},
+}
+
+// dnsFlows are queries, by TCP and UDP, and what is none.
+func dnsFlows() []flow {
+	var list []flow
+	for _, udp := range []bool{false, true} {
+		list = append(list,
+			flow{"application to its name server", app, 0, "", service4 + ":53", "pod:15053", udp},
+			flow{"proxy to the name server", proxy, 0, "", service4 + ":53", "remote:53", udp},
+			flow{"a process of the proxy's group", app, proxy, "", service4 + ":53", "remote:53", udp},
+			flow{"IPv6: application to its name server", app, 0, "", "[" + service6 + "]:53", "pod:15053", udp},
+			flow{"IPv6: proxy to the name server", proxy, 0, "", "[" + service6 + "]:53", "remote:53", udp},
+			flow{"excluded port", app, 0, "", service4 + ":3306", "remote:3306", udp},
+		)
+	}
+	return append(list,
+		flow{"application to another name server", app, 0, "", remote4 + ":53", "remote:53", true},
+		flow{"by TCP it is any connection", app, 0, "", remote4 + ":53", "pod:15001", false},
+		flow{"application by TCP to a service", app, 0, "", service4 + ":9080", "pod:15001", false},
+		flow{"application by UDP to a service", app, 0, "", service4 + ":9080", "remote:9080", true},
+		flow{"application to itself", app, 0, "", pod4 + ":9080", "pod:9080", false},
+	)
 }
 
 func (s *flowSet) rules(t *testing.T) *capture.Rules {
@@ -115,6 +139,9 @@ func (s *flowSet) rules(t *testing.T) *capture.Rules {
 	o, err := capture.ParseArgs(append(capture.Defaults().Args(), s.args...))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if o.RedirectDNS {
+		o.DNSServers = []netip.Addr{netip.MustParseAddr(service4), netip.MustParseAddr(service6)}
 	}
 	rules, err := capture.New(o)
 	if err != nil {
@@ -126,7 +153,7 @@ func (s *flowSet) rules(t *testing.T) *capture.Rules {
 // interpret asks the interpreter who accepts.
 func (f *flow) interpret(rules *capture.Rules) string {
 	to := netip.MustParseAddrPort(f.to)
-	p := capture.Packet{UID: f.user, GID: f.gid(), Destination: to}
+	p := capture.Packet{UDP: f.udp, UID: f.user, GID: f.gid(), Destination: to}
 	local := to.Addr().IsLoopback() || f.inPod(to.Addr())
 	p.Loopback = f.user != 0 && local
 	p.Source = netip.AddrPortFrom(f.from(to.Addr()), 40000)

@@ -51,8 +51,10 @@ func on(ns netns.NsHandle, user, group int, f func() error) error {
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	l := newPods(t)
-	serve(t, l.pod, "pod", 15001, 15006, 15008, 15020, 15021, 15090, 9080, 2222)
-	serve(t, l.remote, "remote", 9080, 3306, 15012)
+	serve(t, l.pod, "pod", 15001, 15053, 15006, 15008, 15020, 15021, 15090, 9080, 2222)
+	serve(t, l.remote, "remote", 53, 9080, 3306, 15012)
+	servePackets(t, l.pod, "pod", "127.0.0.1:15053", "[::1]:15053")
+	servePackets(t, l.remote, "remote", service4+":53", "["+service6+"]:53", remote4+":53", service4+":3306", service4+":9080")
 	return l
 }
 
@@ -167,6 +169,58 @@ func serve(t *testing.T, ns netns.NsHandle, name string, ports ...int) {
 	}
 }
 
+// servePackets answers each datagram with who took it.
+func servePackets(t *testing.T, ns netns.NsHandle, name string, addresses ...string) {
+	t.Helper()
+	for _, at := range addresses {
+		err := on(ns, 0, 0, func() error {
+			p, err := netx.System{}.ListenPacket(context.Background(), at)
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { p.Close() })
+			go func() {
+				var buffer [64]byte
+				for {
+					_, from, err := p.ReadFrom(buffer[:])
+					if err != nil {
+						return
+					}
+					port := netip.MustParseAddrPort(p.LocalAddr().String()).Port()
+					_, _ = p.WriteTo(fmt.Appendf(nil, "%s:%d", name, port), from)
+				}
+			}()
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// send sends the flow's datagram and returns what its server says. The socket takes answers
+// from the address only that it has sent to.
+func (l *lab) send(f *flow) (accepted string, err error) {
+	err = on(l.pod, f.user, f.gid(), func() error {
+		c, err := net.Dial("udp", f.to)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		if _, err := c.Write([]byte("?")); err != nil {
+			return err
+		}
+		var buffer [64]byte
+		if err := c.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+			return err
+		}
+		n, err := c.Read(buffer[:])
+		accepted = string(buffer[:n])
+		return err
+	})
+	return accepted, err
+}
+
 // connect opens the flow's connection and returns what its server says.
 func (l *lab) connect(f *flow) (accepted, original, source string, err error) {
 	ns := l.pod
@@ -210,6 +264,12 @@ func TestKernelOnTheFlows(t *testing.T) {
 			t.Fatalf("%s: %v", set.name, err)
 		}
 		for _, f := range set.flows {
+			if f.udp {
+				if accepted, err := l.send(&f); err != nil || accepted != f.accepted || f.interpret(rules) != accepted {
+					t.Errorf("%s: a datagram: %s: accepted by %s, %v; want %s, and the interpreter says %s", set.name, f.name, accepted, err, f.accepted, f.interpret(rules))
+				}
+				continue
+			}
 			accepted, original, source, err := l.connect(&f)
 			if err != nil {
 				t.Errorf("%s: %s: %v", set.name, f.name, err)
@@ -351,6 +411,12 @@ func TestFallbackToIptables(t *testing.T) {
 			t.Fatalf("%s: %v", set.name, err)
 		}
 		for _, f := range set.flows {
+			if f.udp {
+				if accepted, err := l.send(&f); err != nil || accepted != f.accepted {
+					t.Errorf("%s: a datagram: %s: accepted by %s, %v; want %s", set.name, f.name, accepted, err, f.accepted)
+				}
+				continue
+			}
 			accepted, original, _, err := l.connect(&f)
 			if err != nil || accepted != f.accepted || original != f.to {
 				t.Errorf("%s: %s: accepted by %s, to %s, %v; want %s, to %s", set.name, f.name, accepted, original, err, f.accepted, f.to)

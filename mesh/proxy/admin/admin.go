@@ -71,6 +71,7 @@ func Handler(o Options) http.Handler {
 		{"/listeners", "print listener info", false, s.listeners},
 		{"/logging", "query/change logging levels", true, s.logging},
 		{"/memory", "print current allocation/heap usage", false, s.memory},
+		{"/names", "print the names that DNS queries are answered with, as JSON", false, s.names},
 		{"/quitquitquit", "exit the server", true, s.quit},
 		{"/ready", "print server state, return 200 if LIVE, otherwise return 503", false, s.ready},
 		{"/reset_counters", "reset all counters to zero", true, s.reset},

@@ -27,7 +27,7 @@ func TestPages(t *testing.T) {
 	live, quit, level := true, false, "info"
 	h := Handler(Options{Stats: registry, Upstream: m, Started: time.Now(), Version: "v1", NodeID: "sidecar~1",
 		Snapshot: func() *snapshot.Proxy {
-			return &snapshot.Proxy{Listeners: []*snapshot.Listener{{Name: "virtualInbound", Address: netip.MustParseAddrPort("0.0.0.0:15006")}}}
+			return &snapshot.Proxy{Names: []snapshot.Name{{Host: "a.example.com", Addresses: []netip.Addr{netip.MustParseAddr("240.240.0.1")}}}, Listeners: []*snapshot.Listener{{Name: "virtualInbound", Address: netip.MustParseAddrPort("0.0.0.0:15006")}}}
 		},
 		Ready: func() (bool, string) { return live, map[bool]string{true: "LIVE", false: "DRAINING"}[live] },
 		Quit:  func() { quit = true },
@@ -51,6 +51,7 @@ func TestPages(t *testing.T) {
 		{"GET", "/clusters?format=json", 200, `"eds_health_status": "UNHEALTHY"`},
 		{"GET", "/listeners", 200, "virtualInbound::0.0.0.0:15006\n"},
 		{"GET", "/listeners?format=json", 200, `"port_value": 15006`},
+		{"GET", "/names", 200, `"host": "a.example.com"`},
 		{"GET", "/stats?filter=membership_total", 200, "cluster.outbound|80||a.membership_total: 1\n"},
 		{"GET", "/stats?filter=(", 400, "invalid filter"},
 		{"GET", "/stats?format=json&filter=membership_total", 200, `"value": 1`},

@@ -344,7 +344,7 @@ func TestLogicalDNS(t *testing.T) {
 		both := []netip.Addr{netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("10.0.0.12")}
 		var answer atomic.Pointer[[]netip.Addr]
 		answer.Store(&both)
-		w.net.SetResolver(func(fabric.Host, string) ([]netip.Addr, error) { return *answer.Load(), nil })
+		w.net.SetResolver(func(fabric.Process, string) ([]netip.Addr, error) { return *answer.Load(), nil })
 		w.cluster.Discovery, w.cluster.DNSRefresh = snapshot.LogicalDNS, 5*time.Second
 		w.cluster.Endpoints = []*snapshot.Locality{{Endpoints: []*snapshot.Endpoint{{Address: netip.MustParseAddrPort("0.0.0.0:80"), Hostname: "web.example", Weight: 1}}}}
 		w.build()

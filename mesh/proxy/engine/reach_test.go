@@ -116,7 +116,7 @@ func TestNamesAndOriginalDestinations(t *testing.T) {
 		w.serve(func(rw http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(rw, "two") })
 		var address atomic.Value
 		address.Store("10.0.0.11")
-		w.net.SetResolver(func(fabric.Host, string) ([]netip.Addr, error) {
+		w.net.SetResolver(func(fabric.Process, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr(address.Load().(string))}, nil
 		})
 		w.cluster.Discovery, w.cluster.DNSRefresh = snapshot.StrictDNS, 5*time.Second

@@ -12,4 +12,5 @@ type Proxy struct {
 	Listeners []*Listener
 	Clusters  map[string]*Cluster
 	Routes    map[string]*RouteConfig
+	Names     []Name // sorted by host; nil where the proxy answers no DNS
 }

@@ -27,6 +27,8 @@ type Options struct {
 	// Static has the resources of the bootstrap. What they refer to is asked for, and
 	// they are in every set; the control plane's of the same name replace none of them.
 	Static resource.Set
+	// Names asks for the name table, too.
+	Names bool
 	// Same, where it is set, is given each resource that comes and returns one that is
 	// equal to it, which other clients may have, too.
 	Same    func(resource.Type, *resource.Resource) *resource.Resource

@@ -39,6 +39,7 @@ type mesh struct {
 	// refuse makes OnUpdate fail.
 	refuse error
 	static proto.Message
+	names  bool // the client asks for the name table, too
 
 	grpc *grpc.Server
 	buf  *bufconn.Listener
@@ -47,13 +48,13 @@ type mesh struct {
 func bothProtocols(t *testing.T, f func(t *testing.T, m *mesh)) {
 	for _, delta := range []bool{false, true} {
 		t.Run(fmt.Sprintf("delta=%t", delta), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { bubble(t, delta, nil, f) })
+			synctest.Test(t, func(t *testing.T) { bubble(t, delta, &mesh{}, f) })
 		})
 	}
 }
 
-func bubble(t *testing.T, delta bool, static proto.Message, f func(t *testing.T, m *mesh)) {
-	m := &mesh{t: t, static: static}
+func bubble(t *testing.T, delta bool, m *mesh, f func(t *testing.T, m *mesh)) {
+	m.t = t
 	m.server = serve.New(serve.Options{OnEvent: func(e serve.Event) {
 		if e.Kind != serve.Pushed {
 			m.events = append(m.events, strings.TrimSpace(string(e.Kind)+" "+short(e.Type)+" "+e.Text))
@@ -76,7 +77,7 @@ func bubble(t *testing.T, delta bool, static proto.Message, f func(t *testing.T,
 		}
 		inFile.Put(r.Body.GetTypeUrl(), r)
 	}
-	m.client, err = client.New(client.Options{Static: inFile, Conn: conn, Delta: delta, Seed: seed.New(1), Node: &corepb.Node{Id: "sidecar~1"},
+	m.client, err = client.New(client.Options{Static: inFile, Names: m.names, Conn: conn, Delta: delta, Seed: seed.New(1), Node: &corepb.Node{Id: "sidecar~1"},
 		OnUpdate: func(s resource.Set) error {
 			m.updates = append(m.updates, describe(s))
 			return m.refuse
@@ -110,7 +111,7 @@ func short(t string) string {
 	if t = t[strings.LastIndexByte(t, '.')+1:]; t == "" {
 		return t
 	}
-	return map[string]string{"Cluster": "CDS", "ClusterLoadAssignment": "EDS", "Listener": "LDS", "RouteConfiguration": "RDS"}[t]
+	return map[string]string{"Cluster": "CDS", "ClusterLoadAssignment": "EDS", "Listener": "LDS", "RouteConfiguration": "RDS", "NameTable": "NDS"}[t]
 }
 
 func describe(s resource.Set) string {
@@ -288,7 +289,7 @@ func TestMissingEndpoints(t *testing.T) {
 
 func TestStaticResources(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		bubble(t, true, listener(t, "static", "r"), func(t *testing.T, m *mesh) {
+		bubble(t, true, &mesh{static: listener(t, "static", "r")}, func(t *testing.T, m *mesh) {
 			m.update("1", cluster("a", 1), endpoints("a", 0), routes("r"))
 			time.Sleep(time.Second)
 			m.synced("1")

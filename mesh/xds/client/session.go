@@ -15,6 +15,7 @@ import (
 type session struct {
 	c     *Client
 	wire  wire
+	types []resource.Type // that are asked for, in the order of resource.Types
 	kinds map[resource.Type]*kind
 	wake  chan struct{} // holds one token while there is news
 
@@ -30,8 +31,9 @@ type session struct {
 
 func newSession(c *Client, w wire) *session {
 	s := &session{c: c, wire: w, kinds: map[resource.Type]*kind{}, wake: make(chan struct{}, 1)}
+	s.types = slices.DeleteFunc(slices.Clone(resource.Types), func(t resource.Type) bool { return t == resource.NameTable && !c.o.Names })
 	inForce := c.Set()
-	for _, t := range resource.Types {
+	for _, t := range s.types {
 		s.kinds[t] = newKind(t, inForce, c.o.Static)
 	}
 	return s
@@ -92,15 +94,17 @@ func (s *session) run(ctx context.Context) error {
 	}
 }
 
-// begin asks for all clusters and listeners, and for what those in force refer to.
+// begin asks for all clusters, all listeners and the name table, and for what those in force refer to.
 func (s *session) begin() error {
 	needed, err := s.needed()
 	if err != nil {
 		return err
 	}
-	for _, t := range []resource.Type{resource.Cluster, resource.Listener} {
-		if err := s.wire.subscribe(s.kinds[t], nil, nil, true); err != nil {
-			return err
+	for _, t := range s.types {
+		if k := s.kinds[t]; k.wildcard() {
+			if err := s.wire.subscribe(k, nil, nil, true); err != nil {
+				return err
+			}
 		}
 	}
 	return s.ask(needed, false)
@@ -186,7 +190,7 @@ func (s *session) needed() (map[resource.Type]map[string]bool, error) {
 // ask subscribes to what is needed. With keep, names that are no longer needed stay
 // until the candidate is in force: what is in force still lives on them.
 func (s *session) ask(needed map[resource.Type]map[string]bool, keep bool) error {
-	for _, t := range resource.Types {
+	for _, t := range s.types {
 		k := s.kinds[t]
 		if k.wildcard() {
 			continue
@@ -236,7 +240,7 @@ func (s *session) unanswered() bool {
 // missing names something that has not come yet, or is empty.
 func (s *session) missing(needed map[resource.Type]map[string]bool) string {
 	first := s.c.Set() == nil
-	for _, t := range resource.Types {
+	for _, t := range s.types {
 		k := s.kinds[t]
 		if k.wildcard() && first && k.nonce == "" {
 			return "all of " + t
@@ -297,7 +301,7 @@ func (s *session) accept(needed map[resource.Type]map[string]bool) error {
 		func(k *kind) (nonces []string) { nonces, k.refused = k.refused, nil; return },
 		func(k *kind) (nonces []string) { nonces, k.unanswered = k.unanswered, nil; return },
 	} {
-		for _, t := range resource.Types {
+		for _, t := range s.types {
 			k := s.kinds[t]
 			for _, nonce := range take(k) {
 				if err := s.wire.accept(k, nonce); err != nil {
@@ -320,7 +324,7 @@ func (s *session) refuse(why error) error {
 	s.deadline = time.Time{}
 	s.timer.Stop()
 	s.c.o.Logger.Warn("the control plane's configuration was refused", "error", why)
-	for _, t := range resource.Types {
+	for _, t := range s.types {
 		k := s.kinds[t]
 		for _, nonce := range k.unanswered {
 			if err := s.wire.refuse(k, nonce, why.Error()); err != nil {

@@ -49,7 +49,9 @@ func newKind(t resource.Type, inForce, static resource.Set) *kind {
 }
 
 // wildcard tells whether all resources of the type are asked for.
-func (k *kind) wildcard() bool { return k.typ == resource.Cluster || k.typ == resource.Listener }
+func (k *kind) wildcard() bool {
+	return k.typ == resource.Cluster || k.typ == resource.Listener || k.typ == resource.NameTable
+}
 
 // take applies a response to the candidate. A resource that is asked for by name
 // and goes away stays while something refers to it: only what it belonged to can
@@ -116,6 +118,9 @@ func read(t resource.Type, body *anypb.Any) (*resource.Resource, error) {
 		body = wrapped.GetResource()
 	}
 	res := resource.Wrap("", body)
+	if t == resource.NameTable { // it has no name, and is no message of Envoy's
+		return res, nil
+	}
 	m, err := res.Unmarshal(t)
 	if err != nil {
 		return nil, err

@@ -87,6 +87,7 @@ func (c *Compiler) Compile(set resource.Set) (*snapshot.Proxy, error) {
 			p.Listeners = append(p.Listeners, v)
 		}
 	}
+	p.Names = b.names()
 	b.checkEndpoints()
 	b.checkClusters()
 	if len(b.errs) > 0 {
@@ -101,6 +102,9 @@ func (c *Compiler) Compile(set resource.Set) (*snapshot.Proxy, error) {
 func version64(set resource.Set) string {
 	h := sha256.New()
 	for _, t := range resource.Types {
+		if t == resource.NameTable && len(set[t]) == 0 {
+			continue // most proxies have none
+		}
 		h.Write([]byte(t + "\x00" + set.Version(t) + "\n"))
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])
@@ -109,7 +113,7 @@ func version64(set resource.Set) string {
 // words name the types in errors.
 var words = map[resource.Type]string{
 	resource.Cluster: "cluster", resource.Endpoint: "endpoints", resource.Listener: "listener",
-	resource.Route: "route configuration", resource.Secret: "secret",
+	resource.Route: "route configuration", resource.Secret: "secret", resource.NameTable: "name table",
 }
 
 // one compiles a resource, or takes what the last run made of the same inputs.

@@ -121,6 +121,11 @@ func ParseNode(id string, metadata map[string]any) (model.Node, error) {
 		n.Labels[k] = s
 	}
 	var err error
+	if word := text(metadata, "DNS_CAPTURE"); word != "" {
+		if n.AnswersDNS, err = strconv.ParseBool(word); err != nil {
+			return model.Node{}, fmt.Errorf("metadata DNS_CAPTURE: %q, expected true or false", word)
+		}
+	}
 	n.Topology, err = topology(metadata)
 	return n, err
 }

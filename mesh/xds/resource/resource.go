@@ -24,10 +24,13 @@ const (
 	Listener Type = "type.googleapis.com/envoy.config.listener.v3.Listener"
 	Route    Type = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 	Secret   Type = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+	// NameTable is Istio's: what a proxy answers its application's DNS queries with. A
+	// proxy has one without a name, or none.
+	NameTable Type = "type.googleapis.com/istio.networking.nds.v1.NameTable"
 )
 
 // Types lists them in that order.
-var Types = []Type{Cluster, Endpoint, Listener, Route, Secret}
+var Types = []Type{Cluster, Endpoint, Listener, Route, Secret, NameTable}
 
 // Resource is one marshalled resource. It is immutable and may be shared by many proxies.
 type Resource struct {

@@ -129,9 +129,9 @@ func (st *stream) collect() ([]*request, error) {
 	return requests, nil
 }
 
-// take applies one request. Types that no resource is ever made of (a name
-// table, extension configurations) are left without an answer, as the protocol
-// has it for resources that do not exist.
+// take applies one request. Types that no resource is ever made of (extension
+// configurations) are left without an answer, as the protocol has it for resources that
+// do not exist.
 func (st *stream) take(r *request) error {
 	if !slices.Contains(resource.Types, r.typ) {
 		if r.typ == "" {
@@ -220,7 +220,7 @@ func (st *stream) push() error {
 }
 
 // removalOrder drops what refers to something before what it refers to.
-var removalOrder = []resource.Type{resource.Listener, resource.Route, resource.Cluster, resource.Endpoint, resource.Secret}
+var removalOrder = []resource.Type{resource.Listener, resource.Route, resource.Cluster, resource.Endpoint, resource.Secret, resource.NameTable}
 
 func (st *stream) generate(gen *generation) {
 	st.gen = gen

@@ -74,9 +74,10 @@ func newSubscription(t resource.Type, delta bool) *subscription {
 }
 
 // whole tells whether responses of the state-of-the-world protocol list every
-// resource, so that what is missing is gone. It is so for clusters and listeners only.
+// resource, so that what is missing is gone. It is so for clusters and listeners, and for
+// the name table, which is one resource.
 func (s *subscription) whole() bool {
-	return s.typ == resource.Cluster || s.typ == resource.Listener
+	return s.typ == resource.Cluster || s.typ == resource.Listener || s.typ == resource.NameTable
 }
 
 // start begins the subscription with the first request of a type on the stream.

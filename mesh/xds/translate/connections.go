@@ -26,9 +26,10 @@ func (p *proxy) bindConnections(b *binding, s *model.Service, port *model.Port) 
 			if len(f.subnets) == 0 {
 				f.subnets = s.Addresses
 			}
-			if isTLS(port.Protocol) && len(f.serverNames) == 0 && s.Host != "*" {
-				f.serverNames = []string{s.Host}
-			}
+		}
+		// Where the name leads is only known of what has a server name, whatever the address.
+		if (b.address == p.families.wildcard() || s.Resolution == model.ByName) && isTLS(port.Protocol) && len(f.serverNames) == 0 && s.Host != "*" {
+			f.serverNames = []string{s.Host}
 		}
 		match, err := b.claim(f)
 		if err != nil {

@@ -35,6 +35,9 @@ type binding struct {
 // outbound makes the listeners that connections of the application reach, and their routes.
 func (p *proxy) outbound() error {
 	key := "|" + p.scope.key + "|" + p.clientLabels() + "|"
+	if p.node.AnswersDNS { // services have more addresses
+		key += "dns|"
+	}
 	m, err := p.once("|lds|"+key+p.telemetryKey(false), func() (made, error) {
 		list, err := p.outboundListeners()
 		if err != nil {
@@ -107,7 +110,7 @@ func (p *proxy) outboundListeners() ([]*listenerpb.Listener, error) {
 // the wildcard address, as the Host header tells services apart; the rest needs the
 // service's own address, a server name, or the port for itself.
 func (p *proxy) bind(at func(string, uint32) *binding, s *model.Service, port *model.Port) error {
-	vips := p.families.addresses(s)
+	vips := p.addresses(s)
 	switch {
 	case port.Protocol.IsHTTP() || port.Protocol == model.Auto && len(vips) == 0:
 		if port.Protocol == model.Auto && s.Headless && len(s.Endpoints.On(port)) == 0 {
@@ -254,7 +257,7 @@ func (p *proxy) portTables(whole *scope) []*routepb.RouteConfiguration {
 	for _, s := range p.scope.services {
 		for _, port := range s.Ports {
 			switch {
-			case port.Protocol.IsHTTP() || port.Protocol == model.Auto && len(plainAddresses(s)) == 0:
+			case port.Protocol.IsHTTP() || port.Protocol == model.Auto && len(p.addresses(s)) == 0:
 				if !whole.egressPort(port.Number) {
 					shared[port.Number] = append(shared[port.Number], s)
 				}
@@ -350,7 +353,7 @@ func (p *proxy) domains(s *model.Service) []string {
 			}
 		}
 	}
-	for _, a := range p.families.addresses(s) {
+	for _, a := range p.addresses(s) {
 		list = append(list, inURL(a))
 	}
 	return list

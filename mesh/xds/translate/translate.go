@@ -202,6 +202,9 @@ func (p *proxy) sidecar() error {
 	if err := p.outbound(); err != nil {
 		return err
 	}
+	if err := p.names(); err != nil {
+		return err
+	}
 	return p.inbound()
 }
 
